@@ -43,7 +43,8 @@ def test_loss_and_gradients_are_those_of_the_usual_cross_entropy(
     tokens, width, pieces, rows, z_loss, ignored, seed
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "CHUNK_BYTES", 4 * pieces * rows)
+        patch.setattr(losses, "CPU_CHUNK_BYTES", 4 * pieces * rows)
+        patch.setattr(losses, "CHUNK_ROWS", 1)
         hidden, weight, targets = case(tokens, width, pieces, seed, ignored)
         total, each = chunked_loss(hidden, weight, targets, z_loss)
         (3 * total).backward()
@@ -75,7 +76,8 @@ def test_logits_are_never_held_whole(monkeypatch):
                     Largest.elements = max(Largest.elements, tensor.numel())
             return made
 
-    monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * 500 * 8)
+    monkeypatch.setattr(losses, "CPU_CHUNK_BYTES", 4 * 500 * 8)
+    monkeypatch.setattr(losses, "CHUNK_ROWS", 1)
     hidden, weight, targets = case(64, 4, 500, 0)
     with Largest():
         total, _ = chunked_loss(hidden, weight, targets)

@@ -278,9 +278,9 @@ def test_fsdp2_in_mixed_precision_gathers_in_16_bit_and_keeps_the_root_only(fake
 
 
 def test_the_chunk_of_logits_is_that_of_the_loss():
-    from yoriai_train.loss import CHUNK_BYTES
+    from yoriai_train.loss import CHUNK_BYTES, CHUNK_ROWS
 
-    assert memory.LOSS_CHUNK_BYTES == CHUNK_BYTES
+    assert (memory.LOSS_CHUNK_BYTES, memory.LOSS_CHUNK_ROWS) == (CHUNK_BYTES, CHUNK_ROWS)
 
 
 def test_korthikanti_is_what_fused_code_keeps_without_dropout_and_the_square():

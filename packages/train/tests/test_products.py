@@ -51,7 +51,7 @@ def test_a_layer_and_its_gradients_are_those_of_torch(bias):
     plain = torch.nn.Linear(24, 40, bias=bias)
     ours = torch.nn.Linear(24, 40, bias=bias)
     ours.load_state_dict(plain.state_dict())
-    assert products.use_onednn(torch.nn.Sequential(ours))
+    assert products.use_products(torch.nn.Sequential(ours))
     outcomes = []
     for layer in (plain, ours):
         hidden = torch.linspace(-1, 1, 2 * 7 * 24).view(2, 7, 24).requires_grad_()
@@ -69,7 +69,7 @@ def test_a_product_gives_the_same_bits_again():
 
 def test_other_precisions_and_autocast_are_left_alone():
     layer = torch.nn.Linear(8, 8, bias=False)
-    products.use_onednn(torch.nn.Sequential(layer))
+    products.use_products(torch.nn.Sequential(layer))
     hidden = torch.randn(3, 8)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(hidden).dtype == torch.bfloat16
@@ -79,5 +79,5 @@ def test_other_precisions_and_autocast_are_left_alone():
 def test_parameters_and_their_names_stay():
     model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     before = {name: id(parameter) for name, parameter in model.named_parameters()}
-    products.use_onednn(model)
+    products.use_products(model)
     assert {name: id(parameter) for name, parameter in model.named_parameters()} == before

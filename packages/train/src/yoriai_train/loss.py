@@ -19,7 +19,9 @@ from torch.nn import functional
 from yoriai_train.products import product
 
 IGNORED = -100
-CHUNK_BYTES = 2**25  # of fp32 logits held at once: inside a large cache, yet a full matrix product
+# Of fp32 logits held at once, on CPUs and elsewhere, but never fewer rows than a matrix product
+# needs. On an EPYC 8 MB was as fast as 32, and took 150 MB less in a run of 23M parameters.
+CPU_CHUNK_BYTES, CHUNK_BYTES, CHUNK_ROWS = 2**23, 2**25, 128
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -34,7 +36,8 @@ class _ChunkedLoss(torch.autograd.Function):
         z_loss: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = hidden_NH.requires_grad or weight_VH.requires_grad
-        rows = max(1, CHUNK_BYTES // (4 * weight_VH.shape[0]))
+        held = CPU_CHUNK_BYTES if hidden_NH.device.type == "cpu" else CHUNK_BYTES
+        rows = max(CHUNK_ROWS, held // (4 * weight_VH.shape[0]))
         grad_hidden = torch.empty_like(hidden_NH) if wanted else None
         grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wanted else None
         losses_N = torch.zeros(len(targets_N), dtype=torch.float32, device=hidden_NH.device)

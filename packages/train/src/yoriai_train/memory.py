@@ -35,8 +35,8 @@ FRAGMENTATION = 0.10
 BUCKET = 200_000_000
 LIVE_PARAMETERS = 1_000_000_000
 SUB_GROUP = 1_000_000_000
-# Bytes of fp32 logits held at once by this package's loss (loss.py, ``CHUNK_BYTES``).
-LOSS_CHUNK_BYTES = 2**25
+# Bytes of fp32 logits held at once by this package's loss on GPUs, and rows at least (loss.py).
+LOSS_CHUNK_BYTES, LOSS_CHUNK_ROWS = 2**25, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +287,7 @@ def loss_bytes(setup: Setup) -> float:
     shape, c = setup.shape, setup.compute_bytes
     if not setup.chunked_loss:
         return 12.0 * setup.tokens * shape.vocabulary_size / setup.tensor_parallel
-    rows = min(setup.tokens, max(1, LOSS_CHUNK_BYTES // (4 * shape.vocabulary_size)))
+    rows = min(setup.tokens, max(LOSS_CHUNK_ROWS, LOSS_CHUNK_BYTES // (4 * shape.vocabulary_size)))
     layer = (4 + 2 * (c == 2)) * shape.table
     hidden = c * setup.tokens * shape.width
     return (12.0 * rows * shape.vocabulary_size + layer + hidden) / setup.tensor_parallel

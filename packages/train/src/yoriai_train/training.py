@@ -23,10 +23,11 @@ from yoriai import YoriaiError
 from yoriai_train import batches, checkpoints, strategies
 from yoriai_train.batches import Batches
 from yoriai_train.job import EVENTS, LOG, SKIPPED, Spec, read_rows, tell
+from yoriai_train.lean import use_lean
 from yoriai_train.machine import device_name, peak_flops
 from yoriai_train.models import initialise
 from yoriai_train.module import CausalModule
-from yoriai_train.products import use_onednn
+from yoriai_train.products import use_products
 from yoriai_train.stability import Spike, Watcher, shift, span_to_skip
 
 REWOUND = 75  # the exit code of a rank that wants to be started again further back
@@ -259,9 +260,11 @@ def run(spec: Spec) -> None:
         done = int(json.loads((Path(spec.resume) / checkpoints.ABOUT).read_bytes())["step"])
     skipped = read_skipped(scratch)
     model = load_model(spec)
-    use_onednn(model)
+    use_products(model)
     if spec.liger:
         apply_liger(model)
+    elif not spec.compile:
+        use_lean(model)
     if spec.activation_checkpoints:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if spec.compile:

@@ -203,7 +203,7 @@ def test_rows_are_paged_in_order_and_filtered_by_reason(sealed, tmp_path):
     assert [len(page.rows) for page in found] == [200, 200, 50]
     assert [r for page in found for r in page.rows] == [r["reason"] for r in rows]
     assert re.findall(r"test/\d+", "".join(p.text for p in found)) == [r["id"] for r in rows]
-    assert all(r["prompt_sha256"] in found[0].text for r in rows[:200])
+    assert all(r["prompt_sha256"][:16] in found[0].text for r in rows[:200])
     style = (tmp_path / "r" / "en.html").read_text()
     for reason in reasons:
         assert f"#f-{reason}:checked ~ .wide tr:not(.is-{reason})" in style

@@ -33,7 +33,13 @@ Examples:
 def samples(
     scores: Path, model: str, task: str, wrong: bool, reason: str, limit: int, as_json: bool
 ) -> None:
-    """Show single answers of SCORES."""
+    """Show single answers of SCORES, each beside the right one.
+
+    A run holds no questions and no right answers; they are read from the data sets again.
+    """
+    from yoriai.plugins import load_registry
+    from yoriai_eval import rescoring
+
     artifact = open_artifact(scores)
     if artifact.kind != "scores":
         raise NotFound(f"{scores} is a {artifact.kind}, this command reads scores")
@@ -49,10 +55,12 @@ def samples(
         chosen = list(islice(found, limit))
     if not chosen:
         raise NotFound("no such answer", hint="leave out an option")
+    for told in rescoring.add_questions(artifact, load_registry(), chosen):
+        console.note(f"right answers: {told}")
 
     def text() -> str:
         return console.table(
-            ("model", "task", "sample", "score", "outcome", "output"),
+            ("model", "task", "sample", "score", "outcome", "right answer", "output"),
             [
                 (
                     row["model"],
@@ -60,10 +68,15 @@ def samples(
                     row["id"],
                     row.get("score", f"{row.get('bits', 0) / max(1, row.get('bytes', 1)):.2f} b/B"),
                     row.get("reason", ""),
-                    str(row.get("output", "")).replace("\n", "⏎")[:60],
+                    _line(row.get("gold", ""), 30),
+                    _line(row.get("output", ""), 60),
                 )
                 for row in chosen
             ],
         )
 
     console.emit({"samples": chosen}, as_json=as_json, text=text)
+
+
+def _line(text: str, most: int) -> str:
+    return text.replace("\n", "⏎")[:most]

@@ -270,6 +270,39 @@ def _check_totals(
             yield Difference(model, exam.name, "", f"sealed metric {name}", was, value)
 
 
+def add_questions(scores: Artifact, registry: Registry, rows: Sequence[Row]) -> list[str]:
+    """Put ``question`` and ``gold``, the right answer, into rows; why they are not in some.
+
+    The rows of a run hold neither, so that a run can be published without handing on its sets.
+    They are built again from the data, which has to be here.
+    """
+    try:
+        asked = questions(scores, registry)
+    except YoriaiError as error:
+        return [error.message]
+    notes = list(asked.notes)
+    exams: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        exams.setdefault((row["task"], row.get("form", "bits-per-byte")), {})
+    for (task, form), known in exams.items():
+        exam = asked.exam(task, form)
+        mine = [r for r in rows if (r["task"], r.get("form", "bits-per-byte")) == (task, form)]
+        if exam is None or form == "bits-per-byte":
+            continue
+        wanted = {row["id"] for row in mine}
+        try:
+            known |= {
+                s.id: {"question": s.text, "gold": gold(s)}
+                for s in asked.samples(exam)
+                if s.id in wanted
+            }
+        except YoriaiError as error:
+            notes.append(error.message)
+        for row in mine:
+            row |= known.get(row["id"], {})
+    return notes
+
+
 def golds(scores: Artifact, registry: Registry, task: str, form: str) -> dict[str, str]:
     """The right answers of one exam by sample; empty where the questions cannot be had."""
     try:

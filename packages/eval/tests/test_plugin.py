@@ -4,6 +4,7 @@ import pytest
 
 from yoriai import NotFound
 from yoriai_eval import rescoring
+from yoriai_eval.backends.mock import Mock
 from yoriai_eval.contestants import rows_of
 from yoriai_eval.sections import describe
 from yoriai_eval.tasks import JaForms, JaLanguage
@@ -61,6 +62,13 @@ def test_samples_shows_the_question_and_the_right_answer_beside_each(scores, yor
     assert "英語" in told.out
     # The run itself hands on neither.
     assert "gold" not in (scores.path / "samples.jsonl").read_text()
+
+
+def test_samples_shows_why_an_answer_is_an_error(make, build_run, yoriai_job, yoriai_cli):
+    step = build_run(["eval/ja-language"], Mock(context=20))
+    place = yoriai_job("scores", step, [make.stub()]).path
+    told = yoriai_cli("eval", "samples", str(place), "--reason", "errored", "--limit", "1")
+    assert "fit into the context)" in told.out
 
 
 def test_without_the_data_answers_are_shown_and_what_is_missing_is_said(

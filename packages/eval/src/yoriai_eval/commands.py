@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -69,13 +70,19 @@ def samples(
                     row.get("score", f"{row.get('bits', 0) / max(1, row.get('bytes', 1)):.2f} b/B"),
                     row.get("reason", ""),
                     _line(row.get("gold", ""), 30),
-                    _line(row.get("output", ""), 60),
+                    _line(_said(row), 60),
                 )
                 for row in chosen
             ],
         )
 
     console.emit({"samples": chosen}, as_json=as_json, text=text)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What the model said, and what a server or a limit made of it."""
+    note = f"({row['note']})" if row.get("note") else ""
+    return f"{row.get('output', '')} {note}".strip(" ") if note else str(row.get("output", ""))
 
 
 def _line(text: str, most: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from yoriai import Altered
 from yoriai_eval.compare_command import compare, rescore
 from yoriai_eval.tasks import JaForms, JaLanguage
 
@@ -124,6 +125,28 @@ def test_an_answer_that_was_edited_with_its_score_is_found_in_the_sealed_total(s
     assert all(d["id"] == "" for d in told["differences"])
     found = {d["field"]: d for d in told["differences"]}["sealed score"]
     assert found["expected"] == pytest.approx(found["found"] + 1 / 90, abs=1e-4)
+
+
+def test_answers_that_were_edited_are_neither_compared_nor_shown_without_a_word(scored, yoriai_cli):
+    strong, weak = scored
+
+    def better(rows):
+        for row in rows:
+            row["score"] = row["scores"]["accuracy"] = 1.0
+
+    edit(weak, better)
+    done = CliRunner().invoke(compare, [str(strong.path), str(weak.path)])
+    assert isinstance(done.exception, Altered)
+    assert "other bytes than were sealed" in done.exception.message
+    assert f"yoriai eval rescore {weak.path}" in done.exception.hint
+    told = yoriai_cli("eval", "samples", str(weak.path), "--limit", "1")
+    assert told.code == 0
+    assert "was changed since it was sealed" in told.err
+    path = weak.path / "samples.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    told = yoriai_cli("eval", "samples", str(weak.path), "--task", "ja-forms", "--limit", "9999")
+    assert told.code == 4
+    assert "is no sample" in told.err
 
 
 def test_likelihoods_rows_and_junk_that_were_edited_are_found(scored):

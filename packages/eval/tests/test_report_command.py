@@ -186,7 +186,7 @@ def test_bad_input_is_refused_before_the_old_report_is_touched(sealed, tmp_path)
     with pytest.raises(Altered, match="other bytes"):
         report_command.write([broken], out)
     path.write_bytes(b"no row\n")
-    with pytest.raises(Altered, match="line 1"):
+    with pytest.raises(Altered, match=":1 is no sample"):
         report_command.write([broken], out)
     with pytest.raises(NotFound, match="is a corpus"):
         report_command.write([sealed(kind="corpus", facts={})], out)

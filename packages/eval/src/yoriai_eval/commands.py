@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from yoriai import NotFound, console
 from yoriai.artifact import open_artifact
+from yoriai.files import digest_file
 from yoriai_eval.sections import REASONS
 
 
@@ -40,20 +40,22 @@ def samples(
     """
     from yoriai.plugins import load_registry
     from yoriai_eval import rescoring
+    from yoriai_eval.contestants import SAMPLES, rows_of
 
     artifact = open_artifact(scores)
     if artifact.kind != "scores":
         raise NotFound(f"{scores} is a {artifact.kind}, this command reads scores")
-    with artifact.file("samples.jsonl").open("rb") as stream:
-        found = (
-            row
-            for row in map(json.loads, stream)
-            if (not model or row["model"] == model)
-            and (not task or task in (row["task"], row["task"].rpartition("/")[2]))
-            and (not wrong or row.get("reason", "correct") != "correct")
-            and (not reason or row.get("reason") == reason)
-        )
-        chosen = list(islice(found, limit))
+    if digest_file(artifact.file(SAMPLES)) != artifact.manifest["files"][SAMPLES]["sha256"]:
+        console.note(f"{SAMPLES} was changed since it was sealed: yoriai eval rescore {scores}")
+    found = (
+        row
+        for row in rows_of(artifact, edited=True)
+        if (not model or row["model"] == model)
+        and (not task or task in (row["task"], row["task"].rpartition("/")[2]))
+        and (not wrong or row.get("reason", "correct") != "correct")
+        and (not reason or row.get("reason") == reason)
+    )
+    chosen = list(islice(found, limit))
     if not chosen:
         raise NotFound("no such answer", hint="leave out an option")
     for told in rescoring.add_questions(artifact, load_registry(), chosen):

@@ -138,7 +138,7 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
         by_id = {sample.id: sample for sample in samples}
         right_ones = [gold(s) for s in samples]
         rows: dict[str, list[Row]] = {model: [] for model in known}
-        for row in rows_of(scores):
+        for row in rows_of(scores, edited=True):
             if (row["task"], row.get("form", "bits-per-byte")) == (exam.name, exam.form):
                 rows.setdefault(row["model"], []).append(row)
         for model, mine in rows.items():
@@ -149,7 +149,7 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
             if [row["id"] for row in mine] == list(by_id):  # else its totals mean nothing
                 totals = _score(exam, mine, right_ones, int(scores.manifest["seed"]))
                 yield from _check_totals(scores, model, exam, totals)
-    for row in rows_of(scores):
+    for row in rows_of(scores, edited=True):
         form = row.get("form", "bits-per-byte")
         if asked.exam(row["task"], form) is None:
             yield Difference(row["model"], row["task"], row["id"], "row", form, "no such exam")

@@ -71,6 +71,16 @@ def test_the_table_says_who_is_better_and_how_many_tests_were_made(scored):
     assert [c["task"] for c in json.loads(chosen)["comparisons"]] == ["ja-forms"]
 
 
+def test_comparing_what_is_in_common_is_offered_only_where_it_helps(
+    scored, build_run, make, scripted, yoriai_job
+):
+    some = build_run(["eval/ja-language"], scripted(answer=knows), limit=30)
+    part = yoriai_job("part", some, [make.stub("part")])
+    assert "--common" in run(compare, scored[0].path, part.path)
+    gold = run(compare, scored[0].path, part.path, "--task", "ja-language", "--common")
+    assert "all the same: --common" not in gold
+
+
 def test_the_picture_is_the_same_each_time_and_shows_every_task(scored, tmp_path):
     pytest.importorskip("matplotlib")
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]

@@ -186,6 +186,17 @@ def test_models_asked_otherwise_are_compared_only_if_told_to(sealed):
         assert said in made.notes
 
 
+def test_a_metric_that_one_model_has_not_is_no_matter_of_how_it_was_asked(sealed):
+    other = [row("b", n, 1.0, scores={"exact_match": 1.0}) for n in range(4)]
+    rows = [*(row("a", n, 1.0) for n in range(4)), *other]
+    (made,) = comparison.compare(contestants([(sealed(rows), "")]))
+    assert made.notes == ["b has no accuracy here"]
+    assert not made.otherwise
+    parts = [sealed([row("a", n, 1.0) for n in range(4)]), sealed([row("b", 0, 1.0)])]
+    (made,) = comparison.compare(contestants([(part, "") for part in parts]))
+    assert made.otherwise
+
+
 def test_models_with_their_own_chat_templates_are_compared_with_a_note(sealed):
     rows = two(40, 20, 2, 38)
     rows = [{**r, "prompt_sha256": r["model"] + r["id"]} for r in rows]

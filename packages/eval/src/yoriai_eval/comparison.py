@@ -32,6 +32,7 @@ class Comparison:
     ``detectable`` is the smallest true difference that the test, at the level it has to pass, sees
     in four of five cases. ``only_first`` and ``only_second`` are the samples that one model alone
     has right. ``differences`` are those of a score that is a mean, and ``names`` their clusters.
+    ``otherwise``: the two were asked differently, and ``common`` would compare them all the same.
     ``members`` of a comparison of averages are its tasks, each with its weight.
     """
 
@@ -55,6 +56,7 @@ class Comparison:
     only_second: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     smallest: float = 0.0
+    otherwise: bool = False
     differences: list[float] = field(default_factory=list, repr=False)
     names: list[str] = field(default_factory=list, repr=False)
     members: list[tuple[float, Comparison]] = field(default_factory=list, repr=False)
@@ -150,7 +152,8 @@ def _compare(
     found = obstacles(one, other, first, second)
     ids = [i for i in first.ids if i in second.places]
     made.notes = [*found.reasons, *found.notes]
-    if (found.reasons and not common) or not ids:
+    made.otherwise = bool(found.reasons and ids and not common)
+    if made.otherwise or not ids:
         return made
     made.samples = len(ids)
     a, b = [first.places[i] for i in ids], [second.places[i] for i in ids]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai.redaction import HIDDEN, Redactor
+from yoriai.redaction import _URL_LOGIN, _URL_SECRET, HIDDEN, Redactor, _hide_tokens
 
 HOME, USER = "/data/people/hanako", "hanako"
 SECRET = "pw-Zq7!x9'\"\\ü&2"
@@ -88,6 +91,60 @@ def test_no_planted_secret_survives_anywhere(secret, before, after):
 def test_redacting_twice_is_redacting_once(text):
     once = PLAIN.text(text)
     assert PLAIN.text(once) == once
+
+
+# --- long texts -------------------------------------------------------------------------------
+
+# What is hidden in a web address and in a token, without a thought for time.
+_AS_DEFINED = (
+    (
+        re.compile(
+            r"hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}"
+            r"|\bsk-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
+            r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
+            r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+            re.DOTALL,
+        ),
+        HIDDEN,
+    ),
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]+@"), rf"\1{HIDDEN}@"),
+    (
+        re.compile(
+            r"([?&#;](?:[\w-]*(?:token|key|secret|password|signature|sig|auth)[\w-]*)=)[^&\s'\"]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+)
+PIECES = [
+    "eyJ", "eyJ" + "a" * 10, "eyJ-eyJ" + "b" * 9, ".", "-", "c" * 10, "hf_" + "d" * 20, "sk-", "1",
+    "+", "://", "a", "@", "/", " ", "?", "&", "=", "key", "KEY", "token", ";", "'", "é",
+    "xoxa-", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=1000)
+def test_the_quick_patterns_hide_what_the_plain_ones_do(text):
+    found = _hide_tokens(text)
+    assert found == _AS_DEFINED[0][0].sub(HIDDEN, text)
+    for pattern, (defined, shown) in zip((_URL_LOGIN, _URL_SECRET), _AS_DEFINED[1:], strict=True):
+        assert pattern.sub(shown, text) == defined.sub(shown, text)
+
+
+def test_a_megabyte_without_spaces_is_read_in_its_length():
+    """In a process of its own, as a pattern that takes its square would take minutes."""
+    units = ["a", "a.", "eyJ-", "eyJaaaaaaaaaa-", "?key", "token", "://", "-----BEGIN "]
+    code = (
+        "import sys; from yoriai.redaction import Redactor\n"
+        "for unit in sys.argv[1:]:\n"
+        "    text = (unit * 1_000_000)[:1_000_000]\n"
+        "    assert Redactor({}, home='/data/me', user='hanako').text(text) == text\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *units], check=True, timeout=100)
+
+
+# --- accounts and files -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user", ["root", "train", "ja", ""])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from yoriai import Altered
 from yoriai_eval.compare_command import compare, rescore
 from yoriai_eval.tasks import JaForms, JaLanguage
 
@@ -70,6 +71,16 @@ def test_the_table_says_who_is_better_and_how_many_tests_were_made(scored):
     assert [c["task"] for c in json.loads(chosen)["comparisons"]] == ["ja-forms"]
 
 
+def test_comparing_what_is_in_common_is_offered_only_where_it_helps(
+    scored, build_run, make, scripted, yoriai_job
+):
+    some = build_run(["eval/ja-language"], scripted(answer=knows), limit=30)
+    part = yoriai_job("part", some, [make.stub("part")])
+    assert "--common" in run(compare, scored[0].path, part.path)
+    gold = run(compare, scored[0].path, part.path, "--task", "ja-language", "--common")
+    assert "all the same: --common" not in gold
+
+
 def test_the_picture_is_the_same_each_time_and_shows_every_task(scored, tmp_path):
     pytest.importorskip("matplotlib")
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
@@ -124,6 +135,28 @@ def test_an_answer_that_was_edited_with_its_score_is_found_in_the_sealed_total(s
     assert all(d["id"] == "" for d in told["differences"])
     found = {d["field"]: d for d in told["differences"]}["sealed score"]
     assert found["expected"] == pytest.approx(found["found"] + 1 / 90, abs=1e-4)
+
+
+def test_answers_that_were_edited_are_neither_compared_nor_shown_without_a_word(scored, yoriai_cli):
+    strong, weak = scored
+
+    def better(rows):
+        for row in rows:
+            row["score"] = row["scores"]["accuracy"] = 1.0
+
+    edit(weak, better)
+    done = CliRunner().invoke(compare, [str(strong.path), str(weak.path)])
+    assert isinstance(done.exception, Altered)
+    assert "other bytes than were sealed" in done.exception.message
+    assert f"yoriai eval rescore {weak.path}" in done.exception.hint
+    told = yoriai_cli("eval", "samples", str(weak.path), "--limit", "1")
+    assert told.code == 0
+    assert "was changed since it was sealed" in told.err
+    path = weak.path / "samples.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    told = yoriai_cli("eval", "samples", str(weak.path), "--task", "ja-forms", "--limit", "9999")
+    assert told.code == 4
+    assert "is no sample" in told.err
 
 
 def test_likelihoods_rows_and_junk_that_were_edited_are_found(scored):

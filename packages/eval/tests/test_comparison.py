@@ -111,6 +111,22 @@ def test_every_p_is_corrected_for_all_tests_and_the_bar_of_what_is_seen_rises(se
     assert set(order[1].letters) & set(order[2].letters)
 
 
+def test_averages_stand_beside_their_tasks_unless_one_task_or_metric_is_chosen(sealed):
+    rows = [
+        {**r, "task": f"eval/{task}"} for task in ("jemhopqa", "niilc") for r in two(30, 9, 1, 20)
+    ]
+    people = contestants([(sealed(rows), "")])
+    found = {made.task: made for made in comparison.compare(people)}
+    assert set(found) == {"jemhopqa", "niilc", "average:QA"}
+    average = found["average:QA"]
+    assert (average.samples, average.difference) == (120, pytest.approx(16 / 120))
+    assert average.better == "a"
+    order = comparison.standings(found.values())
+    assert [s.name for s in order["average:QA"]] == ["a", "b"]
+    assert [made.task for made in comparison.compare(people, task="niilc")] == ["niilc"]
+    assert len(comparison.compare(people, metric="accuracy")) == 2
+
+
 def test_samples_of_one_cluster_are_exchanged_together(sealed):
     rows = two(20, 12, 0, 20)
     for r in rows:
@@ -168,6 +184,17 @@ def test_models_asked_otherwise_are_compared_only_if_told_to(sealed):
         assert made.p is not None
         assert made.samples == (60 if "limit" in said else 100)
         assert said in made.notes
+
+
+def test_a_metric_that_one_model_has_not_is_no_matter_of_how_it_was_asked(sealed):
+    other = [row("b", n, 1.0, scores={"exact_match": 1.0}) for n in range(4)]
+    rows = [*(row("a", n, 1.0) for n in range(4)), *other]
+    (made,) = comparison.compare(contestants([(sealed(rows), "")]))
+    assert made.notes == ["b has no accuracy here"]
+    assert not made.otherwise
+    parts = [sealed([row("a", n, 1.0) for n in range(4)]), sealed([row("b", 0, 1.0)])]
+    (made,) = comparison.compare(contestants([(part, "") for part in parts]))
+    assert made.otherwise
 
 
 def test_models_with_their_own_chat_templates_are_compared_with_a_note(sealed):

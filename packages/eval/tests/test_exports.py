@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from yoriai import Generated, UsageError, YoriaiError
+from yoriai.files import digest_file
 from yoriai_eval import exports, inspect_log, lm_eval_log, rescoring
 from yoriai_eval.export_command import export
 from yoriai_eval.tasks import JaForms, JaLanguage
@@ -201,6 +202,7 @@ def test_rows_that_are_not_what_was_asked_are_refused(scored, asked, tmp_path):
     path = scored[0].file("samples.jsonl")
     rows = path.read_text().splitlines(keepends=True)
     path.write_text("".join([rows[1], rows[0], *rows[2:]]))
+    scored[0].manifest["files"]["samples.jsonl"]["sha256"] = digest_file(path)  # sealed so
     with pytest.raises(YoriaiError, match="is not what was asked there"):
         lm_eval_log.write(scored[0], asked, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.jsonl"))

@@ -241,6 +241,18 @@ def test_lines_stand_by_rank_and_by_name_where_they_are_not_separated():
     assert [c.key for c in board.columns] == order
 
 
+def test_averages_have_the_places_of_paired_tests_too():
+    one = averaged("a", {"x": whole(0.5), "y": whole(0.5)})
+    keys = {"average": (1, 1), "average:NLI": (1, 1), "jsquad": (1, 1)}
+    places = {("a", "y", key): place for key, place in keys.items()}
+    places |= {("a", "x", key): (2, 2) for key in keys}
+    (board,) = leaderboard.boards([one], test=lambda group: places)
+    assert [line.label for line in board.lines] == ["y", "x"]
+    assert [line.average.rank for line in board.lines] == [(1, 1), (2, 2)]
+    for name, rank in {"NLI": (2, 2), "RC": (2, 2), "QA": (1, 2)}.items():
+        assert board.lines[1].categories[name].rank == rank
+
+
 def test_a_radar_holds_six_models_and_needs_three_categories():
     (board,) = leaderboard.boards([averaged("a", {f"m{n}": whole(0.5) for n in range(8)})])
     assert len(leaderboard.radar(board)) == 6

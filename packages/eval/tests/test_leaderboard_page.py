@@ -119,7 +119,7 @@ def test_scores_asked_otherwise_are_kept_apart_with_a_sentence():
     one = given_of({"x": {"tasks": {"jamp": task(0.5)}}})
     two = given_of({"y": {"tasks": {"jamp": task(0.5)}}}, "b", protocol="oct2023")
     found = pages(one, two)
-    assert "the protocol differ (here oct2023, there v1.3)" in found["en"]
+    assert "as it has another protocol (here oct2023, there v1.3)" in found["en"]
     assert "表 1 と分けたのは、プロトコルが違う" in found["ja"]
     assert read(found["en"]).tags.count("section") == 2
 
@@ -173,6 +173,20 @@ def test_clean_and_dirty_halves_stand_side_by_side():
     assert "90.0 (70.0–100.0; 7, fewer than 10)" in said
     assert "+50" in said
     assert "jsts/train 7" in said
+
+
+def test_splits_counted_together_stand_once_and_exchanged_pairs_beside_the_others():
+    places = {"jsts/dev": 11, "jsts/train": 54, "jsts/train+dev": 65, "jsick/train": 2}
+    ledger = {
+        "split": "test", "of": ["a"], "corpora": {},
+        "tasks": {"jamp": {"samples": 100, "dirty": 70, "between": places,
+                           "swapped": {"jsick/train": 1, "jsts/dev": 3}}},
+    }  # fmt: skip
+    text = pages(given_of({"x": {"tasks": {"jamp": task(0.5)}}}), ledgers=[ledger])
+    exchanged = "(premise and hypothesis exchanged)"
+    told = f"jsts/train+dev 65, jsick/train 2, jsick/train 1 {exchanged}, jsts/dev 3 {exchanged}"
+    assert told in "".join(read(text["en"]).words)
+    assert "jsts/dev 3 (前提と仮説が入れ替わったもの)" in "".join(read(text["ja"]).words)
 
 
 # --- text ---------------------------------------------------------------------------------

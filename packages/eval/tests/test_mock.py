@@ -137,3 +137,31 @@ def test_marks_are_never_doubled_and_never_missing():
     assert (bare.prompt([7]), bare.scored([7])) == ([7], [2, 7])
     assert (bare.prompt([]), bare.scored([])) == ([2], [2])
     assert Marks.of([], None, -1).scored([7]) == [0, 7]
+
+
+@pytest.mark.parametrize("longest", [0, 4, 5, 9])
+def test_a_start_mark_of_two_ids_counts_in_no_window(longest):
+    marks = Marks.of([1, 2], 3)
+    for ids in ([7, 8, 9, 7, 8, 9], [1, 2, 7, 8, 9]):
+        made = marks.windows(ids, longest)
+        assert [i for span in made for i in span.ids[span.first :]] == [i for i in ids if i > 2]
+
+
+@given(st.text("ab", max_size=4), st.text("ab", min_size=1, max_size=6), st.integers(2, 7))
+def test_without_a_start_mark_one_stands_only_where_nothing_else_does(context, answer, longest):
+    marks = Marks.of([1], 2, start="never")
+    [span] = marks.spans(lambda text: list(map(ord, text)), [(context, answer)])
+    assert list(span.ids) == [*([] if context else [1]), *map(ord, context + answer)]
+    assert list(span.ids[span.first :]) == list(map(ord, answer))
+    [short] = marks.spans(lambda text: list(map(ord, text)), [(context, answer)], longest)
+    assert short.ids == span.ids[-longest:]
+    assert 1 <= short.first < len(short.ids)
+    assert short.ids[short.first :] == span.ids[span.first :][-(longest - 1) :]
+
+
+def test_a_start_mark_is_put_where_it_is_asked_for():
+    always, never = (Marks.of([], 2, 3, start=how, opening=3) for how in ("always", "never"))
+    assert (always.prompt([7]), always.scored([7])) == ([3, 7], [3, 7])
+    assert (never.prompt([7]), never.scored([7])) == ([7], [2, 7])
+    assert Marks.of([4], 2, 3, start="always", opening=3).prompt([7]) == [4, 7]
+    assert Marks.of([], 2, None, start="always").prompt([7]) == [2, 7]

@@ -2,7 +2,12 @@
 
 import pytest
 
+from yoriai import NotFound
+from yoriai_eval import rescoring
+from yoriai_eval.backends.mock import Mock
+from yoriai_eval.contestants import rows_of
 from yoriai_eval.sections import describe
+from yoriai_eval.tasks import JaForms, JaLanguage
 
 
 @pytest.fixture
@@ -40,6 +45,50 @@ def test_samples_shows_single_answers(scores, yoriai_cli):
     told = yoriai_cli("eval", "samples", place, "--model", "base")
     assert "b/B" in told.out
     assert "text/s/0" in told.out
+
+
+def test_samples_shows_the_question_and_the_right_answer_beside_each(scores, yoriai_cli):
+    right = {s.text: s.answer for s in JaLanguage().samples([])}
+    told = yoriai_cli("eval", "samples", str(scores.path), "--task", "ja-language", "--json")
+    assert told.code == 0, told.err
+    for row in told.json["samples"]:
+        assert row["gold"] == right[row["question"]]
+    forms = yoriai_cli("eval", "samples", str(scores.path), "--task", "ja-forms", "--json").json
+    golds = {(s.text, s.choices[int(s.answer)]) for s in JaForms().samples([])}
+    assert {(row["question"], row["gold"]) for row in forms["samples"]} <= golds
+    # Beside what the model said, which is what is looked at.
+    told = yoriai_cli("eval", "samples", str(scores.path), "--task", "ja-language", "--wrong")
+    assert "right answer  output" in told.out
+    assert "英語" in told.out
+    # The run itself hands on neither.
+    assert "gold" not in (scores.path / "samples.jsonl").read_text()
+
+
+def test_samples_shows_why_an_answer_is_an_error(make, build_run, yoriai_job, yoriai_cli):
+    step = build_run(["eval/ja-language"], Mock(context=20))
+    place = yoriai_job("scores", step, [make.stub()]).path
+    told = yoriai_cli("eval", "samples", str(place), "--reason", "errored", "--limit", "1")
+    assert "fit into the context)" in told.out
+
+
+def test_without_the_data_answers_are_shown_and_what_is_missing_is_said(
+    scores, yoriai_registry, monkeypatch
+):
+    def missing(task, artifacts):
+        raise NotFound("ja-language: the file is not here")
+
+    monkeypatch.setattr(JaLanguage, "samples", missing)
+    rows = list(rows_of(scores))
+    notes = rescoring.add_questions(scores, yoriai_registry, rows)
+    assert notes == ["ja-language: the file is not here"]
+    with_gold = {row["task"] for row in rows if "gold" in row}
+    assert with_gold == {"eval/ja-forms"}
+    # Of a run that was asked in a way unknown here nothing can be built again.
+    scores.manifest["config"]["tasks"] = ["eval/ja-gone"]
+    rows = list(rows_of(scores))
+    [note] = rescoring.add_questions(scores, yoriai_registry, rows)
+    assert "unknown here" in note
+    assert not any("gold" in row for row in rows)
 
 
 def test_samples_says_what_it_cannot_show(scores, make, yoriai_cli):

@@ -186,7 +186,7 @@ def test_bad_input_is_refused_before_the_old_report_is_touched(sealed, tmp_path)
     with pytest.raises(Altered, match="other bytes"):
         report_command.write([broken], out)
     path.write_bytes(b"no row\n")
-    with pytest.raises(Altered, match="line 1"):
+    with pytest.raises(Altered, match=":1 is no sample"):
         report_command.write([broken], out)
     with pytest.raises(NotFound, match="is a corpus"):
         report_command.write([sealed(kind="corpus", facts={})], out)
@@ -203,7 +203,7 @@ def test_rows_are_paged_in_order_and_filtered_by_reason(sealed, tmp_path):
     assert [len(page.rows) for page in found] == [200, 200, 50]
     assert [r for page in found for r in page.rows] == [r["reason"] for r in rows]
     assert re.findall(r"test/\d+", "".join(p.text for p in found)) == [r["id"] for r in rows]
-    assert all(r["prompt_sha256"] in found[0].text for r in rows[:200])
+    assert all(r["prompt_sha256"][:16] in found[0].text for r in rows[:200])
     style = (tmp_path / "r" / "en.html").read_text()
     for reason in reasons:
         assert f"#f-{reason}:checked ~ .wide tr:not(.is-{reason})" in style

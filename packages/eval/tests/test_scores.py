@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from yoriai import Sample, Task, UsageError, YoriaiError
+from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
 from yoriai_eval import statistics
 from yoriai_eval.tasks import JaForms, JaLanguage
 
@@ -108,6 +108,33 @@ def test_names_that_scores_could_not_tell_apart_are_refused(make, scripted, buil
         run("c", ["eval/ja-forms"], [make.stub(), *corpora])
     with pytest.raises(UsageError, match="cannot be called 'floors'"):
         run("d", ["eval/ja-forms"], [make.stub("floors")])
+
+
+def test_a_dry_run_refuses_what_a_run_would_and_reads_nothing(build_run, scripted):
+    def told(tasks, **options):
+        return build_run(tasks, scripted(), **options).expect([])
+
+    with pytest.raises(UsageError, match="two tasks are called 'ja-forms'"):
+        told(["eval/ja-forms", "eval/ja-forms"])
+    with pytest.raises(UsageError, match="cannot be called 'floors'"):
+        told(["eval/ja-forms"], models={"floors": "x"})
+    with pytest.raises(NotFound, match="v1"):
+        told(["eval/ja-forms"], protocol="v1")
+    # Data that is nowhere, and a model that some step has still to make.
+    found = told(["eval/jnli"], models={"mine": "/there/is/no/such/folder"})
+    assert found == {"tasks": 1, "protocol": "yoriai", "models from elsewhere": ["mine"]}
+
+
+def test_errors_are_told_at_once_with_their_reason(
+    make, build_run, yoriai_job, yoriai_registry, capfd
+):
+    from yoriai_eval.backends.mock import Mock
+
+    step = build_run(["eval/ja-language"], Mock(context=20), protocol="v1.3")
+    yoriai_job("scores", step, [make.stub()])
+    told = capfd.readouterr().err
+    assert "base on eval/ja-language: 90 of 90 answers ended by error and count as wrong" in told
+    assert "fit into the context" in told
 
 
 def test_a_task_without_samples_is_refused(make, scripted, build_run, yoriai_job):

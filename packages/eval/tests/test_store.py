@@ -47,6 +47,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("YORIAI_DATA_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(store, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(store, "_unreachable", {})
     monkeypatch.setattr(store, "origins", lambda: {"made": origin_of()})
     return tmp_path
 
@@ -371,6 +372,69 @@ def test_without_a_network_the_error_names_set_path_address_and_remedy(monkeypat
         assert part in told.value.message
     assert "--mirror DIR or YORIAI_MIRROR" in told.value.hint
     assert asked == [store.SOCKET_SECONDS]
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """A server that takes connections and never says a word; the count of connections."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken = []
+
+    def take():
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    monkeypatch.setattr(store, "SOCKET_SECONDS", 0.05)
+    monkeypatch.setenv("YORIAI_DATA_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    yield taken
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+    for connection in taken:
+        connection.close()
+
+
+def test_only_the_first_file_waits_for_a_silent_host(hanging, places, monkeypatch):
+    for path in (PATH, "blob.txt", PATH):
+        with pytest.raises(NotFound) as told:
+            store.locate("made", path)
+        assert "127.0.0.1:" in told.value.message
+        assert "cannot be reached: nothing came within" in told.value.message
+        assert "--mirror DIR or YORIAI_MIRROR" in told.value.hint
+    assert len(hanging) == 1
+    monkeypatch.setattr(store, "SILENCE_SECONDS", -1.0)
+    with pytest.raises(NotFound):
+        store.locate("made", PATH)
+    assert len(hanging) == 2
+
+
+def test_a_host_that_refuses_is_tried_again_twice_and_then_left_alone(monkeypatch):
+    asked = []
+
+    def refuse(request, timeout):
+        asked.append(request.full_url)
+        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    for path in (PATH, "blob.txt"):
+        with pytest.raises(NotFound, match=r"127\.0\.0\.1:9: it cannot be reached.*refused"):
+            store.locate("made", path)
+    assert len(asked) == store.ATTEMPTS
+
+
+def test_a_server_that_is_there_is_asked_for_every_file(server, places):
+    server.plan = [(404, {}, b""), whole()]
+    with pytest.raises(NotFound, match="404"):
+        store.locate("made", "blob.txt")
+    assert store.read("made", PATH) == CONTENT
+
+
+def test_a_length_that_is_no_number_is_passed_over(server, places):
+    server.plan = [(200, {"Content-Length": "junk", "Connection": "close"}, CONTENT)]
+    assert store.read("made", PATH) == CONTENT
 
 
 def test_an_address_that_is_no_web_address_is_not_opened(places, monkeypatch):

@@ -26,19 +26,25 @@ _SECRET_KEY = re.compile(
     r"(token|secret|passw(or)?d|passphrase|credentials?|api_?key|private_key|access_key)$",
     re.IGNORECASE,
 )
+# All patterns here take time in proportion to the text, whatever it is: a run of characters is
+# looked at from its beginning only, and what has to follow it is asked for first.
+
 # Shapes of well-known tokens: Hugging Face, GitHub, GitLab, OpenAI and kin, AWS, Slack,
-# Google, JWT, PEM blocks.
+# Google, PEM blocks; and how a JWT begins.
 _TOKEN_SHAPE = re.compile(
     r"hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}"
     r"|\bsk-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
-    r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
+    r"|(?P<jwt>\beyJ[\w-]{10})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
+_JWT = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}")
+_RUN = re.compile(r"[\w-]*")
 # Up to the last @ before the path: a password may hold one too.
-_URL_LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]+@")
+_URL_LOGIN = re.compile(r"(?<![a-zA-Z0-9+.-])([0-9+.-]*[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]+@")
 _URL_SECRET = re.compile(
-    r"([?&#;](?:[\w-]*(?:token|key|secret|password|signature|sig|auth)[\w-]*)=)[^&\s'\"]+",
+    r"([?&#;](?=[\w-]+=[^&\s'\"])"
+    r"(?:[\w-]*(?:token|key|secret|password|signature|sig|auth)[\w-]*)=)[^&\s'\"]+",
     re.IGNORECASE,
 )
 # As in ``--set text.password=...`` and in what libraries print of their options.
@@ -90,7 +96,7 @@ class Redactor:
     def text(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        text = _TOKEN_SHAPE.sub(HIDDEN, text)
+        text = _hide_tokens(text)
         text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
         text = _URL_SECRET.sub(rf"\1{HIDDEN}", text)
         text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
@@ -116,6 +122,29 @@ class Redactor:
         if isinstance(value, (list, tuple)):
             return [self.value(item) for item in value]
         return value
+
+
+def _hide_tokens(text: str) -> str:
+    """Without what has the shape of a token.
+
+    Where one beginning of a JWT in a run of its characters does not go on as one, no later one of
+    the run does, so those are passed over.
+    """
+    kept: list[str] = []
+    copied = place = passed = 0
+    while found := _TOKEN_SHAPE.search(text, place):
+        place, end = found.span()
+        if found["jwt"]:
+            whole = _JWT.match(text, place) if place >= passed else None
+            if whole is None:
+                if place >= passed and (run := _RUN.match(text, place)):
+                    passed = run.end()
+                place += 1
+                continue
+            end = whole.end()
+        kept += text[copied:place], HIDDEN
+        copied = place = end
+    return "".join([*kept, text[copied:]])
 
 
 def _is_path(value: str) -> bool:

@@ -110,7 +110,7 @@ def _text(found: Sequence[Comparison], order: dict[str, list[Standing]], correct
             lines.append(f"{said}: {made.verdict}")
         elif made.notes:
             lines.append(f"{said}: {'; '.join(made.notes)}")
-    if any(made.p is None and made.notes for made in found):
+    if any(made.otherwise for made in found):
         lines.append("To compare the samples in common all the same: --common")
     for task, standing in order.items():
         if len(standing) > 2:

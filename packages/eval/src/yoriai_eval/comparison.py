@@ -31,7 +31,9 @@ class Comparison:
     ``difference`` is first less second, with its 95 % interval (of this one comparison).
     ``detectable`` is the smallest true difference that the test, at the level it has to pass, sees
     in four of five cases. ``only_first`` and ``only_second`` are the samples that one model alone
-    has right.
+    has right. ``differences`` are those of a score that is a mean, and ``names`` their clusters.
+    ``otherwise``: the two were asked differently, and ``common`` would compare them all the same.
+    ``members`` of a comparison of averages are its tasks, each with its weight.
     """
 
     task: str
@@ -54,6 +56,10 @@ class Comparison:
     only_second: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     smallest: float = 0.0
+    otherwise: bool = False
+    differences: list[float] = field(default_factory=list, repr=False)
+    names: list[str] = field(default_factory=list, repr=False)
+    members: list[tuple[float, Comparison]] = field(default_factory=list, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """As a JSON object, numbers rounded."""
@@ -79,6 +85,8 @@ class Comparison:
                 "only_first": self.only_first,
                 "only_second": self.only_second,
             }
+        if self.members:
+            told["weights"] = {part.task: round(weight, PLACES) for weight, part in self.members}
         return {**told, "verdict": self.verdict, "notes": self.notes}
 
 
@@ -92,7 +100,8 @@ def compare(
     seed: int = 0,
     golds: Golds | None = None,
 ) -> list[Comparison]:
-    """Every pair of models on every task, or on one, by the task's metric or another.
+    """Every pair of models on every task, or on one, by the task's metric or another; and, if
+    neither is chosen, on the averages of their protocol.
 
     With ``common``, models that were asked differently are compared all the same, on the samples
     both answered, and the notes say what differs. ``golds`` is asked only for metrics of whole
@@ -117,6 +126,10 @@ def compare(
             + (f" with metric {metric!r}" if metric else ""),
             hint="see what there is: leave out --task and --metric",
         )
+    if not task and not metric:
+        from yoriai_eval.averages import averages
+
+        found += averages(people, found, seed)
     _judge(found, correct)
     return found
 
@@ -139,7 +152,8 @@ def _compare(
     found = obstacles(one, other, first, second)
     ids = [i for i in first.ids if i in second.places]
     made.notes = [*found.reasons, *found.notes]
-    if (found.reasons and not common) or not ids:
+    made.otherwise = bool(found.reasons and ids and not common)
+    if made.otherwise or not ids:
         return made
     made.samples = len(ids)
     a, b = [first.places[i] for i in ids], [second.places[i] for i in ids]
@@ -176,6 +190,8 @@ def _compare(
             [second.scores[metric][i] for i in b],
         )
         made.scores = sum(values[0]) / len(ids), sum(values[1]) / len(ids)
+        made.differences = [x - y for x, y in zip(*values, strict=True)]
+        made.names = clusters
         _test(made, values, clusters, (), seed)
     made.difference = made.scores[0] - made.scores[1]
     return made
@@ -209,11 +225,7 @@ def _judge(found: Sequence[Comparison], correct: Literal["holm", "bh"]) -> None:
     level = ALPHA / len(tested) if correct == "holm" and tested else ALPHA
     for made, p in zip(tested, corrected, strict=True):
         made.corrected = p
-        made.detectable = max(
-            statistics.minimum_detectable_effect(made.error, level, POWER),
-            # No test is passed by fewer samples than these, all of them for one model.
-            made.smallest * math.ceil(math.log2(2 / level)),
-        )
+        made.detectable = _detectable(made, level)
         known = METRICS.get(made.metric)
         up = known is None or known.higher_is_better
         if p < ALPHA and made.difference:
@@ -227,6 +239,19 @@ def _judge(found: Sequence[Comparison], correct: Literal["holm", "bh"]) -> None:
     for made in found:
         if made.p is None:
             made.verdict = "not compared: " + ("; ".join(made.notes) or "no sample in common")
+
+
+def _detectable(made: Comparison, level: float) -> float:
+    """The smallest true difference that a test at this level sees in four of five cases."""
+    if made.members:
+        from yoriai_eval.averages import in_squares
+
+        return in_squares([(weight, _detectable(part, level)) for weight, part in made.members])
+    return max(
+        statistics.minimum_detectable_effect(made.error, level, POWER),
+        # No test is passed by fewer samples than these, all of them for one model.
+        made.smallest * math.ceil(math.log2(2 / level)),
+    )
 
 
 # --- order --------------------------------------------------------------------------------

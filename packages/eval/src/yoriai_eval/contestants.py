@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from yoriai import Artifact, NotFound, UsageError
+from yoriai import Altered, Artifact, NotFound, UsageError
 from yoriai.config import unknown_name
 from yoriai_eval import protocol
 from yoriai_eval.metrics import METRICS
 
+SAMPLES = "samples.jsonl"
 BITS = ("bits_per_byte", "gold_bits_per_byte")
 
 
@@ -152,19 +154,29 @@ def _read(artifact: Artifact, people: Sequence[Contestant]) -> None:
         person.exams[key].add(row)
 
 
-def rows_of(artifact: Artifact) -> Iterator[dict[str, Any]]:
-    """The rows of ``samples.jsonl``, one at a time; raises NotFound for a line that is no row."""
-    path = artifact.file("samples.jsonl")
+def rows_of(artifact: Artifact, *, edited: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of ``samples.jsonl``, one at a time.
+
+    Raises :class:`yoriai.Altered` for a line that is no row and, unless rows that were ``edited``
+    are what is looked for, at the end if the bytes are not those that were sealed.
+    """
+    path, digest = artifact.file(SAMPLES), hashlib.sha256()
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
+            digest.update(line)
             try:
                 row = json.loads(line)
                 row["model"], row["task"], row["id"]
             except (ValueError, KeyError, TypeError) as error:
-                raise NotFound(
+                raise Altered(
                     f"{path}:{number} is no sample", hint=f"yoriai verify {artifact.path}"
                 ) from error
             yield row
+    if not edited and digest.hexdigest() != artifact.manifest["files"][SAMPLES]["sha256"]:
+        raise Altered(
+            f"{path} has other bytes than were sealed",
+            hint=f"what was changed: yoriai eval rescore {artifact.path}",
+        )
 
 
 # --- what can be compared -----------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
+from yoriai_eval.backends import Marks, Span, Start, added, common_of_all
 from yoriai_eval.ending import Ending, Limits
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class HuggingFace(Backend):
 
     version: ClassVar[str] = "2"
     batch: int = Field(16, ge=1, description="sequences at once")
-    start: Literal["auto", "always", "never"] = Field(
+    start: Start = Field(
         "auto", description="a start mark before each prompt: as the tokenizer does, always, never"
     )
     precision: Literal["float32", "bfloat16", "auto"] = Field(
@@ -80,26 +81,17 @@ class _Model:
         self.ends = set(_ids_of(*named)) or set(_ids_of(self.tokenizer.eos_token_id))
         # Greedy, whatever the folder would have sampled, suppressed or penalised.
         self.model.generation_config = GenerationConfig()
-        self._set_marks(config, backend.start)
+        own = (self.tokenizer.eos_token_id, self.tokenizer.bos_token_id)
+        # A folder may name its marks in its configuration alone.
+        known = _ids_of(*own, config.eos_token_id, config.bos_token_id)
+        opening = next(iter(_ids_of(self.tokenizer.bos_token_id)), None)
+        lead = added(self.tokenizer)
+        self.marks = Marks.of(lead, *known, start=backend.start, opening=opening)
         from yoriai_eval.prefix import Reader
 
         self.reader = Reader(self.model)
         self.prefix_reuse = backend.prefix_reuse and self.reader.fits(1)
         self._kept: tuple[tuple[str, Ids], Encoded | None] | None = None
-
-    def _set_marks(self, config: Any, start: str) -> None:
-        """``lead``: what comes before a prompt; ``first``: before a text that is scored."""
-        tokenizer = self.tokenizer
-        own = (tokenizer.eos_token_id, tokenizer.bos_token_id)
-        # Training puts the end mark between documents, so it is also what a text begins with.
-        # A folder that names no mark at all is read after token 0.
-        mark = next(iter(_ids_of(*own, config.eos_token_id, config.bos_token_id)), 0)
-        added = _added(tokenizer)
-        if start == "always":
-            added = added or _ids_of(tokenizer.bos_token_id, mark)[:1]
-        self.lead: list[int] = [] if start == "never" else added
-        self.first: list[int] = added or [mark]
-        self.always_first = start != "never"
 
     def describe(self) -> dict[str, Any]:
         from transformers import __version__
@@ -107,8 +99,8 @@ class _Model:
         return {
             "backend": "hf",
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "start": self._named(self.lead),
-            "likelihood_start": self._named(self.first),
+            "start": self._named(self.marks.lead),
+            "likelihood_start": self._named(self.marks.first),
             "context": self.context,
             "batch": self.batch,
             "attention": self.attention,
@@ -118,51 +110,25 @@ class _Model:
         }
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self._prompts(texts)]
+        return [len(self.marks.prompt(ids)) for ids in self._ids(texts)]
 
     # --- likelihoods ------------------------------------------------------------------------
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
-        """Encoded as one text, so the pieces across the border are those of real text. What
-        differs from the context alone belongs to the continuation; continuations of one context
-        are all scored from the first border among them, else one would pay for a longer piece.
-        """
-        contexts = list(dict.fromkeys(context for context, _ in pairs))
-        alone = dict(zip(contexts, self._ids(contexts), strict=True))
-        whole = self._ids([context + continuation for context, continuation in pairs])
-        border: dict[str, int] = {}
-        for (context, _), ids in zip(pairs, whole, strict=True):
-            same = _common(alone[context], ids)
-            border[context] = min(same, border.get(context, same))
-        spans = []
-        for (context, _), ids in zip(pairs, whole, strict=True):
-            first = self._marks(ids) if self.always_first or not border[context] else []
-            size = len(ids) - border[context]
-            kept = [*first, *ids][-(self._window + 1) :]
-            cut = max(1, len(kept) - size)
-            spans.append((kept[:cut], kept[cut:]))
-        mark = self.first if self.always_first else []
-        return self._score(spans, prefix, mark)
+        texts = list(dict.fromkeys(text for a, b in pairs for text in (a, a + b)))
+        ids = dict(zip(texts, self._ids(texts), strict=True))
+        # The last id is scored and not read, so there is room for one more.
+        read = self.marks.spans(ids.__getitem__, pairs, self._window + 1)
+        return self._score(read, prefix, self.marks.first if self.marks.always else ())
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
-        spans, owner = [], []
-        for index, ids in enumerate(self._ids(texts)):
-            marks = self._marks(ids)
-            known, ids = len(marks or self.lead), [*marks, *ids]
-            for place in range(0, len(ids) - 1, self._window):
-                piece = ids[place : place + self._window + 1]
-                cut = 1 if place else known
-                spans.append((piece[:cut], piece[cut:]))
-                owner.append(index)
-        totals = [0.0] * len(texts)
-        for index, score in zip(owner, self._score(spans, "", []), strict=True):
-            totals[index] += score
-        return totals
+        read = [self.marks.windows(ids, self._window + 1) for ids in self._ids(texts)]
+        scores = iter(self._score([span for found in read for span in found], "", ()))
+        return [sum((next(scores) for _ in found), 0.0) for found in read]
 
-    def _score(
-        self, spans: Sequence[tuple[list[int], list[int]]], prefix: str, mark: list[int]
-    ) -> list[float]:
-        """Log-likelihood of each span's second ids after its first ones."""
+    def _score(self, read: Sequence[Span], prefix: str, mark: Ids) -> list[float]:
+        """Log-likelihood of the ids of each span that count."""
+        spans = [(list(s.ids[: s.first]), list(s.ids[s.first :])) for s in read]
         scores = [0.0] * len(spans)
         groups: dict[Ids, list[int]] = {}
         others = []
@@ -227,7 +193,7 @@ class _Model:
         where the context is full. Text is what the answer adds to the decoded prompt. A text of
         exactly ``max_characters`` is whole; it is cut once there is more.
         """
-        rows: list[Ids] = [tuple(ids or self.first) for ids in self._prompts(prompts)]
+        rows: list[Ids] = [tuple(self.marks.prompt(ids)) for ids in self._ids(prompts)]
         room = min(max_new_tokens, max(1, self.context // 2))
         for number, ids in enumerate(rows):
             if self.context and len(ids) + room > self.context:
@@ -241,7 +207,7 @@ class _Model:
         endings = {ids: Ending(self.tokenizer, ids, limits, self.context) for ids in rows}
         here = [ids for ids in endings if self.reader.fits(len(ids) + max_new_tokens)]
         answers: dict[Ids, Generated] = {}
-        for start, part in self._batches(here, self._encoded(prefix, self.lead)):
+        for start, part in self._batches(here, self._encoded(prefix, self.marks.lead)):
             made = self._write(start, part, [endings[ids] for ids in part])
             answers |= zip(part, made, strict=True)
         if others := [ids for ids in endings if ids not in answers]:
@@ -297,33 +263,24 @@ class _Model:
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
-    def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        # A rendered template may hold the start mark already.
-        lead = self.lead
-        return [i if i[: len(lead)] == lead else [*lead, *i] for i in self._ids(texts)]
-
-    def _marks(self, ids: Sequence[int]) -> list[int]:
-        """What goes before a text that is scored; nothing if it begins with a start mark."""
-        return [] if self.lead and list(ids[: len(self.lead)]) == self.lead else self.first
-
     def _named(self, ids: Sequence[int]) -> str:
         return "".join(self.tokenizer.convert_ids_to_tokens(list(ids))) if ids else ""
 
-    def _encoded(self, prefix: str, mark: list[int]) -> Encoded | None:
+    def _encoded(self, prefix: str, mark: Ids) -> Encoded | None:
         """The start of a prefix whose pieces do not depend on what follows; kept for next time.
 
         It depends on the prefix and the mark alone, so answers do not depend on other prompts.
         """
         if not prefix or not self.prefix_reuse:
             return None
-        key = (prefix, tuple(mark))
+        key = (prefix, mark)
         if self._kept is None or self._kept[0] != key:
             import torch
 
             versions = self._ids([prefix + following for following in FOLLOWING])
-            stable = min(_common(versions[0], other) for other in versions)
+            stable = common_of_all(versions)
             ids = [*mark, *versions[0][: max(0, stable - MARGIN)]]
-            if mark and versions[0][: len(mark)] == mark:
+            if mark and tuple(versions[0][: len(mark)]) == mark:
                 ids = ids[len(mark) :]
             encoded = None
             if ids and self.reader.fits(len(ids)) and len(ids) < self._window:
@@ -372,14 +329,6 @@ def _ids_of(*values: Any) -> list[int]:
     return [i for i in flat if isinstance(i, int)]
 
 
-def _added(tokenizer: Any) -> list[int]:
-    """What the tokenizer itself puts before a text."""
-    plain = tokenizer.encode("a", add_special_tokens=False)
-    full = tokenizer.encode("a")
-    place = next((i for i in range(len(full)) if plain and full[i : i + len(plain)] == plain), 0)
-    return list(full[:place])
-
-
 def _gguf(folder: Path) -> dict[str, str]:
     """How to open a folder that holds one GGUF file and no configuration."""
     found = sorted(Path(folder).glob("*.gguf"))
@@ -392,12 +341,6 @@ def _gguf(folder: Path) -> dict[str, str]:
             hint=f"pip install {' '.join(missing)}",
         )
     return {"gguf_file": found[0].name}
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many ids two sequences begin with in common."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 @contextmanager

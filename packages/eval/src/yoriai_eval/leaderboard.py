@@ -174,7 +174,7 @@ def _board(
         for one in group
         for model in one.models
     ]
-    lines = _ranked(_labelled(lines), columns, places)
+    lines = _ranked(_labelled(lines), columns, places, members)
     if lines and all(line.average for line in lines):
         lines = sorted(lines, key=lambda line: (_places(line), line.label))
     return Board(
@@ -276,7 +276,12 @@ def rank(values: Sequence[Value], *, lower_is_better: bool) -> list[tuple[int, i
     ]
 
 
-def _ranked(lines: Sequence[Line], columns: Sequence[Column], known: Places) -> list[Line]:
+def _ranked(
+    lines: Sequence[Line],
+    columns: Sequence[Column],
+    known: Places,
+    members: Mapping[str, Sequence[str]],
+) -> list[Line]:
     cells: list[dict[str, Cell]] = [dict(line.cells) for line in lines]
     for column in columns:
         key = column.key
@@ -288,13 +293,19 @@ def _ranked(lines: Sequence[Line], columns: Sequence[Column], known: Places) -> 
             place[key] = replace(place[key], value=replace(value, rank=found))
     categories: list[dict[str, Value]] = [dict(line.categories) for line in lines]
     for name in sorted({name for places in categories for name in places}):
-        having = [places for places in categories if name in places]
-        for places, found in zip(
-            having, rank([p[name] for p in having], lower_is_better=False), strict=True
-        ):
+        having = [(i, places) for i, places in enumerate(categories) if name in places]
+        ranks = rank([p[name] for _, p in having], lower_is_better=False)
+        tasks = members.get(name, ())
+        key = tasks[0] if len(tasks) == 1 else f"average:{name}"
+        for (i, places), found in zip(having, ranks, strict=True):
+            found = known.get((lines[i].digest, lines[i].model, key), found)
             places[name] = replace(places[name], rank=found)
-    whole = [line.average for line in lines if line.average]
-    averages = iter(rank(whole, lower_is_better=False))
+    whole = [line for line in lines if line.average]
+    ranks = rank([line.average for line in whole if line.average], lower_is_better=False)
+    averages = iter(
+        known.get((line.digest, line.model, "average"), found)
+        for line, found in zip(whole, ranks, strict=True)
+    )
     return [
         replace(
             line,

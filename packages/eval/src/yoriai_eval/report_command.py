@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,12 @@ import click
 
 from yoriai import Artifact, NotFound, Refused, UsageError, console, files
 from yoriai.artifact import MANIFEST, open_artifact
-from yoriai.errors import Altered
 
 if TYPE_CHECKING:
     from yoriai_eval.leaderboard import Places
     from yoriai_eval.report.model import Given
 
 MARK = "report.json"  # what says that a folder is a report, and holds its numbers
-SAMPLES = "samples.jsonl"
 # Rows times pairs of models up to which paired tests are made: they hold the rows in memory.
 MOST_TESTED = 5_000_000
 
@@ -70,6 +67,7 @@ def write(opened: Sequence[Artifact], out: Path, title: str = "") -> dict[str, A
     """
     from yoriai.redaction import Redactor
     from yoriai_eval import leaderboard, leaderboard_page
+    from yoriai_eval.contestants import rows_of
     from yoriai_eval.report import sample_pages, words
 
     scores = [artifact for artifact in opened if artifact.kind == "scores"]
@@ -107,7 +105,7 @@ def write(opened: Sequence[Artifact], out: Path, title: str = "") -> dict[str, A
     # The mark comes first, so that what an interruption leaves can be replaced.
     files.write_atomically(out / MARK, files.canonical_json({**told, "pages": 0}))
     for artifact, one in zip(scores, given, strict=True):
-        sample_pages.write(out, read_rows(artifact), one.tallies, redactor)
+        sample_pages.write(out, rows_of(artifact), one.tallies, redactor)
     for name, text in texts.items():
         files.write_atomically(out / name, text.encode("utf-8"))
     files.write_atomically(out / MARK, files.canonical_json(told))
@@ -115,6 +113,7 @@ def write(opened: Sequence[Artifact], out: Path, title: str = "") -> dict[str, A
 
 
 def _given(artifact: Artifact, number: int) -> Given:
+    from yoriai_eval.contestants import rows_of
     from yoriai_eval.report import sample_pages
     from yoriai_eval.report.model import Given
 
@@ -124,34 +123,8 @@ def _given(artifact: Artifact, number: int) -> Given:
         facts=artifact.facts,
         config=artifact.config,
         outside=artifact.manifest.get("outside", {}),
-        tallies=sample_pages.survey(read_rows(artifact), str(number)),
+        tallies=sample_pages.survey(rows_of(artifact), str(number)),
     )
-
-
-def read_rows(artifact: Artifact) -> Iterator[dict[str, Any]]:
-    """The rows of an artifact, one at a time.
-
-    Raises :class:`yoriai.errors.Altered` at the end if the bytes are not those that were sealed,
-    and earlier for a line that is no row.
-    """
-    path, digest = artifact.file(SAMPLES), hashlib.sha256()
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            digest.update(line)
-            try:
-                row = json.loads(line)
-                row["model"], row["task"], row["id"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise Altered(
-                    f"{artifact.name}: line {number} of {SAMPLES} is no row",
-                    hint=f"yoriai verify {artifact.path}",
-                ) from error
-            yield row
-    if digest.hexdigest() != artifact.manifest["files"][SAMPLES]["sha256"]:
-        raise Altered(
-            f"{artifact.name}: {SAMPLES} has other bytes than were sealed",
-            hint=f"yoriai verify {artifact.path}",
-        )
 
 
 def _ledger(artifact: Artifact, scores: Sequence[Artifact]) -> dict[str, Any]:

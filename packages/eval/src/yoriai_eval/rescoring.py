@@ -138,7 +138,7 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
         by_id = {sample.id: sample for sample in samples}
         right_ones = [gold(s) for s in samples]
         rows: dict[str, list[Row]] = {model: [] for model in known}
-        for row in rows_of(scores):
+        for row in rows_of(scores, edited=True):
             if (row["task"], row.get("form", "bits-per-byte")) == (exam.name, exam.form):
                 rows.setdefault(row["model"], []).append(row)
         for model, mine in rows.items():
@@ -149,7 +149,7 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
             if [row["id"] for row in mine] == list(by_id):  # else its totals mean nothing
                 totals = _score(exam, mine, right_ones, int(scores.manifest["seed"]))
                 yield from _check_totals(scores, model, exam, totals)
-    for row in rows_of(scores):
+    for row in rows_of(scores, edited=True):
         form = row.get("form", "bits-per-byte")
         if asked.exam(row["task"], form) is None:
             yield Difference(row["model"], row["task"], row["id"], "row", form, "no such exam")
@@ -268,6 +268,39 @@ def _check_totals(
         was = task.get("metrics", {}).get(name)
         if was != value:
             yield Difference(model, exam.name, "", f"sealed metric {name}", was, value)
+
+
+def add_questions(scores: Artifact, registry: Registry, rows: Sequence[Row]) -> list[str]:
+    """Put ``question`` and ``gold``, the right answer, into rows; why they are not in some.
+
+    The rows of a run hold neither, so that a run can be published without handing on its sets.
+    They are built again from the data, which has to be here.
+    """
+    try:
+        asked = questions(scores, registry)
+    except YoriaiError as error:
+        return [error.message]
+    notes = list(asked.notes)
+    exams: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        exams.setdefault((row["task"], row.get("form", "bits-per-byte")), {})
+    for (task, form), known in exams.items():
+        exam = asked.exam(task, form)
+        mine = [r for r in rows if (r["task"], r.get("form", "bits-per-byte")) == (task, form)]
+        if exam is None or form == "bits-per-byte":
+            continue
+        wanted = {row["id"] for row in mine}
+        try:
+            known |= {
+                s.id: {"question": s.text, "gold": gold(s)}
+                for s in asked.samples(exam)
+                if s.id in wanted
+            }
+        except YoriaiError as error:
+            notes.append(error.message)
+        for row in mine:
+            row |= known.get(row["id"], {})
+    return notes
 
 
 def golds(scores: Artifact, registry: Registry, task: str, form: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from yoriai import (
     UsageError,
     Uses,
     YoriaiError,
+    console,
     files,
 )
 from yoriai_eval import asking, logs, protocol, scoring
@@ -85,6 +86,13 @@ class Run(Step):
             told[name] = folder_digest(Path(place)) if Path(place).exists() else place
         return files.digest_json(told)
 
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        rules = protocol.load(self.protocol)
+        _refuse_doubles("tasks", [protocol.short_name(task) for task in self.tasks])
+        _refuse_reserved(self.models)
+        told: dict[str, Any] = {"tasks": len(self.tasks), "protocol": rules.name}
+        return {**told, "models from elsewhere": sorted(self.models)} if self.models else told
+
     def run(self, job: Job) -> Made:
         models, corpora = self._models(job), job.all_of("corpus")
         _refuse_doubles("models", [m.name for m in models])
@@ -94,8 +102,7 @@ class Run(Step):
             raise UsageError(
                 "no model to ask", hint="name a step that makes a model under 'from', or 'models'"
             )
-        if taken := RESERVED & {m.name for m in models}:
-            raise UsageError(f"a model cannot be called {min(taken)!r}: scores use that name")
+        _refuse_reserved(m.name for m in models)
         rules = protocol.load(self.protocol)
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
@@ -151,14 +158,21 @@ class Run(Step):
                 files.write_atomically(told, files.canonical_json(model.describe()))
             label = f"{asked.name} on {exam.name}" + (" (gold)" if exam.form == "gold" else "")
             seconds: list[float] = []
+            errors: list[str] = []
             chunks = job.progress(_chunks(samples), label, math.ceil(total / logs.CHUNK))
             for chunk in chunks:
                 start = time.perf_counter()
                 rows = asking.ask(model, exam, chunk)
                 seconds += [(time.perf_counter() - start) / len(chunk)] * len(chunk)
                 _refuse_no_number(asked, rows)
+                errors += [r.get("note", "") for r in rows if r.get("reason") == "errored"]
                 base = {"model": asked.name, "task": exam.name}
                 logs.append(log, asked.digest, [{**base, **row} for row in rows])
+            if errors:
+                console.note(
+                    f"{label}: {len(errors)} of {total} answers ended by error and count as wrong, "
+                    f"the first: {errors[0][:200] or 'no reason was given'}"
+                )
             job.metric(model=asked.name, task=exam.short, form=exam.form, **_latency(seconds))
         return dict(json.loads(told.read_bytes())) if told.is_file() else {}
 
@@ -225,6 +239,11 @@ def _refuse_doubles(what: str, names: Sequence[str]) -> None:
     doubles = [name for name, count in Counter(names).items() if count > 1]
     if doubles:
         raise UsageError(f"two {what} are called {doubles[0]!r}; scores could not tell them apart")
+
+
+def _refuse_reserved(names: Iterable[str]) -> None:
+    if taken := RESERVED & set(names):
+        raise UsageError(f"a model cannot be called {min(taken)!r}: scores use that name")
 
 
 def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:

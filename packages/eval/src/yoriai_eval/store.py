@@ -30,7 +30,8 @@ FOLDER = Path(__file__).with_name("registry")
 UPSTREAM = "https://raw.githubusercontent.com"
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0  # before the second attempt; doubled before the third
-SOCKET_SECONDS = 30.0  # without a byte
+SOCKET_SECONDS = 10.0  # without a byte
+SILENCE_SECONDS = 600.0  # for which a host that could not be reached is not asked again
 TRANSFER_SECONDS = 600.0  # for a whole file
 LIMIT_BYTES = 64 * 2**20  # for a file whose size the registry does not know
 CHUNK_BYTES = 2**18
@@ -264,13 +265,25 @@ def complaint(found: Found, why: str = "") -> YoriaiError:
 
 # --- downloading ------------------------------------------------------------------------
 
+# When a host could not be reached, and why: only the first file of a run waits for it.
+_unreachable: dict[str, tuple[float, str]] = {}
+
 
 class _Trouble(Exception):
-    """A transfer that failed; ``final`` if another attempt cannot help."""
+    """A transfer that failed; ``final`` if another attempt cannot help.
 
-    def __init__(self, why: str, *, final: bool = False) -> None:
+    ``host`` is the one that was not reached, or fell silent.
+    """
+
+    def __init__(self, why: str, *, final: bool = False, host: str = "") -> None:
         super().__init__(why)
         self.final = final
+        self.host = host
+
+    def remember(self) -> None:
+        """Let nobody wait for the host again; called where it is given up."""
+        if self.host:
+            _unreachable[self.host] = time.monotonic(), str(self)
 
 
 def _download(dataset: str, path: str) -> Path:
@@ -287,6 +300,7 @@ def _download(dataset: str, path: str) -> Path:
             break
         except _Trouble as trouble:
             if trouble.final or attempt == ATTEMPTS - 1:
+                trouble.remember()
                 raise complaint(missing, str(trouble)) from trouble
     digest = digest_of(known, content)
     if digest != known.checksum and not known.unverified:
@@ -312,6 +326,7 @@ def fetch(url: str, sha256: str) -> Path:
         try:
             content = _fetch(url, 0, url.rpartition("/")[2] or url)
         except _Trouble as trouble:
+            trouble.remember()
             raise NotFound(f"{url} cannot be had: {trouble}", hint="give a local file") from trouble
         if (digest := digest_of(known, content)) != known.checksum:
             raise Altered(
@@ -325,20 +340,31 @@ def fetch(url: str, sha256: str) -> Path:
 
 
 def _fetch(url: str, size: int, label: str) -> bytes:
-    """The content at an address. ``size`` is what the registry expects (0: not known)."""
+    """The content at an address. ``size`` is what the registry expects (0: not known).
+
+    A host that was given up is not asked again for ``SILENCE_SECONDS``.
+    """
     import http.client
     import socket
     import urllib.error
+    import urllib.parse
     import urllib.request
 
     if not url.startswith(("https://", "http://")):
         raise _Trouble("this is no web address", final=True)
+    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+    since, why = _unreachable.get(host, (0.0, ""))
+    if why and time.monotonic() - since < SILENCE_SECONDS:
+        raise _Trouble(f"{why}, and was not asked again", final=True)
+    answered = False
     limit = size or LIMIT_BYTES
     request = urllib.request.Request(url, headers={"User-Agent": "yoriai"})
     started = time.monotonic()
     try:
         with urllib.request.urlopen(request, timeout=SOCKET_SECONDS) as answer:
-            promised = int(answer.headers.get("Content-Length") or 0)
+            answered = True
+            length = answer.headers.get("Content-Length") or ""
+            promised = int(length) if length.isdecimal() else 0
             if promised > limit:
                 raise _Trouble(f"{promised} bytes are promised, at most {limit} wanted", final=True)
             content = bytearray()
@@ -353,12 +379,16 @@ def _fetch(url: str, size: int, label: str) -> bytes:
     except urllib.error.HTTPError as error:
         passing = error.code >= 500 or error.code in (408, 425, 429)
         raise _Trouble(f"the server says {error.code} {error.reason}", final=not passing) from error
-    except urllib.error.URLError as error:
-        # Without a network names are not found; asking again would only cost time.
-        final = isinstance(error.reason, socket.gaierror)
-        raise _Trouble(f"no connection: {error.reason}", final=final) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Trouble(f"the connection broke: {error or type(error).__name__}") from error
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        reason = getattr(error, "reason", None) or error
+        silent = isinstance(reason, TimeoutError)
+        why = f"nothing came within {SOCKET_SECONDS:.0f} s" if silent else str(reason)
+        # Without a network names are not found; asking again would only cost time, as it does
+        # where nobody says a word.
+        final = isinstance(reason, socket.gaierror) or (silent and not answered)
+        what = "the connection broke" if answered else "it cannot be reached"
+        why = f"{host}: {what}: {why or type(reason).__name__}"
+        raise _Trouble(why, final=final, host=host) from error
     if len(content) < (promised or size):
         raise _Trouble(f"it broke off after {len(content)} of {promised or size} bytes")
     return bytes(content)

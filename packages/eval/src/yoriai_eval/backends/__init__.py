@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from yoriai import Generated
 
@@ -44,7 +44,7 @@ def spans(
     text, so the pieces across the border are those of real text; what differs from the context
     alone belongs to the continuation. Continuations of one context are all scored from the first
     border among them, else one would pay for a longer piece. Of more than ``longest`` ids (if
-    not 0) the last are kept. The same rule as that of ``eval/hf``.
+    not 0) the last are kept.
     """
     contexts = {context: encode(context) for context, _ in pairs}
     whole = [encode(context + continuation) for context, continuation in pairs]
@@ -60,43 +60,97 @@ def spans(
     return made
 
 
-def windows(ids: Sequence[int], longest: int = 0) -> list[Span]:
+def windows(ids: Sequence[int], longest: int = 0, known: int = 1) -> list[Span]:
     """A whole text in windows of at most ``longest`` ids (0: one window).
 
-    The last id of a window is the first of the next, so each id but the start mark counts once.
+    The first ``known`` ids are the start mark and do not count. The last id of a window is the
+    first of the next, so each other id counts once.
     """
     step = longest - 1 if longest else max(1, len(ids) - 1)
     places = range(0, len(ids) - 1, step)
-    return [Span(tuple(ids[place : place + step + 1]), 1) for place in places]
+    return [
+        Span(tuple(ids[place : place + step + 1]), 1 if place else max(known, 1))
+        for place in places
+    ]
+
+
+def added(tokenizer: Any) -> list[int]:
+    """What a tokenizer of ``transformers`` itself puts before a text."""
+    alone = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.encode("a")
+    for place in range(len(whole)):
+        if alone and whole[place : place + len(alone)] == alone:
+            return list(whole[:place])
+    return []
+
+
+Start = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What stands before a text, as in ``eval/hf``.
+    """What stands before a text, for every backend that sees ids.
 
-    ``lead``: what the tokenizer itself puts before a prompt. ``first``: what comes before a text
-    that is scored; where the tokenizer adds nothing, the end mark, which training puts between
-    documents. A rendered template may hold the mark already; it is never doubled.
+    ``lead``: what comes before a prompt. ``first``: what comes before a text that is scored; where
+    the tokenizer adds nothing, the end mark, which training puts between documents. A rendered
+    template may hold the mark already; it is never doubled. Where ``always`` is false, a
+    continuation gets a mark only if nothing else precedes it.
     """
 
     lead: tuple[int, ...]
     first: tuple[int, ...]
+    always: bool = True
 
     @classmethod
-    def of(cls, lead: Sequence[int], *known: int | None) -> Marks:
-        """From what the tokenizer adds and its marks in order; token 0 if it has none."""
-        first = next((mark for mark in known if mark is not None and mark >= 0), 0)
-        return cls(tuple(lead), tuple(lead) or (first,))
+    def of(
+        cls,
+        lead: Sequence[int],
+        *known: int | None,
+        start: Start = "auto",
+        opening: int | None = None,
+    ) -> Marks:
+        """From what the tokenizer adds and its marks in order; token 0 if it has none.
+
+        ``start: always`` puts ``opening``, else the first of the marks, before prompts as well;
+        ``never`` puts nothing before them.
+        """
+        mark = next((mark for mark in known if mark is not None and mark >= 0), 0)
+        before = tuple(lead)
+        if start == "always" and not before:
+            before = (mark if opening is None else opening,)
+        return cls(() if start == "never" else before, before or (mark,), start != "never")
+
+    def _held(self, ids: Sequence[int]) -> bool:
+        return bool(self.lead) and self.lead == tuple(ids[: len(self.lead)])
 
     def prompt(self, ids: Sequence[int]) -> list[int]:
         """The ids of a prompt, never none at all."""
-        held = self.lead == tuple(ids[: len(self.lead)])
-        return [*(() if held else self.lead), *ids] or list(self.first)
+        return [*(() if self._held(ids) else self.lead), *ids] or list(self.first)
 
     def scored(self, ids: Sequence[int]) -> list[int]:
         """The ids of a text to score, after its start mark."""
-        held = self.lead and self.lead == tuple(ids[: len(self.lead)])
-        return [*(() if held else self.first), *ids]
+        return [*(() if self._held(ids) else self.first), *ids]
+
+    def spans(
+        self,
+        encode: Callable[[str], Sequence[int]],
+        pairs: Sequence[tuple[str, str]],
+        longest: int = 0,
+    ) -> list[Span]:
+        """:func:`spans` with the marks put in; ``encode`` puts none."""
+        if self.always:
+            return spans(lambda text: self.scored(encode(text)), pairs, longest)
+        made = []
+        for span in spans(encode, pairs, longest):
+            if not span.first:
+                ids = (*self.first, *span.ids)[-longest or None :]
+                span = Span(ids, max(1, len(ids) - len(span.ids)))
+            made.append(span)
+        return made
+
+    def windows(self, ids: Sequence[int], longest: int = 0) -> list[Span]:
+        """:func:`windows` of a text that begins after the mark."""
+        return windows(self.scored(ids), longest, len(self.first))
 
 
 def too_long(tokens: int, room: int) -> Generated:

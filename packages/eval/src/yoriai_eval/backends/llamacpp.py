@@ -14,16 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends import (
-    Ended,
-    Marks,
-    Span,
-    common_of_all,
-    cut,
-    spans,
-    too_long,
-    windows,
-)
+from yoriai_eval.backends import Ended, Marks, Span, common_of_all, cut, too_long
 
 
 class LlamaCpp(Backend):
@@ -113,10 +104,10 @@ class _Model:
         return [len(self._marks.prompt(self._ids(text))) for text in texts]
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
-        return self._score(spans(self._encode, pairs, self.context))
+        return self._score(self._marks.spans(self._ids, pairs, self.context))
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
-        read = [windows(self._encode(text), self.context) for text in texts]
+        read = [self._marks.windows(self._ids(text), self.context) for text in texts]
         scores = iter(self._score([span for found in read for span in found]))
         return [sum((next(scores) for _ in found), 0.0) for found in read]
 
@@ -159,9 +150,6 @@ class _Model:
         data = text.encode("utf-8", "replace")
         ids: list[int] = self._llama.tokenize(data, add_bos=False, special=True)
         return ids
-
-    def _encode(self, text: str) -> list[int]:
-        return self._marks.scored(self._ids(text))
 
     def _named(self, ids: Sequence[int]) -> str:
         return b"".join(self._piece(i, special=True) for i in ids).decode("utf-8", "replace")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends import Span, spans, windows
+from yoriai_eval.backends import Span, common, spans, windows
 from yoriai_eval.backends.client import Client, Clock, Failed, Request, Turns
 from yoriai_eval.backends.replies import (
     OTHERS,
@@ -185,7 +185,8 @@ class ServedModel:
         self._encode(["", *texts])
         if not self._ids[""]:
             raise no_start()
-        read = [windows(self._ids[text], max(self.context - 1, 0)) for text in texts]
+        mark, longest = self._ids[""], max(self.context - 1, 0)
+        read = [windows(ids, longest, common(mark, ids)) for ids in (self._ids[t] for t in texts)]
         self._ids.clear()
         scores = iter(self._score([span for found in read for span in found]))
         return [sum((next(scores) for _ in found), 0.0) for found in read]

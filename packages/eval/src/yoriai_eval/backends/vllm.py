@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
-from yoriai_eval.backends import Ended, Marks, Span, cut, spans, too_long, windows
+from yoriai_eval.backends import Ended, Marks, Span, added, cut, too_long
 
 
 class Vllm(Backend):
@@ -60,7 +60,7 @@ class _Model:
         self.context = int(config.max_model_len)
         self._precision = str(config.dtype).removeprefix("torch.")
         known = (self._tokenizer.eos_token_id, self._tokenizer.bos_token_id)
-        self._marks = Marks.of(_added(self._tokenizer), *known)
+        self._marks = Marks.of(added(self._tokenizer), *known)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -77,10 +77,10 @@ class _Model:
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
         # The engine writes at least one token, and it has to fit as well.
-        return self._score(spans(self._encode, pairs, self.context - 1))
+        return self._score(self._marks.spans(self._ids, pairs, self.context - 1))
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
-        read = [windows(self._encode(text), self.context - 1) for text in texts]
+        read = [self._marks.windows(self._ids(text), self.context - 1) for text in texts]
         scores = iter(self._score([span for found in read for span in found]))
         return [sum((next(scores) for _ in found), 0.0) for found in read]
 
@@ -125,9 +125,6 @@ class _Model:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _encode(self, text: str) -> list[int]:
-        return self._marks.scored(self._ids(text))
-
     def _ask(self, ids: Sequence[Sequence[int]], limits: Any) -> list[Any]:
         if not ids:
             return []
@@ -159,13 +156,3 @@ def _ended(output: Any) -> Ended:
     if output.finish_reason == "stop":
         return "stop" if isinstance(output.stop_reason, str) else "end"
     return "length" if output.finish_reason == "length" else "error"
-
-
-def _added(tokenizer: Any) -> list[int]:
-    """What a tokenizer itself puts before a text."""
-    alone = tokenizer.encode("a", add_special_tokens=False)
-    whole = tokenizer.encode("a")
-    for place in range(len(whole)):
-        if alone and whole[place : place + len(alone)] == alone:
-            return list(whole[:place])
-    return []

@@ -144,9 +144,8 @@ def radar(
                 label=short(name),
             )
         if floors:
-            axes.plot(
-                closed, [*floors, floors[0]], color=FLOOR, linestyle="--", label="best floors"
-            )
+            label = "最良の床 · best floors"  # one picture stands in both pages
+            axes.plot(closed, [*floors, floors[0]], color=FLOOR, linestyle="--", label=label)
         most = max([v for values in series.values() for v in values] + list(floors) + [0.01])
         top = min(1.0, math.ceil(most * 10) / 10)
         axes.set_ylim(0, top)

@@ -31,6 +31,13 @@ ROWS = 200  # a page
 MOST_SHORT = 400  # characters of what stands below an output
 FOLDER = "samples"
 _NEAR = 3  # pages on either side that are linked from a page
+# Published pages would hand on the sets, and teach them to models that are trained on the web.
+HOW_TO_ASK = (
+    "問題文と正解は載せていません。"
+    "データのある所で <code>yoriai eval samples</code> が並べて示します。 · "
+    "Questions and right answers are left out; <code>yoriai eval samples</code> shows them where "
+    "the data is."
+)
 Key = tuple[str, str, str]  # model, task, form
 Row = Mapping[str, Any]
 
@@ -119,6 +126,7 @@ def render(tally: Tally, number: int, total: int, rows: Sequence[Row], redactor:
         f"<p>{escape(tally.task)} · {escape(tally.form)} · {tally.rows:,} 問 · samples"
         + "".join(f" · {_word(r)} {n:,}" for r, n in tally.reasons.items())
         + "</p>",
+        f"<p><small>{HOW_TO_ASK}</small></p>",
         _pages(tally, number, total),
         _choices(here),
         f'<div class="wide"><table class="samples"><tbody>{_head(tally.form)}'
@@ -178,7 +186,8 @@ def _row(row: Row, redactor: Redactor) -> str:
         if row.get(key)
     ]
     if "prompt_sha256" in row:
-        told.append(f"<small>prompt <code>{escape(row['prompt_sha256'])}</code></small>")
+        digest = escape(row["prompt_sha256"])
+        told.append(f'<small>prompt <code title="{digest}">{digest[:16]}</code></small>')
     score = row.get("score")
     outcome = [_word(reason)] if reason else []
     outcome += [f"<b>{escape(score)}</b>"] if score is not None else []

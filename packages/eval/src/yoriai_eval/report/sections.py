@@ -141,7 +141,7 @@ def overlap(board: Board, language: Language) -> str:
             if cell is None or not (cell.clean or cell.dirty):
                 continue
             rows.append((f"{column.key}: {line.label}", _halves(cell, column, language)))
-    counts = [(c.key, _found(c.overlap)) for c in board.tasks if c.overlap]
+    counts = [(c.key, _found(c.overlap, language)) for c in board.tasks if c.overlap]
     if not rows and not counts:
         return ""
     parts = [f"<h3>{say('overlap', language)}</h3><p>{say('overlap_text', language)}</p>"]
@@ -152,17 +152,28 @@ def overlap(board: Board, language: Language) -> str:
         parts.append(_plain([*columns, say("between", language)], counts))
     if rows:
         columns = [say(key, language) for key in ("task", "all", "clean", "dirty", "difference")]
+        parts.append(f"<p>{say('halves_text', language)}</p>")
         parts.append(_plain(columns, rows))
     return "".join(parts)
 
 
-def _found(overlap: Mapping[str, Any]) -> list[str]:
+def _found(overlap: Mapping[str, Any], language: Language) -> list[str]:
     """Counts of a ledger; a kind that was not looked for has none."""
     told = [
         f"{overlap[key]:,}" if key in overlap else NOTHING for key in ("samples", *FOUND, "dirty")
     ]
-    where = {**overlap.get("between", {}), **overlap.get("swapped", {})}
-    return [*told, ", ".join(f"{place} {count:,}" for place, count in where.items())]
+    found = [
+        f"{place} {count:,}{note}"
+        for kind, note in (("between", ""), ("swapped", f" ({say('swapped', language)})"))
+        for place, count in _whole(overlap.get(kind, {})).items()
+    ]
+    return [*told, ", ".join(found)]
+
+
+def _whole(places: Mapping[str, int]) -> dict[str, int]:
+    """Counts by split; where all splits of a set are counted together, that count alone."""
+    summed = {place.rpartition("/")[0] for place in places if "+" in place}
+    return {p: n for p, n in places.items() if "+" in p or p.rpartition("/")[0] not in summed}
 
 
 def _halves(cell: Cell, column: Column, language: Language) -> list[str]:

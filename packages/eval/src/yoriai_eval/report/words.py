@@ -38,6 +38,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "Scores on samples that were found nowhere a model may have seen them (clean), and on "
         "those that were (dirty), side by side.",
     ),
+    "halves_text": (
+        "点数(95 % 信頼区間; 問数)。差は、見つかった問から見つからない問を引いたものです。",
+        "Score (95 % interval; samples). The difference is dirty less clean.",
+    ),
+    "swapped": ("前提と仮説が入れ替わったもの", "premise and hypothesis exchanged"),
     "few": ("10 問未満", "fewer than 10"),
     "searched": ("探した先", "Looked for in"),
     "between": ("ほかの分割に", "in other splits"),
@@ -54,7 +59,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "read": ("読み方", "How to read this"),
     "task": ("課題", "task"),
     "group": ("群", "group"),
-    "answers": ("回答", "answers"),
+    "answers": ("回答", "Answers"),
     "by_pairs": (
         "順位は同じ問での対の検定(Holm 補正、5 %)による",
         "ranks by paired tests on the same samples (Holm, 5 %)",
@@ -97,10 +102,10 @@ _WHAT: dict[str, tuple[str, str]] = {
     "shots": ("例の数", "number of shots"),
     "metric": ("指標", "metric"),
     "samples": ("問数", "number of samples"),
-    "data": ("データ", "data"),
-    "options": ("課題の設定", "options of the task"),
-    "floors": ("床", "floors"),
-    "prompts": ("プロンプト", "prompts"),
+    "data": ("データ", "version of the data"),
+    "options": ("課題の設定", "setting of the task"),
+    "floors": ("床", "floor"),
+    "prompts": ("プロンプト", "set of prompts"),
 }
 
 
@@ -145,6 +150,6 @@ def why(difference: Difference, language: Language) -> str:
     place = f" of {difference.task}" if difference.task else ""
     values = f" (here {here}, there {there})" if told else ""
     return (
-        f"Apart from table {difference.other} because the {what}{place} differ{values}: scores "
+        f"Apart from table {difference.other}, as it has another {what}{place}{values}: scores "
         "that were asked otherwise cannot be compared."
     )

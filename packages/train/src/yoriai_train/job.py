@@ -108,6 +108,20 @@ def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
         )
 
 
+def check_parts(context: int, strategy: Strategy, *, boundaries: bool) -> None:
+    """Refuse sequences that the processes cannot share; ``context`` is their length in tokens."""
+    from yoriai_train.strategies import sequence_parts
+
+    parts = sequence_parts(strategy)
+    if parts > 1 and (context % parts or boundaries):
+        raise UsageError(
+            f"strategy.sequence_parallel: {parts} needs a context that {parts} divides, and no"
+            f" boundaries (SDPA cannot tell documents apart once sequences are put together);"
+            f" the context is {context:,}, boundaries {'on' if boundaries else 'off'}",
+            hint="leave boundaries out, or sequence_parallel",
+        )
+
+
 def read_config(folder: Path, name: str) -> dict[str, Any]:
     """The configuration of a model to go on from, and its context under ``context``."""
     try:

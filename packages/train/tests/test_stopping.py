@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -76,6 +77,30 @@ def test_a_signal_ends_training_with_a_checkpoint_of_its_last_step_and_nothing_i
         for name in ("cut", "whole")
     )
     assert losses == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["train/single", "train/ddp"])
+def test_sigterm_to_all_processes_leaves_no_time_for_a_checkpoint_and_is_no_failure_either(
+    drive, tmp_path, make, pieces, shards, strategy
+):
+    config = {
+        "model": {"use": "train/llama", **make.shape, "context": 32},
+        "steps": 100_000,
+        "batch": 4,
+        "strategy": strategy,
+        "checkpoint": {"every_steps": 3},
+    }
+    driven = drive(tmp_path, "train/pretrain", config, [shards, pieces])
+    driven.until(7)
+    workers = driven.ranks()
+    os.killpg(driven.process.pid, signal.SIGTERM)
+    told = driven.end()
+    driven.wait_until_gone(workers)
+    assert re.fullmatch(r"training stopped( after step \d+, .*)?: SIGTERM came", told["failed"])
+    found, problems = checkpoints.newest(tmp_path / "scratch")
+    assert found.step >= 6
+    assert not problems
 
 
 def test_a_second_signal_ends_the_job_at_once(tmp_path):

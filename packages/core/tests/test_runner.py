@@ -186,7 +186,8 @@ def test_a_killed_step_resumes_and_ends_with_the_digest_of_an_uninterrupted_run(
     ("number", "state", "code", "error"),
     [
         (signal.SIGINT, "cancelled", 130, "interrupted"),
-        (signal.SIGTERM, "timed-out", 1, "timed-out"),
+        (signal.SIGTERM, "timed-out", 6, "timed-out"),
+        (signal.SIGUSR1, "timed-out", 6, "timed-out"),
     ],
 )
 def test_a_signal_ends_the_run_in_good_order_though_the_step_swallows_exceptions(
@@ -208,7 +209,7 @@ def test_a_signal_ends_the_run_in_good_order_though_the_step_swallows_exceptions
 def test_the_time_limit_ends_the_run_in_good_order(recipe, yoriai, monkeypatch):
     monkeypatch.setenv("LAB", "wait")
     answer = yoriai("run", str(recipe(SLOW)), "--out", "cut", "--time-limit", "0.001")
-    assert answer.code == 1
+    assert answer.code == 6
     assert "the time limit was reached" in answer.err
     assert run_files(Path("cut"))[0]["state"] == "timed-out"
 

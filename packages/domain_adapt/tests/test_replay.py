@@ -1,11 +1,13 @@
 """Mixing general text into a domain's."""
 
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from yoriai import UsageError
+from yoriai import Altered, UsageError, mixture
 from yoriai.mixture import read_mixture
 from yoriai.shards import Shard
 from yoriai_domain_adapt.replay import Replay
@@ -43,13 +45,13 @@ def test_weights_sum_to_one_and_keep_the_share_and_the_proportions(
 def test_shards_and_their_documents_are_copied_byte_for_byte(make, yoriai_job):
     domain, general = make.tokens("domain", {"ja": 1}), make.tokens("general", {"ja": 2, "en": 1})
     mixed = yoriai_job("mix", Replay(share=0.25), [domain, general])
-    mixture = read_mixture(mixed.path)
-    counts = {name: shard.tokens for name, shard in mixture.shards.items()}
+    found = read_mixture(mixed.path)
+    counts = {name: shard.tokens for name, shard in found.shards.items()}
     assert counts == {"domain-ja": 10, "general-ja": 10, "general-en": 11}
-    assert mixture.phases[0].weights == pytest.approx(
+    assert found.phases[0].weights == pytest.approx(
         {"domain-ja": 0.75, "general-ja": 0.25 * 2 / 3, "general-en": 0.25 / 3}
     )
-    assert (mixture.tokenizer, mixture.vocabulary_size, mixture.end_id) == ("abc", 300, 2)
+    assert (found.tokenizer, found.vocabulary_size, found.end_id) == ("abc", 300, 2)
     for label, source in (("domain", domain), ("general", general)):
         for name in read_mixture(source.path).shards:
             for suffix in (".bin", ".idx", ".documents.parquet"):
@@ -67,6 +69,23 @@ def test_a_mix_can_be_mixed_again(make, yoriai_job):
     assert again.facts["weights"] == {
         "domain-ja": 0.5, "general-domain-ja": 0.25, "general-general-ja": 0.25
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["domain", "general"])
+@pytest.mark.parametrize("suffix", [".bin", ".idx", ".documents.parquet"])
+@pytest.mark.parametrize("how", ["cut", "changed"])
+def test_a_shard_that_was_cut_or_changed_is_refused_by_name_and_not_sealed_again(
+    make, yoriai_job, monkeypatch, which, suffix, how
+):
+    # As of shards that are too large for a quick look when a mixture is read.
+    monkeypatch.setattr(mixture, "QUICK_BYTES", 0)
+    inputs = {name: make.tokens(name, {"ja": 1, "en": 1}) for name in ("domain", "general")}
+    path = inputs[which].file(f"en{suffix}")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + (b"" if how == "cut" else bytes([data[-1] ^ 1])))
+    with pytest.raises(Altered, match=re.escape(str(path))) as told:
+        yoriai_job("mix", Replay(), [*inputs.values()])
+    assert "run the recipe again" in told.value.hint
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import UsageError
-from yoriai_train import memory, preset
+from yoriai_train import changes, memory, preset
 from yoriai_train.memory import GIB, Setup, estimate
 from yoriai_train.plan import read_shape
 from yoriai_train.shape import Shape
@@ -203,6 +203,50 @@ def test_states_agree_with_deepspeeds_estimators(nodes, parameters_of):
     assert states("deepspeed-3") == pytest.approx(three - gathered + 2 * total / gpus, rel=1e-6)
 
 
+@pytest.mark.parametrize("nodes", [1, 12])
+@pytest.mark.parametrize("parameters", [False, True])
+def test_what_is_offloaded_agrees_with_deepspeeds_estimators(nodes, parameters):
+    from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
+
+    total, largest = TINY.total_parameters, TINY.block_parameters
+    machine = {"num_gpus_per_node": 8, "num_nodes": nodes}
+    host, there, gathered = estimate_zero3_model_states_mem_needs(
+        total,
+        largest,
+        cpu_offload=True,
+        cpu_offload_params=parameters,
+        additional_buffer_factor=1,
+        **machine,
+    )
+    keys = {"offload_optimizer": True, "offload_parameters": parameters}
+    made = estimate(of(strategy="deepspeed-3", gpus=8 * nodes, **keys))
+    assert made.host_bytes_per_node == pytest.approx(host, abs=1)
+    assert made.of("always") == pytest.approx(there - gathered, abs=1)
+
+
+def test_the_second_copy_is_cut_over_its_group_and_moves_with_the_first():
+    """arXiv 2306.10209, section 3.2: hpZ holds 2 bytes a parameter once more in each group."""
+    keys = {"strategy": "deepspeed-3", "gpus": 64, "hpz_partition_size": 8}
+    one, two = (estimate(of(**keys | more)) for more in ({"hpz_partition_size": 1}, {}))
+    more = 2 * TINY.total_parameters / 8
+    assert two.of("always") - one.of("always") == pytest.approx(more)
+    moved = estimate(of(**keys, offload_parameters=True))
+    assert moved.host_bytes_per_node == pytest.approx(8 * (more + more / 8))
+    found = {change.words: change for change in changes.changes(of(**keys))}
+    assert "strategy.hpz_partition_size: 1 (more traffic)" in found
+
+
+def test_a_last_sequence_is_shared_before_states_are_offloaded():
+    setup = of(strategy="deepspeed-3", gpus=8, sequence=8192, accumulate=2)
+    told = [change.words for change in changes.changes(setup)]
+    shared = (
+        "strategy.sequence_parallel: 2 (more traffic; not with boundaries), batch: 4, accumulate: 4"
+    )
+    assert shared in told
+    assert told.index(shared) < told.index("strategy.offload_optimizer: true (slower steps)")
+    assert "strategy.offload_parameters: true (slower steps)" in told
+
+
 @pytest.fixture
 def fake_ranks():
     """A process group of any size whose collectives do nothing, in this one process."""
@@ -332,12 +376,12 @@ setups = st.builds(
 @settings(max_examples=100, deadline=None)
 def test_a_remedy_fits_and_nothing_in_it_can_be_left_out(setup, share):
     room = estimate(setup).peak_bytes * share
-    after = memory.remedy(setup, room)
+    after = changes.remedy(setup, room)
     if after is None:
         return
     assert estimate(after).peak_bytes <= room
-    assert memory.describe(setup, after)
-    for change in memory.changes(setup):
+    assert changes.describe(setup, after)
+    for change in changes.changes(setup):
         assert change.frees_bytes > 0
         assert estimate(change.setup).peak_bytes == change.peak_bytes
     for field in ("chunked_loss", "activation_checkpoints", "offload_optimizer"):
@@ -349,7 +393,7 @@ def test_a_remedy_fits_and_nothing_in_it_can_be_left_out(setup, share):
 @settings(max_examples=60, deadline=None)
 def test_the_largest_micro_batch_fits_and_one_more_does_not(setup):
     room = estimate(setup).peak_bytes
-    most = memory.largest_micro_batch(setup, room)
+    most = changes.largest_micro_batch(setup, room)
     assert setup.micro_batch <= most < 4097
     more = replace(setup, micro_batch=most + 1)
     assert most == 4096 or estimate(more).peak_bytes > room
@@ -374,5 +418,56 @@ def test_what_has_no_formulas_is_refused():
         of(gpus=8)
     with pytest.raises(UsageError, match="8 GPUs cannot be cut"):
         of(gpus=8, strategy="ddp", tensor_parallel=3)
+    with pytest.raises(UsageError, match="ddp knows no sequence_parallel"):
+        of(gpus=8, strategy="ddp", sequence_parallel=2)
+    with pytest.raises(UsageError, match="deepspeed-2 knows no quantized_weights"):
+        of(gpus=8, strategy="deepspeed-2", quantized_weights=True)
+    with pytest.raises(UsageError, match="hpz_partition_size: 8 GPUs cannot be cut into groups"):
+        of(gpus=8, strategy="deepspeed-3", hpz_partition_size=3)
+    with pytest.raises(UsageError, match="8 GPUs cannot share 64 tokens and 4 heads of a llama"):
+        of(gpus=8, strategy="deepspeed-3", sequence_parallel=8)
     with pytest.raises(UsageError, match="type 'mamba'"):
         Shape.of({"model_type": "mamba"})
+
+
+@pytest.mark.parametrize(("parts", "key_value_heads"), [(2, 4), (4, 2), (4, 1)])
+def test_a_rank_that_shares_sequences_saves_the_planned_bytes(
+    parts, key_value_heads, fake_ranks, monkeypatch
+):
+    import deepspeed
+    import torch
+    from deepspeed.runtime.sequence_parallel import parallel_state_sp
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    from yoriai_train.strategies import share_sequences
+
+    # DeepSpeed puts itself in the place of sdpa and keeps its groups, once for a process.
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", ALL_ATTENTION_FUNCTIONS["sdpa"])
+    for name in [name for name in vars(parallel_state_sp) if name.isupper()]:
+        monkeypatch.setattr(parallel_state_sp, name, None)
+    fake_ranks(parts)
+    deepspeed.init_distributed("fake")
+    model, shape = build("llama", 200, 3, key_value_heads=key_value_heads)
+    model.to(torch.bfloat16)
+    share_sequences(model, parts, 2)
+    ids = torch.randint(0, 200, (2, shape.context // parts))
+    places = torch.arange(shape.context // parts).expand(2, -1)
+    measured = []
+    for layers in (3, 2):
+        model.base_model.layers = model.base_model.layers[:layers]
+        own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        kept = {}
+
+        def pack(tensor, own=own, kept=kept):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.base_model(input_ids=ids, position_ids=places)
+        measured.append(sum(size for size, _ in kept.values()))
+    keys = {"strategy": "deepspeed-2", "gpus": parts, "sequence_parallel": parts}
+    setup = of(shape, precision="bf16-true", micro_batch=2, **keys)
+    planned = setup.tokens * memory.layer_activation_bytes_per_token(setup)
+    assert planned == pytest.approx(measured[0] - measured[1], rel=0.01)

@@ -271,7 +271,7 @@ def test_samples_past_the_end_do_not_exist():
 def test_a_shard_without_weight_is_left_out_and_one_without_a_window_is_refused():
     order = order_of({"s0": 3, "s1": 0}, [{"weights": {"s0": 1.0, "s1": 0.0}}])
     assert set(order.draw(range(600))[0]) == {0}
-    with pytest.raises(UsageError, match="no full window of text for s1"):
+    with pytest.raises(UsageError, match="no full window of 8 tokens of text for s1"):
         order_of({"s0": 3, "s1": 0}, [{"weights": {"s0": 1.0, "s1": 1.0}}])
 
 

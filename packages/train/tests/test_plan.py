@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from yoriai import NotFound, UsageError
 from yoriai_train import preset
-from yoriai_train.memory import GIB, Setup, largest_micro_batch
-from yoriai_train.plan import DAY, Assumptions, plan, share_batch, traffic
+from yoriai_train.changes import largest_micro_batch
+from yoriai_train.memory import GIB, Setup
+from yoriai_train.plan import DAY, Assumptions, plan, share_batch
 from yoriai_train.plan_rows import billions, decimal, duration, gib, verdict
+from yoriai_train.traffic import traffic
 
 BODY = {
     "model": {"use": "train/llama", "layers": 8, "width": 512, "feed_forward": 1376, "heads": 8},
@@ -191,6 +193,84 @@ def test_traffic_is_that_of_the_zero_paper():
     assert sent("deepspeed-3") == pytest.approx(3, rel=1e-3)
     assert sent("fsdp2", accumulate=8) == pytest.approx(24, rel=1e-3)
     assert traffic(of("single", 1), 300, 100) == []
+
+
+def test_traffic_between_nodes_is_that_of_the_zero_plus_plus_paper():
+    """arXiv 2306.10209, table 1: 3 M without, 0.75 M with all three; M is 2 bytes a parameter."""
+    many, here = 4096, 8
+    base = of("deepspeed-3", many, precision="bf16-true")
+    weights = 2 * base.shape.total_parameters
+
+    def sent(**keys):
+        """What crosses the network of a node, in M, and what each row is."""
+        rows = {row.name: row for row in traffic(replace(base, **keys), 300, 100)}
+        across = rows["data parallel"].bytes
+        if "gradients between nodes" in rows:
+            across += here * rows["gradients between nodes"].bytes
+        return across / weights, rows
+
+    assert sent()[0] == pytest.approx(3, rel=1e-2)
+    assert sent(quantized_weights=True)[0] == pytest.approx(2, rel=1e-2)
+    assert sent(hpz_partition_size=here)[0] == pytest.approx(2, rel=1e-2)
+    assert sent(quantized_gradients=True)[0] == pytest.approx(2.25, rel=1e-2)
+    keys = {"quantized_weights": True, "hpz_partition_size": here, "quantized_gradients": True}
+    across, rows = sent(**keys)
+    assert across == pytest.approx(0.75, rel=1e-2)
+    assert rows["second copy"].bytes == pytest.approx(weights / 2 * 7 / 8)
+    assert rows["second copy"].bytes / rows["second copy"].seconds == pytest.approx(300e9)
+    assert rows["gradients in a node"].bytes == pytest.approx(weights / 4 * 7 / 8)
+    four = sent(**keys, accumulate=4)[1]
+    assert all(four[name].bytes == pytest.approx(4 * row.bytes) for name, row in rows.items())
+
+
+def test_traffic_around_attention_is_that_of_the_ulysses_paper():
+    """arXiv 2309.14509, section 3.2: 4 N h / P forward in a layer, whatever the length per GPU."""
+    shape = of("deepspeed-2", 8).shape
+    keys = {"precision": "bf16-true", "sequence": 4096}
+
+    def sent(parts, **more):
+        setup = of("deepspeed-2", 8, sequence_parallel=parts, **keys | more)
+        return next(r.bytes for r in traffic(setup, 300, 100) if r.name == "shared sequences")
+
+    # 8 of 8 heads of keys and values; what a GPU keeps for itself is not sent.
+    forward = 4 * 4096 * shape.width / 8 * 2 * shape.layers * 7 / 8
+    assert sent(8) == pytest.approx(2 * forward)
+    assert sent(8, sequence=8192) == pytest.approx(4 * forward)
+    assert sent(8, activation_checkpoints=True) == pytest.approx(3 * forward)
+    assert sent(8, accumulate=3, micro_batch=2) == pytest.approx(12 * forward)
+
+
+def planned(strategy, **keys):
+    given = {"vocabulary_size": 1000, "gpus_per_node": 8, "nodes": 1, "gpu": "h100", **keys}
+    return plan({**BODY, "strategy": {"use": strategy.pop("use"), **strategy}}, **given)
+
+
+def test_processes_that_share_sequences_share_the_batch_by_groups():
+    made = planned({"use": "train/deepspeed-3", "sequence_parallel": 8})
+    assert (made.setup.micro_batch, made.setup.accumulate) == (32, 4)
+    assert made.setup.tokens == 32 * 128 // 8
+    assert made.sequences_per_step == 128
+    assert "32 on 8 GPUs x 1 x 4 accumulated" in next(
+        row.words for row in made.rows() if row.name == "tokens a step"
+    )
+
+
+def test_what_is_offloaded_must_fit_into_the_memory_of_the_node():
+    keys = {"offload_optimizer": True, "offload_parameters": True}
+    need = planned({"use": "train/deepspeed-3", **keys})
+    assert need.fits
+    host = need.memory.host_bytes_per_node / GIB
+    rows = [(row.name, row.value) for row in need.rows()]
+    where = rows.index(("host memory a node", gib(host * GIB)))
+    assert rows[where + 1] == ("there is", "2,048.0 GiB")
+    tight = Assumptions(host_memory_gib=host * 0.9)
+    made = planned({"use": "train/deepspeed-3", **keys}, assumptions=tight)
+    assert not made.fits
+    assert verdict(made)[0].startswith("does not fit: ")
+    assert verdict(made)[0].endswith(": too little")
+    assert planned({"use": "train/deepspeed-3", **keys}, assumptions=tight, nodes=2).fits
+    unknown = planned({"use": "train/deepspeed-3", **keys}, gpu="rtx4090")
+    assert (unknown.host_bytes, unknown.fits_host) == (None, True)
 
 
 def test_a_node_talks_over_its_links_and_nodes_over_the_slower_of_both():

@@ -43,7 +43,7 @@ left = int(long.read_text()) if long.exists() else 0
 if left:
     def stop(*_):
         long.write_text(str(left - 1))
-        sys.exit(1)
+        sys.exit(int((place / "stop-code").read_text()) if (place / "stop-code").exists() else 6)
     signal.signal(signal.SIGTERM, stop)
     for waiter in ("limit", "started"):  # named pipes: whoever opens them hears that it works
         if (place / waiter).exists():
@@ -237,13 +237,13 @@ def test_at_its_wall_time_limit_a_job_stops_in_order_and_is_queued_again(stand, 
     )
     expected = []
     for attempt in range(1, times + 2):
-        code = "1" if attempt <= times else "0"
+        code = "6" if attempt <= times else "0"
         expected += [("started", attempt, jobs[attempt - 1]), ("ended", attempt, code)]
     assert [e for e in stand.events() if e[0] != "requeued"] == expected
     # (These qsubs come back when the next attempt has ended, so their notes are in no order.)
     assert sorted(e[1] for e in stand.events() if e[0] == "requeued") == [*range(1, times + 1)]
     assert len(stand.yoriai()) == times + 1
-    assert "steps since its last checkpoint are lost" in stand.log()
+    assert "training writes a checkpoint first" in stand.log()
     one = stand.status()
     assert (one.state, one.attempt, one.job) == ("done", times + 1, jobs[times])
 
@@ -265,7 +265,15 @@ def test_a_job_that_cannot_be_queued_again_says_so(stand):
     assert stand.status().state == "stopped"
 
 
-@pytest.mark.parametrize("code", [1, 2, 4, 137])
+def test_a_run_that_fails_of_itself_while_it_is_stopped_is_not_queued_again(stand):
+    stand.says("long", 1)
+    stand.says("stop-code", 1)
+    schedulers.submit(stand.launch("slurm"))
+    assert stand.events() == [("started", 1, "4242"), ("ended", 1, "1")]
+    assert not stand.calls("scontrol")
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 6, 137])
 def test_a_run_that_fails_for_a_reason_of_its_own_is_not_queued_again(stand, code):
     stand.says("code", code)
     schedulers.submit(stand.launch("slurm"))

@@ -4,8 +4,8 @@ import json
 
 from yoriai_train import job, worker
 from yoriai_train.models import Llama
-from yoriai_train.shortage import advise
-from yoriai_train.strategies import DDP, Single
+from yoriai_train.shortage import advise, setup_of
+from yoriai_train.strategies import DDP, DeepSpeed3, Single
 
 LARGE = Llama(layers=24, width=2048, heads=16, key_value_heads=16, feed_forward=7168, context=4096)
 
@@ -26,6 +26,20 @@ def test_settings_are_named_with_what_each_frees_the_cheapest_first():
     assert first.startswith("batch: 16, accumulate: 2 (2 instead of 4 sequences a GPU) frees ")
     assert any(other.startswith("activation_checkpoints: true") for other in others)
     assert all(" GiB" in part for part in (first, *others))
+
+
+def test_settings_that_are_there_are_counted_and_not_named_again():
+    keys = {"processes": 8, "offload_optimizer": True, "sequence_parallel": 8}
+    setup = setup_of(
+        spec(DeepSpeed3(**keys, hpz_partition_size=4, quantized_weights=True), batch=2)
+    )
+    assert (setup.micro_batch, setup.tokens) == (2, 2 * 4096 // 8)
+    assert (setup.hpz_partition_size, setup.quantized_weights) == (4, True)
+    told = advise(spec(DeepSpeed3(**keys, hpz_partition_size=4), batch=1))
+    assert "strategy.hpz_partition_size: 1" in told
+    assert "strategy.offload_parameters: true" in told
+    assert "offload_optimizer" not in told
+    assert "sequence_parallel" not in told, "a node has no more GPUs that could share"
 
 
 def test_a_model_without_formulas_gets_a_general_answer():

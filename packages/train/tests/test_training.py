@@ -3,6 +3,7 @@
 import errno
 import itertools
 import json
+import shutil
 
 import pytest
 
@@ -138,3 +139,24 @@ def test_liger_is_asked_for_everything_but_the_loss(spec, monkeypatch):
     monkeypatch.setattr(liger, "apply_liger_kernel", lambda model, told: asked.append(told))
     training.apply_liger(object())
     assert asked == [{"cross_entropy": False, "fused_linear_cross_entropy": False}]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="inductor compiles with a C++ compiler")
+def test_compiled_blocks_give_the_losses_of_eager_ones(spec, tmp_path, monkeypatch):
+    """Within 1e-6 over six steps: kernels that are put together round otherwise."""
+    from torch._dynamo.utils import counters
+
+    # What was compiled before, in another run of the tests, would not be compiled again.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    losses = {}
+    for compiled in (False, True):
+        counters.clear()
+        folder = tmp_path / str(compiled)
+        folder.mkdir()
+        training.run(spec(compile=compiled, steps=6, scratch=str(folder), out=str(folder / "out")))
+        text = (folder / "training.jsonl").read_text().splitlines()
+        losses[compiled] = [json.loads(line)["loss"] for line in text]
+        assert bool(counters["stats"]["unique_graphs"]) == compiled
+    assert losses[True] == pytest.approx(losses[False], abs=1e-6, rel=0)
+    assert losses[True][-1] < losses[True][0]

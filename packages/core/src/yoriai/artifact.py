@@ -164,6 +164,16 @@ class Finding:
     problem: str
 
 
+def check_bytes(artifact: Artifact) -> None:
+    """Read every file, and refuse one that was changed; what is copied on is sealed as whole.
+
+    Raises :class:`Altered`, naming the file. A file that was added is no matter: nobody reads it.
+    """
+    sealed = artifact.manifest["files"]
+    for finding in (f for f in verify(artifact.path)[1] if f.file in sealed):
+        raise Altered(f"{artifact.path / finding.file} {finding.problem}", hint=_REMEDY)
+
+
 def verify(path: Path, *, deep: bool = True) -> tuple[Artifact | None, list[Finding]]:
     """Compare every byte with the manifest; the findings name each altered file.
 

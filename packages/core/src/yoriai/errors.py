@@ -7,7 +7,8 @@
     ├── NotFound               exit 3  something asked for is not there
     ├── Refused                exit 4  a check failed, inputs drifted, a name is taken
     │   └── Altered            exit 4  bytes are not those that were sealed
-    └── PluginBroken           exit 5  a plugin is broken and strict mode is on
+    ├── PluginBroken           exit 5  a plugin is broken and strict mode is on
+    └── TimedOut               exit 6  the time is up: the same command goes on from here
 
 0 means done and 130 interrupted (Ctrl-C), after the run file was completed.
 """
@@ -21,6 +22,7 @@ EXIT_CODES: dict[int, str] = {
     3: "something asked for is not there",
     4: "refused: a check failed, or inputs changed under the same name",
     5: "a plugin is broken (strict mode)",
+    6: "the time is up (--time-limit, SIGTERM, SIGUSR1): the same command goes on from here",
     130: "interrupted; the run file was completed first",
 }
 
@@ -68,6 +70,7 @@ class PluginBroken(YoriaiError):
 
 
 class TimedOut(YoriaiError):
-    """The time the user gave (``--time-limit``) is over."""
+    """The time is up: ``--time-limit``, or a signal of a scheduler. A script may start it again."""
 
+    exit_code = 6
     code = "timed-out"

@@ -295,7 +295,7 @@ def _heeding(watch: Watch) -> Watch:
 
 @contextlib.contextmanager
 def _deadline(minutes: float) -> Iterator[None]:
-    """Turn SIGTERM, and the end of ``--time-limit``, into an orderly end of the run."""
+    """Turn SIGTERM, SIGUSR1 and the end of ``--time-limit`` into an orderly end of the run."""
 
     owner = os.getpid()
 
@@ -305,14 +305,13 @@ def _deadline(minutes: float) -> Iterator[None]:
         if number == signal.SIGINT:
             _asked_to_stop.append(KeyboardInterrupt())
         else:
+            received = f"{signal.Signals(number).name} was received"
             alarm = number == signal.SIGALRM
-            _asked_to_stop.append(
-                _Stop("the time limit was reached" if alarm else "SIGTERM was received")
-            )
+            _asked_to_stop.append(_Stop("the time limit was reached" if alarm else received))
         raise _asked_to_stop[-1]
 
     _asked_to_stop.clear()
-    numbers = [signal.SIGALRM, signal.SIGTERM]
+    numbers = [signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
         numbers.append(signal.SIGINT)
     try:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Altered, Artifact, Job, Made, Step, UsageError, files
-from yoriai.artifact import verify
+from yoriai import Artifact, Job, Made, Step, UsageError, files
+from yoriai.artifact import check_bytes
 from yoriai.mixture import Mixture, Phase, build_mixture, read_mixture
 from yoriai_corpus import outlook
 from yoriai_corpus.shard_files import SUFFIXES
@@ -56,7 +56,7 @@ class Mix(Step):
     def run(self, job: Job) -> Made:
         given = job.all_of("tokens")
         for artifact in job.progress(given, "verify", len(given)):
-            _check_bytes(artifact)
+            check_bytes(artifact)
         mixtures = [read_mixture(artifact.path) for artifact in given]
         _check_tokenizers(given, mixtures)
         rows = list(_shards(given, mixtures))
@@ -85,16 +85,6 @@ class Mix(Step):
 
 def _files(stem: str, count: int) -> list[str]:
     return [stem] if count == 1 else [f"{stem}-{number:05d}" for number in range(count)]
-
-
-def _check_bytes(artifact: Artifact) -> None:
-    """Refuse shards that were changed: they would be sealed here as if they were whole."""
-    sealed = artifact.manifest["files"]
-    for finding in (f for f in verify(artifact.path)[1] if f.file in sealed):
-        raise Altered(
-            f"{artifact.path / finding.file} {finding.problem}",
-            hint="restore the folder from a copy, or delete it and run its recipe again",
-        )
 
 
 def _check_tokenizers(given: list[Artifact], mixtures: list[Mixture]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Artifact, Job, Made, Step, UsageError
+from yoriai.artifact import check_bytes
 from yoriai.mixture import build_mixture, read_mixture
 
 
@@ -36,6 +37,8 @@ class Replay(Step):
                 f"replay needs two token artifacts, the domain's and the general, not {len(given)}",
                 hint="from: [DOMAIN_TOKENS, GENERAL_TOKENS]",
             )
+        for artifact in job.progress(given, "verify", len(given)):
+            check_bytes(artifact)
         parts = {"domain": read_mixture(given[0].path), "general": read_mixture(given[1].path)}
         if parts["domain"].tokenizer != parts["general"].tokenizer:
             raise UsageError(

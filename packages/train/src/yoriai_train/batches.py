@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from yoriai import UsageError
 from yoriai_train import data
-from yoriai_train.job import Spec
+from yoriai_train.job import Spec, check_parts
 from yoriai_train.loss import IGNORED
 from yoriai_train.order import Int64s
 from yoriai_train.stability import shift
@@ -26,19 +25,15 @@ Make = Callable[[int], Batch]
 
 def maker(spec: Spec, rank: int, world: int) -> Make:
     """The function from a micro-batch's number to this rank's part of it."""
-    parts = sequence_parts(spec.build_strategy())
+    strategy = spec.build_strategy()
+    parts = sequence_parts(strategy)
     group, groups = rank // parts, world // parts
     if spec.batch % groups:
         raise ValueError(f"a batch of {spec.batch} cannot be shared by {groups} processes")
     whole = (_examples if spec.examples else _windows)(spec, group, groups)
     if parts == 1:
         return whole
-    if spec.context % parts or spec.boundaries:
-        raise UsageError(
-            f"strategy.sequence_parallel: {parts} needs a context that {parts} divides, and no"
-            " boundaries (SDPA cannot tell documents apart once sequences are put together)",
-            hint="leave boundaries out, or sequence_parallel",
-        )
+    check_parts(spec.context, strategy, boundaries=spec.boundaries)
     return lambda number: cut(whole(number), rank % parts, parts)
 
 

@@ -36,6 +36,9 @@ class Gpu(pydantic.BaseModel):
     link_gb_per_second: float = Field(gt=0, description="inside a node, both directions")
     network_gbit_per_second: float = Field(gt=0, description="of a whole node, one direction")
     node: str = Field(description="the node that the network figure is of")
+    host_memory_gib: float | None = Field(
+        None, gt=0, description="memory of the processors of that node, in 2^30 bytes"
+    )
     watts: float = Field(gt=0, description="greatest power of the board")
     # CUDA context 0.4 to 0.6 GB, cuBLAS workspaces (32 MiB a handle on Hopper) and NCCL's buffers:
     # all outside of torch's allocator. A round figure, not a data sheet's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -10,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from typing import Any, Literal
 import pydantic
 
 from yoriai import Job, Strategy, UsageError, YoriaiError, files
+from yoriai.errors import TimedOut
 from yoriai_train import checkpoints
 from yoriai_train.checkpoints import Policy
 from yoriai_train.optimizer import Optimizer
@@ -25,8 +28,9 @@ from yoriai_train.stability import Stability
 from yoriai_train.watch import Watch, Watching
 
 PR_SET_PDEATHSIG = 1
+# --time-limit, a scheduler's SIGTERM before its SIGKILL, and what Slurm's --signal is given here.
+TIME_IS_UP = (signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1)
 Row = dict[str, Any]
-WORKER_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
 # Opened here, not in the child between fork and exec, where little is safe.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -36,6 +40,7 @@ LOG = "training.jsonl"  # one row a step: what a rerun gives again to the last b
 EVENTS = "events.jsonl"  # spikes, rewinds, harmed checkpoints, with the documents of the batch
 SCORES = "evaluations.jsonl"  # scores on tasks while training
 SKIPPED = "skipped.json"  # spans of data that rewinding passed over
+STOP = "stop"  # where this file is, ranks end after the step they are at, with a checkpoint
 
 
 class Spec(pydantic.BaseModel):
@@ -103,6 +108,20 @@ def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
         )
 
 
+def check_parts(context: int, strategy: Strategy, *, boundaries: bool) -> None:
+    """Refuse sequences that the processes cannot share; ``context`` is their length in tokens."""
+    from yoriai_train.strategies import sequence_parts
+
+    parts = sequence_parts(strategy)
+    if parts > 1 and (context % parts or boundaries):
+        raise UsageError(
+            f"strategy.sequence_parallel: {parts} needs a context that {parts} divides, and no"
+            f" boundaries (SDPA cannot tell documents apart once sequences are put together);"
+            f" the context is {context:,}, boundaries {'on' if boundaries else 'off'}",
+            hint="leave boundaries out, or sequence_parallel",
+        )
+
+
 def read_config(folder: Path, name: str) -> dict[str, Any]:
     """The configuration of a model to go on from, and its context under ``context``."""
     try:
@@ -153,36 +172,85 @@ def _attempt(spec: Spec, strategy: Strategy, job: Job, watching: Watching) -> Ro
     if rendezvous is not None:
         announce(rendezvous, path, (spec.strategy_class.partition(":")[0],))
     command = strategies.command(strategy, ["-m", "yoriai_train.worker", str(path)], rendezvous)
-    with log.open("ab") as stderr:
-        begin = stderr.tell()
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**strategies.environment(rendezvous=rendezvous), **WORKER_ENVIRONMENT},
-            preexec_fn=die_with_parent,
-        )
+    checkpoints.remove(job.scratch / STOP)
     told: list[tuple[str, Row]] = []
-    try:
-        with heeding(rendezvous, process):
-            for _ in job.progress(watching.follow(_told(process), told), "train", spec.steps):
-                pass
-            code = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
+    with asking_to_stop(job.scratch / STOP) as signals:
+        with log.open("ab") as stderr:
+            begin = stderr.tell()
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env={**strategies.environment(rendezvous=rendezvous), **WORKER_ENVIRONMENT},
+                preexec_fn=die_with_parent,
+            )
+        try:
+            with heeding(rendezvous, process):
+                for _ in job.progress(watching.follow(_told(process), told), "train", spec.steps):
+                    pass
+                code = process.wait()
+        except BaseException:
+            _stop(process)
+            raise
     asked = [row for kind, row in told if kind == "event" and row["action"] == "rewind"]
-    if asked:
+    if asked and not signals:
         return asked[-1]
     errors = [row for kind, row in told if kind == "error"]
     if errors:
         own = YoriaiError(f"training stopped: {errors[0]['message']}", hint=errors[0]["hint"])
         raise cause(rendezvous, own)
+    text = log.read_bytes()[begin:].decode("utf-8", errors="replace")
+    if signals and (asked or not code or _terminated(code, text)):
+        raise _timed_out(signals[0], told)
     if code:
-        text = log.read_bytes()[begin:].decode("utf-8", errors="replace")
         raise cause(rendezvous, explain(code, text, log))
     return None
+
+
+@contextlib.contextmanager
+def asking_to_stop(file: Path) -> Iterator[list[signal.Signals]]:
+    """Turn a signal that says that the time is up into ``file``, which the ranks look for.
+
+    torchrun would hand a signal on and kill 30 s later, which is short for a large checkpoint; a
+    file reaches rank 0 however it was started. Gives the signals that came. A second one does
+    what it did before, and so ends the job at once.
+    """
+    came: list[signal.Signals] = []
+    former: dict[signal.Signals, Any] = {}
+
+    def ask(number: int, frame: Any) -> None:
+        if came:
+            signal.signal(number, former[signal.Signals(number)])
+            signal.raise_signal(number)
+            return
+        came.append(signal.Signals(number))
+        file.touch()
+
+    if threading.current_thread() is threading.main_thread():  # else the caller owns them
+        former = {number: signal.signal(number, ask) for number in TIME_IS_UP}
+    try:
+        yield came
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        checkpoints.remove(file)
+
+
+def _terminated(code: int, text: str) -> bool:
+    """Whether SIGTERM ended the ranks: some schedulers send it to all processes of a job."""
+    return code == -signal.SIGTERM or f"got signal: {int(signal.SIGTERM)}" in text
+
+
+def _timed_out(number: signal.Signals, told: list[tuple[str, Row]]) -> TimedOut:
+    why = "the time limit was reached" if number == signal.SIGALRM else f"{number.name} came"
+    # No step is told if the signal came while the last step was done, or struck the ranks, too.
+    steps = [row["step"] for kind, row in told if kind == "stopped"]
+    place = f" after step {steps[-1]}, which has a checkpoint" if steps else ""
+    return TimedOut(
+        f"training stopped{place}: {why}",
+        hint="start the same command again to go on from its last checkpoint",
+    )
 
 
 def resumable(spec: Spec, strategy: Strategy, scratch: Path, watching: Watching) -> Spec:
@@ -316,6 +384,10 @@ _DEADLY = {-int(s) for s in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, sig
 
 
 def die_with_parent() -> None:
-    """Ask the kernel (Linux) to end this process when the one that started it ends."""
+    """Ask the kernel (Linux) to end this process when the one that started it ends.
+
+    And leave SIGUSR1 to that one: Slurm may send it to all processes, whom it would kill.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

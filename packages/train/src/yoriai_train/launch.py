@@ -13,12 +13,13 @@ written by the script itself; nothing depends on what a scheduler remembers.
 
 The wall-time limit
 -------------------
-``stop_seconds`` before it the script ends ``yoriai run`` by SIGTERM, which stops in good order,
-and puts itself back in the queue; the next attempt goes on from the last checkpoint. No checkpoint
-is written at the signal: the steps since the last periodic one are done again. Slurm sends the
+``stop_seconds`` before it the script sends ``yoriai run`` SIGTERM. A training step then writes a
+checkpoint after the optimizer step it is at, and the run ends with exit code 6 ("the time is up");
+the script puts itself back in the queue, and the next attempt goes on from there. A run that does
+not end is killed 60 s before the limit and goes on from its last checkpoint. Slurm sends the
 signal itself (``--signal``); elsewhere the script watches the clock, because PBS gives SIGTERM
 only ``kill_delay`` (10 s by default) before SIGKILL and what SGE's ``-notify`` gives is a setting
-of the queue. Exit code 0 is never requeued; nor is any failure that was not asked for.
+of the queue. Exit code 0 is never requeued; nor is any failure of the run's own.
 
 Conventions, and where they are published
 -----------------------------------------
@@ -134,7 +135,9 @@ class Launch(_Keys):
         20, ge=0, description="how often the job is queued again at its wall-time limit"
     )
     stop_seconds: int = pydantic.Field(
-        300, ge=1, description="seconds before the limit to stop the run at; it needs some 60"
+        300,
+        ge=1,
+        description="seconds before the limit to stop the run at: a step and a checkpoint, and 60",
     )
 
     @pydantic.field_validator("walltime", mode="before")

@@ -1,4 +1,4 @@
-"""Memory of a GPU in training by part, and which change of the setup would free how much.
+"""Memory of a GPU in training by part, and what of it waits in the memory of its node.
 
 Sizes are bytes. Parts are there always, only while gradients are made (``backward``), or only in
 the optimizer step (``step``); the peak is what is always there and the larger of the other two.
@@ -10,7 +10,7 @@ no dropout); tests compare them with DeepSpeed's estimators and with measured te
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -37,14 +37,16 @@ LIVE_PARAMETERS = 1_000_000_000
 SUB_GROUP = 1_000_000_000
 # Bytes of fp32 logits held at once by this package's loss on GPUs, and rows at least (loss.py).
 LOSS_CHUNK_BYTES, LOSS_CHUNK_ROWS = 2**25, 128
+QUANTISED = ("quantized_gradients", "quantized_weights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """How a model is trained, as far as memory and network depend on it.
 
-    ``micro_batch`` is sequences on one GPU at a time. Tensor and pipeline parallelism describe
-    published layouts (Megatron, with sequence parallelism inside the tensor group and 1F1B).
+    ``micro_batch`` is sequences at a time on one GPU, or on the ``sequence_parallel`` GPUs that
+    share them. Tensor and pipeline parallelism describe published layouts (Megatron, with
+    sequence parallelism inside the tensor group and 1F1B).
     """
 
     shape: Shape
@@ -59,6 +61,11 @@ class Setup:
     fused: bool = False
     chunked_loss: bool = True
     offload_optimizer: bool = False
+    offload_parameters: bool = False
+    sequence_parallel: int = 1
+    hpz_partition_size: int = 1
+    quantized_gradients: bool = False
+    quantized_weights: bool = False
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     reserved_gib: float = 1.0
@@ -79,16 +86,46 @@ class Setup:
                 f"{self.gpus} GPUs cannot be cut into groups of {self.tensor_parallel} (tensor)"
                 f" x {self.pipeline_parallel} (pipeline)"
             )
+        self._check_groups()
         if self.strategy == "single" and self.data_parallel > 1:
             raise UsageError(
                 f"strategy single uses one GPU, not {self.gpus}",
                 hint="--strategy deepspeed-1",
             )
 
+    def _check_groups(self) -> None:
+        only = {"sequence_parallel": self.is_deepspeed}
+        third = self.strategy == "deepspeed-3"
+        names = ("offload_parameters", "hpz_partition_size", *QUANTISED)
+        for name, can in (only | dict.fromkeys(names, third)).items():
+            value = getattr(self, name)
+            if not can and (value is True or value > 1):
+                raise UsageError(
+                    f"strategy {self.strategy} knows no {name}",
+                    hint="--set strategy.use=train/deepspeed-3",
+                )
+        for name in ("sequence_parallel", "hpz_partition_size"):
+            size = getattr(self, name)
+            if self.data_parallel % size:
+                raise UsageError(
+                    f"{name}: {self.data_parallel} GPUs cannot be cut into groups of {size}"
+                )
+        if not can_share(self.shape, self.sequence, self.sequence_parallel):
+            raise UsageError(
+                f"sequence_parallel: {self.sequence_parallel} GPUs cannot share"
+                f" {self.sequence:,} tokens and {self.shape.heads} heads of a {self.shape.family}",
+                hint="it is for models of Llama's kind, and must divide both",
+            )
+
     @property
     def data_parallel(self) -> int:
-        """Groups of GPUs that each hold a whole model."""
+        """GPUs over which a whole model may be cut: ZeRO counts those that share sequences, too."""
         return self.gpus // (self.tensor_parallel * self.pipeline_parallel)
+
+    @property
+    def replicas(self) -> int:
+        """Groups of GPUs that each take sequences of their own."""
+        return self.data_parallel // self.sequence_parallel
 
     @property
     def is_deepspeed(self) -> bool:
@@ -123,7 +160,7 @@ class Setup:
     @property
     def tokens(self) -> int:
         """Tokens on one GPU at a time."""
-        return self.micro_batch * self.sequence
+        return self.micro_batch * self.sequence // self.sequence_parallel
 
     @property
     def local_layers(self) -> int:
@@ -136,6 +173,23 @@ class Setup:
             return self.shape.total_parameters / self.tensor_parallel
         ends = self.shape.table + self.shape.context_table
         return (self.local_layers * self.shape.block_parameters + ends) / self.tensor_parallel
+
+
+def can_share(shape: Shape, sequence: int, parts: int) -> bool:
+    """Whether so many GPUs can share sequences, and in attention heads, as Ulysses wants."""
+    if parts == 1:
+        return True
+    keys = shape.key_value_heads
+    heads = shape.heads % parts == 0 and (keys % parts == 0 or parts % keys == 0)
+    return shape.family == "llama" and heads and sequence % parts == 0
+
+
+def strategy_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a :class:`Setup` takes of a strategy's own keys."""
+    flags = ("offload_optimizer", "offload_parameters", *QUANTISED)
+    sizes = ("sequence_parallel", "hpz_partition_size")
+    found: dict[str, Any] = {name: bool(options.get(name, False)) for name in flags}
+    return found | {name: int(options.get(name, 1)) for name in sizes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +243,21 @@ def estimate(setup: Setup) -> Memory:
         Part("gradients", gradients, "always", "none: moved to the host" if _moved(setup) else ""),
         Part("optimizer states", moments, "always", "AdamW's moments and the fp32 master"),
     ]
-    host = 0.0
+    # ZeRO++'s second copy, cut over fewer GPUs (arXiv 2306.10209, section 3.2); it lies where the
+    # first one does (deepspeed/runtime/zero/partition_parameters.py, ``_partition_param_sec``).
+    second = 0.0
+    if setup.hpz_partition_size > 1:
+        second = setup.compute_bytes * local / setup.hpz_partition_size
+        words = f"cut over {setup.hpz_partition_size} GPUs (hpZ)"
+        parts.append(Part("second copy of weights", second, "always", words))
+    here, host = min(setup.gpus_per_node, setup.gpus), 0.0
+    if setup.offload_parameters:
+        host += here * (parts[0].bytes + second)
+        parts[0] = Part("parameters", 0.0, "always", "in host memory")
+        parts[3:] = []
     if setup.offload_optimizer:
         # fp32 master, moments and gradients wait in host memory.
-        here = min(setup.gpus_per_node, setup.gpus)
-        host = 16.0 * local * here / setup.data_parallel
+        host += 16.0 * local * here / setup.data_parallel
         parts[2] = Part("optimizer states", 0.0, "always", "in host memory")
         if _moved(setup):
             parts[1] = replace(parts[1], bytes=0.0)
@@ -260,10 +324,16 @@ def layer_activation_bytes_per_token(setup: Setup) -> float:
     that read it; SwiGLU saves four inner tensors, GPT-2's GELU five. Fused code (torch.compile or
     Liger) saves inputs of norms and of matrix products only: Korthikanti's 34 s b h without
     dropout's masks and without the square of attention.
+
+    GPUs that share sequences (arXiv 2309.14509) hold a part of the heads for all positions in
+    place of all heads for a part of them, which is as much; what attention gives is kept on both
+    sides of the exchange, and keys and values are repeated if their heads are fewer than GPUs.
     """
     shape, r, c = setup.shape, setup.residual_bytes, setup.compute_bytes
-    width = shape.width
-    attention = c * 2 * (shape.query_width + shape.key_value_width) + 4 * shape.heads
+    width, parts = shape.width, setup.sequence_parallel
+    keys = shape.key_value_width * max(1, parts // shape.key_value_heads)
+    attention = c * 2 * (shape.query_width + keys) + 4 * shape.heads
+    attention += c * shape.query_width * (parts > 1)
     if shape.family != "llama":
         inner = (2 if setup.fused else 5) * c * shape.feed_forward
         if shape.family == "gpt_neox":
@@ -316,128 +386,3 @@ def _loss_words(setup: Setup) -> str:
     if setup.chunked_loss:
         return "in chunks; mostly the output layer's gradient"
     return f"{setup.tokens:,} tokens x {setup.shape.vocabulary_size:,}"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something to change: in words, the setup it gives, its peak and what that frees."""
-
-    words: str
-    setup: Setup
-    peak_bytes: float
-    frees_bytes: float
-
-
-def changes(setup: Setup) -> list[Change]:
-    """Every single change that frees memory, the cheapest in speed and effort first."""
-    before = estimate(setup).peak_bytes
-    found = []
-    for fields in _knobs(setup):
-        other = replace(setup, **fields)
-        peak = estimate(other).peak_bytes
-        if peak < before:
-            found.append(Change(describe(setup, other)[0], other, peak, before - peak))
-    return found
-
-
-def remedy(setup: Setup, available_bytes: float) -> Setup | None:
-    """The setup changed as cheaply as will make it fit; None if nothing found here does.
-
-    The cheapest single change that is enough is taken; if none is, the cheapest of all, and so
-    on. Then what has become needless is taken back, the dearest first.
-    """
-    now = setup
-    for _ in range(60):
-        options = changes(now)
-        if estimate(now).peak_bytes <= available_bytes:
-            break
-        if not options:
-            return None
-        enough = [change for change in options if change.peak_bytes <= available_bytes]
-        now = (enough or options)[0].setup
-    if estimate(now).peak_bytes > available_bytes:
-        return None
-    # Twice: whole logits can need less than chunks once the micro-batch is small.
-    for names in (*reversed(_KNOBS), *reversed(_KNOBS)):
-        try:
-            back = replace(now, **{name: getattr(setup, name) for name in names})
-        except UsageError:  # e.g. one GPU with a tensor group of two
-            continue
-        if estimate(back).peak_bytes <= available_bytes:
-            now = back
-    return now
-
-
-def largest_micro_batch(setup: Setup, available_bytes: float) -> int:
-    """The most sequences at a time that fit on a GPU (at most 4,096); 0 if not even one does."""
-    low, high = 0, 4097
-    while high - low > 1:
-        middle = (low + high) // 2
-        peak = estimate(replace(setup, micro_batch=middle)).peak_bytes
-        low, high = (middle, high) if peak <= available_bytes else (low, middle)
-    return low
-
-
-def describe(before: Setup, after: Setup) -> list[str]:
-    """What differs, one line a knob, in a recipe's keys where there is one."""
-    lines = []
-    if after.chunked_loss != before.chunked_loss:
-        lines.append("cross-entropy in chunks, as this package does")
-    if after.strategy != before.strategy:
-        lines.append(f"strategy: train/{after.strategy}")
-    if after.activation_checkpoints != before.activation_checkpoints:
-        lines.append("activation_checkpoints: true (a third more computing)")
-    if after.offload_optimizer != before.offload_optimizer:
-        lines.append("strategy.offload_optimizer: true (slower steps)")
-    if after.gpus != before.gpus:
-        lines.append(f"{after.gpus:,} GPUs instead of {before.gpus:,}")
-    if after.tensor_parallel != before.tensor_parallel:
-        lines.append(f"tensor parallel {after.tensor_parallel} (Megatron's; no strategy here)")
-    if after.micro_batch != before.micro_batch:
-        batch = after.micro_batch * after.data_parallel
-        lines.append(
-            f"batch: {batch:,}, accumulate: {after.accumulate:,}"
-            f" ({after.micro_batch:,} instead of {before.micro_batch:,} sequences a GPU)"
-        )
-    return lines
-
-
-# Knobs as the fields they turn, the cheapest first: chunks cost nothing, neither does ZeRO-1
-# beside DDP; smaller micro-batches cost some speed, checkpoints a third more FLOPs, ZeRO-3 half
-# more traffic (arXiv 1910.02054, section 7), offloading waits for the PCI bus.
-_KNOBS: tuple[tuple[str, ...], ...] = (
-    ("chunked_loss",),
-    ("micro_batch", "accumulate"),
-    ("activation_checkpoints",),
-    ("strategy",),
-    ("offload_optimizer",),
-    ("gpus", "strategy"),
-    ("tensor_parallel",),
-)
-
-
-def _knobs(setup: Setup) -> Iterator[dict[str, Any]]:
-    """Each knob turned by one notch."""
-    if not setup.chunked_loss:
-        yield {"chunked_loss": True}
-    if setup.micro_batch > 1:
-        less = setup.micro_batch // 2
-        more = math.ceil(setup.micro_batch * setup.accumulate / less)
-        yield {"micro_batch": less, "accumulate": more}
-    if not setup.activation_checkpoints:
-        yield {"activation_checkpoints": True}
-    first = {"ddp": 1, "deepspeed-1": 2, "deepspeed-2": 3}.get(setup.strategy, 4)
-    if setup.data_parallel > 1:
-        yield from ({"strategy": f"deepspeed-{stage}"} for stage in range(first, 4))
-    if setup.is_deepspeed and not setup.offload_optimizer:
-        yield {"offload_optimizer": True}
-    if setup.strategy == "single":
-        gpus = max(2, setup.gpus_per_node)
-        yield {"strategy": "deepspeed-3", "gpus": setup.tensor_parallel * gpus}
-    elif setup.gpus < 2**16:
-        yield {"gpus": setup.gpus * 2, "accumulate": max(1, setup.accumulate // 2)}
-    more = setup.tensor_parallel * 2
-    group = more * setup.pipeline_parallel
-    if more <= setup.gpus_per_node and not setup.gpus % group and not setup.shape.heads % more:
-        # As many sequences a step on half as many replicas.
-        yield {"tensor_parallel": more, "accumulate": setup.accumulate * 2}

@@ -41,6 +41,7 @@ class CausalModule(pl.LightningModule):
         z_loss: float = 0.0,
         sources: list[str] | None = None,
         prepare: Callable[[CausalModule], None] | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -49,6 +50,8 @@ class CausalModule(pl.LightningModule):
         self.steps = steps
         self.sources = sources or []
         self.prepare = prepare
+        self.asked_to_stop = asked_to_stop
+        self.stopping = False  # whether any rank was asked, as of the step that just ended
         self.grad_norm: torch.Tensor | None = None
         self.head = Head(model, z_loss)
         self._sums: torch.Tensor | None = None
@@ -94,11 +97,14 @@ class CausalModule(pl.LightningModule):
     def take(self) -> Told:
         """What the step that just ended came to; called once a step by every rank."""
         assert self._sums is not None
+        # One more row, so that all ranks agree at no cost of its own.
+        asked = self._sums.new_tensor([[float(self.asked_to_stop()), 0.0]])
+        all_sums = torch.cat([self._sums, asked])
         if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(self._sums)
-        sums = self._sums.tolist()
+            torch.distributed.all_reduce(all_sums)
         self._sums = None
-        *sources, (loss, tokens) = sums
+        *sources, (loss, tokens), (stopping, _) = all_sums.tolist()
+        self.stopping = stopping > 0
         return Told(
             loss=loss / max(1.0, tokens),
             tokens=int(tokens),

@@ -237,8 +237,8 @@ class Order:
         empty = [name for name in self.names if name in drawn and not windows[name]]
         if empty:
             raise UsageError(
-                f"no full window of text for {', '.join(empty)}",
-                hint="use a smaller context, or more text",
+                f"no full window of {context:,} tokens of text for {', '.join(empty)}",
+                hint="use a smaller model.context, or more text",
             )
         self._nodes: list[Node] = []
         self.phases: list[Span] = []

@@ -17,9 +17,17 @@ from yoriai import UsageError
 from yoriai.config import unknown_name
 from yoriai_train import hardware
 from yoriai_train.hardware import Gpu
-from yoriai_train.memory import GIB, Memory, Setup, bytes_per_parameter, estimate
+from yoriai_train.memory import (
+    GIB,
+    Memory,
+    Setup,
+    bytes_per_parameter,
+    estimate,
+    strategy_fields,
+)
 from yoriai_train.models import SHAPES
 from yoriai_train.shape import Shape
+from yoriai_train.traffic import Traffic, traffic
 
 DAY = 86_400.0
 # Par for bf16 on A100 and H100 over published runs; 0.50 is good, 0.35 is what LLM-jp lived with
@@ -38,7 +46,8 @@ class Assumptions:
     ``grams_co2_per_kwh``: 423 is Japan's average for fiscal year 2023 (Ministry of the
     Environment, emission factors of electricity suppliers, published March 2025).
     ``attention_share``: see :meth:`~yoriai_train.shape.Shape.flops_per_token`.
-    ``network_gbit_per_second``, ``memory_gib``, ``peak_tflops``: instead of the data sheet's.
+    ``network_gbit_per_second``, ``memory_gib``, ``host_memory_gib``, ``peak_tflops``: instead of
+    the data sheet's.
     """
 
     mfu: float = MFU
@@ -49,20 +58,11 @@ class Assumptions:
     attention_share: float = 1.0
     network_gbit_per_second: float | None = None
     memory_gib: float | None = None
+    host_memory_gib: float | None = None
     peak_tflops: float | None = None
     chunked_loss: bool = True
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What one GPU sends in an optimizer step, and how long that takes if nothing overlaps."""
-
-    name: str
-    bytes: float
-    seconds: float
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,24 @@ class Plan:
         return (self.assumptions.memory_gib or self.gpu.memory_gib) * GIB
 
     @property
+    def host_bytes(self) -> float | None:
+        """Memory of a node's processors; None if it is not known."""
+        size = self.assumptions.host_memory_gib or self.gpu.host_memory_gib
+        return None if size is None else size * GIB
+
+    @property
+    def fits_host(self) -> bool:
+        """Whether what is offloaded has room; true if nobody knows how much there is."""
+        there = self.host_bytes
+        return there is None or self.memory.host_bytes_per_node <= there
+
+    @property
     def fits(self) -> bool:
-        return self.memory.peak_bytes <= self.available_bytes
+        return self.memory.peak_bytes <= self.available_bytes and self.fits_host
 
     @property
     def sequences_per_step(self) -> int:
-        return self.setup.micro_batch * self.setup.data_parallel * self.setup.accumulate
+        return self.setup.micro_batch * self.setup.replicas * self.setup.accumulate
 
     @property
     def tokens_per_step(self) -> int:
@@ -221,6 +233,7 @@ class Plan:
             "available_bytes": self.available_bytes,
             "fits": self.fits,
             "host_bytes_per_node": self.memory.host_bytes_per_node,
+            "available_host_bytes": self.host_bytes,
             "traffic": [asdict(item) for item in self.traffic],
             "pipeline_bubble": self.bubble,
             "checkpoint_bytes": self.checkpoint_bytes,
@@ -268,15 +281,15 @@ def plan(
         activation_checkpoints=bool(config.get("activation_checkpoints", False)),
         fused=bool(config.get("compile", False)),
         chunked_loss=chosen.chunked_loss,
-        offload_optimizer=bool(options.get("offload_optimizer", False)),
+        **strategy_fields(options),
         tensor_parallel=chosen.tensor_parallel,
         pipeline_parallel=chosen.pipeline_parallel,
         reserved_gib=found.reserved_gib,
     )
     batch, accumulate = int(config.get("batch", 16)), int(config.get("accumulate", 1))
     sequences, steps = batch * accumulate, int(config.get("steps", 200))
-    micro_batch, accumulate, notes = share_batch(batch, accumulate, setup.data_parallel)
-    total = micro_batch * accumulate * setup.data_parallel
+    micro_batch, accumulate, notes = share_batch(batch, accumulate, setup.replicas)
+    total = micro_batch * accumulate * setup.replicas
     if total != sequences:
         steps = math.ceil(steps * sequences / total)
         notes.append(
@@ -329,45 +342,3 @@ def read_shape(model: Any, vocabulary_size: int) -> Shape:
     if name not in SHAPES:
         raise unknown_name(name, SHAPES, "model whose shape is known here")
     return Shape.of(SHAPES[name](**options).transformers_config(vocabulary_size))
-
-
-def traffic(setup: Setup, link: float, network: float) -> list[Traffic]:
-    """What each GPU sends in a step; ``link`` and ``network`` (of a node) in GB/s, one direction.
-
-    Rings: an all-reduce sends 2 (n - 1) / n of a buffer, a reduce-scatter or an all-gather half of
-    that. A ring over nodes crosses each node's network once, so that all its GPUs share the speed
-    of all its cards. ZeRO 1 and DDP reduce once a step, ZeRO 2, 3 and FSDP2 with every micro-batch
-    (arXiv 1910.02054, section 7: 2 and 3 times the parameters).
-    """
-    found = []
-    n, tensor, stages = setup.data_parallel, setup.tensor_parallel, setup.pipeline_parallel
-    cost, local = bytes_per_parameter(setup), setup.local_parameters
-    many_nodes = setup.gpus > setup.gpus_per_node
-    if n > 1:
-        ring = (n - 1) / n
-        weights, gradients = setup.gathered_bytes * local, cost["gradients"] * local
-        if setup.strategy == "ddp":
-            sent, words = 2 * ring * gradients, "all-reduce of gradients, once a step"
-        elif setup.stage == 1:
-            sent = ring * (gradients + weights)
-            words = "reduce-scatter of gradients, all-gather of weights, once a step"
-        elif setup.stage == 2:
-            sent = ring * (setup.accumulate * gradients + weights)
-            words = "reduce-scatter with every micro-batch, all-gather of weights once"
-        else:
-            sent = ring * setup.accumulate * (2 * weights + gradients)
-            words = "two all-gathers and a reduce-scatter with every micro-batch"
-        speed = min(link, network) if many_nodes else link
-        found.append(Traffic("data parallel", sent, sent / speed / 1e9, words))
-    hidden = setup.tokens * setup.shape.width * setup.compute_bytes * setup.accumulate
-    if tensor > 1:
-        # Two all-reduces forward and two backward in a block (arXiv 1909.08053, section 3).
-        sent = 4 * 2 * (tensor - 1) / tensor * hidden * setup.local_layers
-        words = "four all-reduces of activations in a block"
-        found.append(Traffic("tensor parallel", sent, sent / link / 1e9, words))
-    if stages > 1:
-        sent = 2 * hidden / tensor
-        speed = network / setup.gpus_per_node if many_nodes else link
-        words = "activations forward, gradients backward"
-        found.append(Traffic("pipeline", sent, sent / speed / 1e9, words))
-    return found

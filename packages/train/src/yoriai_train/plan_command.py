@@ -29,7 +29,7 @@ Examples:
   yoriai train plan recipes/tour.yaml --step base --gpu cpu --vocabulary 8000 --json
   yoriai train plan llm-jp-3-13b --gpu h100 --nodes 32 --gpus 8 --mfu 0.34 --yen-per-gpu-hour 500
 
-Exit code 1: it does not fit into the GPU's memory; what to change is printed.
+Exit code 1: it does not fit into the memory of the GPU or its node; what to change is printed.
 """)  # fmt: skip
 @click.argument("recipe", metavar="RECIPE|PRESET")
 @click.option("--step", help="Which step to plan, if a recipe has several that pre-train.")
@@ -43,6 +43,7 @@ Exit code 1: it does not fit into the GPU's memory; what to change is printed.
 @click.option("--disk-gb-per-second", type=positive, help="Speed of writing checkpoints [2].")
 @click.option("--network-gbit-per-second", type=positive, help="Network of a node [data sheet].")
 @click.option("--memory-gib", type=positive, help="Memory of a GPU [data sheet].")
+@click.option("--host-memory-gib", type=positive, help="Host memory of a node [data sheet].")
 @click.option("--peak-tflops", type=positive, help="Peak of a GPU [data sheet].")
 @click.option("--chunked-loss/--whole-loss", default=True, help="Logits in chunks [chunked].")
 @click.option("--attention-share", type=positive, help="0.5 counts causal attention as half [1].")
@@ -102,7 +103,7 @@ def command(
     if not made.fits:
         if as_json:  # what was printed says it all: one object, no second one
             sys.exit(1)
-        raise YoriaiError(lines[0], hint="; ".join(_remedy(lines)) or "use larger GPUs")
+        raise YoriaiError(lines[0], hint="; ".join(_remedy(lines)) or "use more or larger GPUs")
 
 
 def _with_layout(made: Plan, layout: tuple[int, int] | None) -> Plan:

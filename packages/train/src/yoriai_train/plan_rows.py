@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoriai_train.memory import GIB, changes, describe, estimate, largest_micro_batch, remedy
+from yoriai_train.changes import changes, describe, largest_micro_batch, remedy
+from yoriai_train.memory import GIB, estimate
 
 if TYPE_CHECKING:
+    from yoriai_train.memory import Memory
     from yoriai_train.plan import Plan, Row
 
 
@@ -37,6 +39,14 @@ def verdict(plan: Plan) -> list[str]:
             f"fits: {gib(need)} of {gib(there)} on each {plan.gpu.name};"
             f" room for {most:,} sequences at a time (now {plan.setup.micro_batch:,})"
         ]
+    if not plan.fits_host:
+        # What is on the GPU may fit, too: to move more of it to the host would not help.
+        return [
+            f"does not fit: {_host(plan, plan.memory)}",
+            "cheapest that fits:",
+            "  more nodes, which share it, or without strategy.offload_parameters or"
+            " offload_optimizer",
+        ]
     lines = [f"does not fit: {gib(need)} needed, {gib(there)} on each {plan.gpu.name}"]
     single = sorted(changes(plan.setup), key=lambda change: -change.frees_bytes)
     if single:
@@ -52,8 +62,16 @@ def verdict(plan: Plan) -> list[str]:
         lines.append(f"cheapest that fits ({gib(memory.peak_bytes)}):")
         lines += [f"  {text}" for text in describe(plan.setup, after)]
         if memory.host_bytes_per_node:
-            lines.append(f"  (and {gib(memory.host_bytes_per_node)} of host memory on each node)")
+            lines.append(f"  (and {_host(plan, memory)})")
     return lines
+
+
+def _host(plan: Plan, memory: Memory) -> str:
+    need, there = memory.host_bytes_per_node, plan.host_bytes
+    text = f"{gib(need)} of host memory on each node"
+    if there is None:
+        return text
+    return f"{text}, which has {gib(there)}" + (": too little" if need > there else "")
 
 
 def gib(size: float) -> str:
@@ -118,14 +136,17 @@ def _memory(plan: Plan) -> list[Line]:
     if plan.memory.host_bytes_per_node:
         text = "for offloaded states; DeepSpeed advises half as much again"
         lines.append(("host memory a node", gib(plan.memory.host_bytes_per_node), text))
+        known = "not known" if plan.host_bytes is None else gib(plan.host_bytes)
+        lines.append(("there is", known, plan.gpu.node if plan.host_bytes else "--host-memory-gib"))
     return lines
 
 
 def _time(plan: Plan) -> list[Line]:
     setup, share = plan.setup, plan.assumptions.attention_share
+    each = "a GPU" if setup.sequence_parallel == 1 else f"on {setup.sequence_parallel} GPUs"
     recipe = (
         f"{plan.sequences_per_step:,} sequences of {setup.sequence:,}:"
-        f" {setup.micro_batch:,} a GPU x {setup.data_parallel:,} x {setup.accumulate:,} accumulated"
+        f" {setup.micro_batch:,} {each} x {setup.replicas:,} x {setup.accumulate:,} accumulated"
     )
     convention = f"6 N + 12 L h s{'' if share == 1 else f' x {share:g}'} (PaLM)"
     lines = [

@@ -26,7 +26,7 @@ from yoriai import (
     files,
 )
 from yoriai.mixture import read_mixture
-from yoriai_train import checkpoints
+from yoriai_train import checkpoints, outlook
 from yoriai_train import job as jobs
 from yoriai_train import preset as presets
 from yoriai_train.checkpoints import Policy
@@ -140,7 +140,18 @@ class Pretrain(Step):
         told = {key: value for given in inputs for key, value in given.items()}
         context = int(told.get("context", self.model.context))
         size = told.get("vocabulary_size")
-        parameters = told.get("parameters") or (self.model.parameters(size) if size else None)
+        found = outlook.model_to_go_on_from(self, inputs)
+        body: Mapping[str, Any] = {}
+        if found:
+            name, body = found
+            context = int(body["context"])
+            told["parameters"] = parameters_of(body)
+        else:
+            name = "the model under 'from'" if "context" in told else ""
+        outlook.check(self, inputs, context, name)
+        parameters = told.get("parameters")
+        if size and not parameters and not name:
+            parameters = self.model.parameters(size)
         expected: dict[str, Any] = {
             "context": context,
             "steps": self.steps,
@@ -149,11 +160,13 @@ class Pretrain(Step):
         }
         if departures := self.departures():
             expected["departures"] = departures
-        if parameters is None:
+        if not parameters:
             return expected
         each = 6.0 * parameters
-        if size and "parameters" not in told:
-            each = flops_per_token(self.model.transformers_config(size), context) or each
+        if size and not name:
+            body = self.model.transformers_config(size)
+        if body:
+            each = flops_per_token(body, context) or each
         flop = each * sequences * context
         return {
             **expected,
@@ -195,6 +208,7 @@ class Pretrain(Step):
                     f"{name} has {body['vocab_size']} pieces, the shards {size}",
                     hint="write the shards with the tokenizer of the model",
                 )
+        jobs.check_parts(context, self.strategy, boundaries=self.boundaries)
         seen, epochs = self._plan(tokens, context, job.seed)
         spec = jobs.Spec(
             **jobs.describe_strategy(self.strategy),
@@ -295,6 +309,14 @@ def flops_per_token(body: Mapping[str, Any], context: int) -> float:
         return Shape.of(body).flops_per_token(context)
     except UsageError:
         return 0.0
+
+
+def parameters_of(body: Mapping[str, Any]) -> int:
+    """Of a configuration; 0 for a kind of model whose formulas are not known."""
+    try:
+        return Shape.of(body).total_parameters
+    except UsageError:
+        return 0
 
 
 def described(rules: Evaluate | None) -> dict[str, Any] | None:

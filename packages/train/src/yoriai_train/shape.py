@@ -73,6 +73,10 @@ class Shape:
             tied=bool(config.get("tie_word_embeddings", False)),
         )
 
+    @property
+    def key_value_heads(self) -> int:
+        return self.heads * self.key_value_width // self.query_width
+
     def parameters(self) -> dict[str, int]:
         """Numbers of parameters by part; tied, the head has none of its own."""
         width, inner = self.width, self.feed_forward

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from yoriai import UsageError
+from yoriai_train.changes import changes
 from yoriai_train.job import Spec
-from yoriai_train.memory import Setup, changes
+from yoriai_train.memory import Setup, strategy_fields
 from yoriai_train.shape import Shape
 
 MOST = 4  # changes named: the cheapest ones
@@ -22,6 +23,7 @@ def setup_of(spec: Spec) -> Setup:
     gpus = strategy.processes * spec.nodes
     names = {"Single": "single", "DDP": "ddp", "FSDP2": "fsdp2"}
     kind = type(strategy).__name__
+    options = strategy_fields(strategy.model_dump())
     stage = getattr(strategy, "stage", None)
     return Setup(
         shape=Shape.of(body),
@@ -29,11 +31,11 @@ def setup_of(spec: Spec) -> Setup:
         gpus=gpus,
         gpus_per_node=strategy.processes,
         precision=spec.precision,
-        micro_batch=max(1, spec.batch // gpus),
+        micro_batch=max(1, spec.batch * options["sequence_parallel"] // gpus),
         accumulate=spec.accumulate,
         sequence=spec.context,
         activation_checkpoints=spec.activation_checkpoints,
-        offload_optimizer=bool(getattr(strategy, "offload_optimizer", False)),
+        **options,
     )
 
 

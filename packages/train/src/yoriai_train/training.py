@@ -22,7 +22,7 @@ import torch
 from yoriai import YoriaiError
 from yoriai_train import batches, checkpoints, strategies
 from yoriai_train.batches import Batches
-from yoriai_train.job import EVENTS, LOG, SKIPPED, Spec, read_rows, tell
+from yoriai_train.job import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows, tell
 from yoriai_train.lean import use_lean
 from yoriai_train.machine import device_name, peak_flops
 from yoriai_train.models import initialise
@@ -144,7 +144,7 @@ class Steps(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Checkpoints as the policy says, each with its weights as a Hugging Face folder."""
+    """Checkpoints as the policy says and before a stop, each with its weights as a folder."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -154,7 +154,8 @@ class Checkpoints(pl.Callback):
         step = trainer.global_step
         module, index = rest[0], rest[3]
         boundary = (index + 1) % trainer.accumulate_grad_batches == 0
-        if not boundary or not self.spec.checkpoint.writes(step, self.spec.steps):
+        asked = module.stopping and step < self.spec.steps
+        if not boundary or not (asked or self.spec.checkpoint.writes(step, self.spec.steps)):
             return
         part = checkpoints.part(self.folder, step)
         if trainer.is_global_zero:
@@ -200,6 +201,22 @@ class Evaluations(pl.Callback):
             tell("scores", {"step": step, **rows})
             checkpoints.remove(folder)
         trainer.strategy.barrier()
+
+
+class Stop(pl.Callback):
+    """The end before the last step, where the job was asked for it; the checkpoint is written."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        step, boundary = trainer.global_step, (rest[3] + 1) % trainer.accumulate_grad_batches == 0
+        if not boundary or not rest[0].stopping or step >= self.spec.steps:
+            return
+        if trainer.is_global_zero:
+            tell("stopped", {"step": step})
+        trainer.strategy.barrier()
+        os._exit(0)  # as for a rewind; torchrun sees that no rank failed
 
 
 class Export(pl.Callback):
@@ -285,6 +302,8 @@ def run(spec: Spec) -> None:
             batch=spec.batch,
             num_nodes=spec.nodes,
         ),
+        # Only rank 0 looks: it is where the process that was told to stop is.
+        asked_to_stop=lambda: trainer.is_global_zero and (scratch / STOP).exists(),
     )
     arguments = strategies.trainer_arguments(
         strategy, num_nodes=spec.nodes, precision=spec.precision
@@ -305,6 +324,7 @@ def run(spec: Spec) -> None:
             Steps(spec, feed, skipped),
             Checkpoints(spec),
             Evaluations(spec),
+            Stop(spec),
             Export(Path(spec.out)),
         ],
         **arguments,

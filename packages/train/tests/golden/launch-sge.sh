@@ -101,9 +101,9 @@ signal_later() { # SIGNAL SECONDS
     helpers+=($!)
 }
 at_limit() {
-    say "the wall-time limit is near: the run is stopped; steps since its last checkpoint are lost"
+    say "the wall-time limit is near: the run is told to stop; training writes a checkpoint first"
     stop walltime
-    signal_later KILL "$(((stop_seconds + 1) / 2))"
+    signal_later KILL "$((stop_seconds > 120 ? stop_seconds - 60 : (stop_seconds + 1) / 2))"
 }
 when_others_end() {
     local code
@@ -176,8 +176,8 @@ if [ -n "$others" ]; then
     kill -TERM "$others" 2>/dev/null
 fi
 
-# 1: the run says it was stopped; 137 and 143: it died of the signal. Others are its own failures.
-if [ "$stopped" = walltime ] && [[ $code = 1 || $code = 137 || $code = 143 ]]; then
+# 6: the run says its time was up; 137 and 143: it died of the signal. Others are its own failures.
+if [ "$stopped" = walltime ] && [[ $code = 6 || $code = 137 || $code = 143 ]]; then
     if grep -q $'\tcancelled\t' "$place.events"; then
         say 'it was cancelled'
     elif ((attempt > requeues)); then

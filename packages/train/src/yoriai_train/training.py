@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from yoriai import YoriaiError
 from yoriai_train import batches, checkpoints, strategies
 from yoriai_train.batches import Batches
+from yoriai_train.huggingface import export
 from yoriai_train.job import EVENTS, LOG, SKIPPED, Spec, read_rows, tell
 from yoriai_train.machine import device_name, peak_flops
 from yoriai_train.models import initialise
@@ -209,26 +209,6 @@ class Export(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         export(module.model, self.folder, None)
-
-
-def export(model: Any, folder: Path, tokenizer: Path | None) -> None:
-    """Write the fp32 weights as a Hugging Face folder. **Every** rank must call it."""
-    state = strategies.consolidated_state_dict(model)
-    if state is None:
-        return
-    model.save_pretrained(folder, state_dict=state)
-    # DeepSpeed trains a bf16 shadow, whose name would make loaders round the masters.
-    path = folder / "config.json"
-    config = json.loads(path.read_bytes())
-    config["dtype"] = "float32"
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for path in folder.glob("*.safetensors"):
-        # They come readable by their owner only; a model is to be shared.
-        shutil.copymode(folder / "config.json", path)
-    if tokenizer is not None:
-        from yoriai_train.pretrain import copy_tokenizer
-
-        copy_tokenizer(tokenizer, folder)
 
 
 def load_model(spec: Spec) -> Any:

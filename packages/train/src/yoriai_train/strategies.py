@@ -65,9 +65,10 @@ class DeepSpeed(Strategy):
     """ZeRO: stage 1 cuts optimizer states, 2 also gradients, 3 also parameters.
 
     Bucket sizes count elements. The defaults are Lightning's (2e8), for GPUs; without a GPU they
-    are capped at a million, because each process holds buckets. Build the model in ``__init__``:
-    ``configure_model`` runs under ``zero.Init`` in stage 3, which cuts each weight before
-    transformers initialises it (measured: embeddings of standard deviation 1.0, not 0.02).
+    are capped at a million, because each process holds buckets. Build the model, whole or as an
+    outline, in ``__init__``: ``configure_model`` runs under ``zero.Init`` in stage 3, which cuts
+    each weight before transformers initialises it (measured: embeddings of standard deviation
+    1.0, not 0.02). There an outline is filled (:mod:`yoriai_train.weights`).
     """
 
     stage: ClassVar[Literal[1, 2, 3]]

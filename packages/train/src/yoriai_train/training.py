@@ -12,19 +12,17 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from yoriai import YoriaiError
-from yoriai_train import batches, checkpoints, strategies
+from yoriai_train import batches, checkpoints, strategies, weights
 from yoriai_train.batches import Batches
 from yoriai_train.huggingface import export
 from yoriai_train.job import EVENTS, LOG, SKIPPED, Spec, read_rows, tell
 from yoriai_train.machine import device_name, peak_flops
-from yoriai_train.models import initialise
 from yoriai_train.module import CausalModule
 from yoriai_train.products import use_onednn
 from yoriai_train.stability import Spike, Watcher, shift, span_to_skip
@@ -212,18 +210,20 @@ class Export(pl.Callback):
 
 
 def load_model(spec: Spec) -> Any:
-    """A model from its configuration (seeded), or from a Hugging Face folder."""
+    """A model from its configuration (seeded), or from a Hugging Face folder.
+
+    It may be an outline, which :func:`.weights.fill` fills once the strategy cut it.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    torch.manual_seed(spec.seed)
+    if weights.are_filled_later(spec):
+        return weights.outline(spec)
     if spec.start:
         return AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
     body = dict(spec.model)
     config = AutoConfig.for_model(body.pop("model_type"), **body)
-    torch.manual_seed(spec.seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    if spec.initial:
-        initialise(model, SimpleNamespace(**spec.initial), spec.seed)
-    return model
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def run(spec: Spec) -> None:
@@ -255,13 +255,7 @@ def run(spec: Spec) -> None:
         steps=spec.steps,
         z_loss=spec.z_loss,
         sources=batches.source_names(spec),
-        prepare=partial(
-            strategies.prepare,
-            strategy,
-            precision=spec.precision,
-            batch=spec.batch,
-            num_nodes=spec.nodes,
-        ),
+        prepare=partial(prepare, spec),
     )
     arguments = strategies.trainer_arguments(
         strategy, num_nodes=spec.nodes, precision=spec.precision
@@ -297,6 +291,18 @@ def run(spec: Spec) -> None:
         # checked just before; all others are data only.
         weights_only=None if deepspeed else True,
     )
+
+
+def prepare(spec: Spec, module: CausalModule) -> None:
+    """Let the strategy cut the model; then give it its numbers, if it is an outline."""
+    strategies.prepare(
+        spec.build_strategy(),
+        module,
+        precision=spec.precision,
+        batch=spec.batch,
+        num_nodes=spec.nodes,
+    )
+    weights.fill(module.model, spec)
 
 
 def apply_liger(model: Any) -> None:

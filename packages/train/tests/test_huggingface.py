@@ -17,6 +17,7 @@ SHAPES = {
     "untied": Llama(**TINY, key_value_heads=1, feed_forward=33, tied=False),
     "gpt2": GPT2(**TINY),
     "neox": GPTNeoX(**TINY, rotary_share=0.5),
+    "untied-neox": GPTNeoX(**TINY, rotary_share=0.5, tied=False),
 }
 
 

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from yoriai import UsageError  # noqa: E402
 from yoriai_train import job, training, weights  # noqa: E402
+from yoriai_train.huggingface import export  # noqa: E402
 from yoriai_train.models import GPT2, GPTNeoX, Llama, initialise  # noqa: E402
 from yoriai_train.pretrain import initial_of  # noqa: E402
 from yoriai_train.strategies import DDP, FSDP2, DeepSpeed3, Single, command  # noqa: E402
@@ -25,6 +26,8 @@ SHAPES = {
     "untied": Llama(**TINY, layers=2, key_value_heads=1, feed_forward=33, tied=False),
     "gpt2": GPT2(**TINY, layers=2),
     "neox": GPTNeoX(**TINY, layers=2, rotary_share=0.5),
+    # Whose output layer is stored under another name.
+    "untied-neox": GPTNeoX(**TINY, layers=2, rotary_share=0.5, tied=False),
 }
 # Those whose largest tensor is a small part: three quarters of a tied tiny Llama are embeddings.
 DEEP = Llama(width=64, heads=2, key_value_heads=1, feed_forward=129, layers=12, context=16)
@@ -167,6 +170,22 @@ def test_a_folder_gives_what_from_pretrained_gives(name, make_spec, tmp_path):
     assert list(found) == list(expected)
     assert all(torch.equal(found[n], t) for n, t in expected.items())
     assert model.generation_config.to_dict() == theirs.generation_config.to_dict()
+    export(model, tmp_path / "again", None)
+    files = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("start", "again")]
+    assert files[0] == files[1]
+
+
+def test_experts_of_a_mixture_are_refused_where_no_rank_holds_the_model(make_spec, tmp_path):
+    from transformers import AutoModelForCausalLM, MixtralConfig
+
+    config = MixtralConfig(
+        hidden_size=16, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1,
+        num_hidden_layers=1, num_local_experts=2, vocab_size=32,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "start")
+    spec = make_spec(SHAPES["llama"], FSDP2(), start=str(tmp_path / "start"))
+    with pytest.raises(UsageError, match=r"experts.* in another form than a mixtral"):
+        weights.fill(training.load_model(spec), spec)
 
 
 def change_folder(folder, change):

@@ -220,7 +220,8 @@ def load_model(spec: Spec) -> Any:
     if weights.are_filled_later(spec):
         return weights.outline(spec)
     if spec.start:
-        return AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        return weights.set_to_training(model)
     body = dict(spec.model)
     config = AutoConfig.for_model(body.pop("model_type"), **body)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -118,17 +118,41 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
 def _match_names(model: Any, stored: Mapping[str, Path], folder: Path) -> dict[str, str]:
     """The stored name of each tensor of the model, under all names that the model has for it.
 
-    What ``transformers`` would leave out or ignore in this kind of model may be missing or too
-    much. A folder may also hold the names without those of the head's prefix, as GPT-2's does.
+    Names are changed and left out as ``transformers`` does for this kind of model (``core_model_
+    loading.py``, ``convert_and_load_state_dict_in_model``), and the model told of it for its
+    export; but tensors are not put together from several.
     """
-    prefix = f"{model.base_model_prefix}."
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+    held = model.state_dict(keep_vars=True)
+    changes = get_model_conversion_mapping(model)
+    converters = [change for change in changes if isinstance(change, WeightConverter)]
+    renamings = [change for change in changes if isinstance(change, WeightRenaming)]
     found: dict[str, str] = {}
-    missing: list[str] = []
+    spare = []
+    for old in stored:
+        name, converted = rename_source_key(
+            old, renamings, converters, model.base_model_prefix, held
+        )
+        if name not in held and old in held:
+            name, converted = old, None
+        if converted is not None:
+            raise UsageError(
+                f"{folder} stores {old} in another form than a {model.config.model_type} holds it",
+                hint="use a strategy that holds the whole model: train/ddp or train/deepspeed-2",
+            )
+        if name in held:
+            found[name] = old
+        else:
+            spare.append(old)
+    model._weight_conversions = [change for change in changes if change.was_used()]
+    missing = []
     tensors = defaultdict(list)
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for name, tensor in held.items():
         tensors[id(tensor)].append(name)
     for names in tensors.values():
-        told = [s for name in names for s in {name, name.removeprefix(prefix)} if s in stored]
+        told = [found[name] for name in names if name in found]
         if len(told) > 1:
             raise UsageError(
                 f"{folder} has {' and '.join(told)}, which are one tensor by config.json",
@@ -138,15 +162,14 @@ def _match_names(model: Any, stored: Mapping[str, Path], folder: Path) -> dict[s
             found.update(dict.fromkeys(names, told[0]))
         else:
             missing += names
-    known = {s for name in found for s in (name, name.removeprefix(prefix))}
     # Frequencies of rotary embeddings: computed, but stored by early versions of transformers.
     ignored = [*(model._keys_to_ignore_on_load_unexpected or ()), r"rotary_emb\.inv_freq"]
-    spare = [n for n in stored if n not in known and not any(re.search(p, n) for p in ignored)]
+    spare = [name for name in spare if not any(re.search(pattern, name) for pattern in ignored)]
     for problem, some in (("lacks", missing), ("has what the model has not:", spare)):
         if some:
-            shown = ", ".join(sorted(some)[:5]) + (f" and {len(some) - 5} more" * (len(some) > 5))
+            more = f" and {len(some) - 5} more" if len(some) > 5 else ""
             raise UsageError(
-                f"{folder} {problem} {shown}",
+                f"{folder} {problem} {', '.join(sorted(some)[:5])}{more}",
                 hint="start from a folder whose weights are those of its config.json",
             )
     return found
@@ -178,6 +201,21 @@ def outline(spec: Spec) -> Any:
     if spec.start and (Path(spec.start) / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(spec.start)
     _compute_buffers(model)
+    return set_to_training(model) if spec.start else model
+
+
+def set_to_training(model: Any) -> Any:
+    """Let a model from a folder compute as in training, but for dropout.
+
+    ``from_pretrained`` gives evaluation's mode, in which no activations are checkpointed and no
+    sequences are shared. Dropout stays off: a run that goes on could not draw what it would have
+    drawn.
+    """
+    for part in model.train().modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = 0.0
     return model
 
 
@@ -206,12 +244,12 @@ def fill(model: Any, spec: Spec) -> None:
     if not any(parameter.is_meta for parameter in parameters):
         return
     source: Source
-    if spec.resume_state:
-        source = Awaited()
-    elif spec.start:
+    if spec.start:
         source = Stored(model, Path(spec.start))
     else:
         source = Drawn(model, SimpleNamespace(**spec.initial), spec.seed)
+    if spec.resume_state:
+        source = Awaited()
     if hasattr(parameters[0], "device_mesh"):
         _fill_shards(model, source)
     else:

@@ -129,10 +129,13 @@ def test_fsdp2_in_mixed_precision_stays_near_fp32_and_keeps_fp32_masters(
     assert any(not x.equal(x.bfloat16().float()) for x in state.values())
 
 
+@pytest.mark.parametrize("goes_on", [False, True], ids=["drawn", "from-a-model"])
 def test_two_processes_that_share_sequences_give_the_losses_of_one(
-    drive, tmp_path, config, pieces, shards
+    goes_on, drive, tmp_path, config, pieces, shards, make
 ):
     plain = {**config, "boundaries": False, "steps": 8}
+    if goes_on:
+        plain["start"] = str(make.model(context=32).path)
     strategy = {"use": "train/deepspeed-3", "processes": 2, "sequence_parallel": 2}
     alone, shared = (
         finish(drive(tmp_path / str(index), "train/pretrain", changed, [shards, pieces]))

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from yoriai import YoriaiError  # noqa: E402
-from yoriai_train import checkpoints, job, training  # noqa: E402
+from yoriai_train import checkpoints, job, training, weights  # noqa: E402
+from yoriai_train.huggingface import export  # noqa: E402
 from yoriai_train.models import Llama  # noqa: E402
-from yoriai_train.strategies import Single  # noqa: E402
+from yoriai_train.strategies import FSDP2, Single  # noqa: E402
 
 SHAPE = Llama(layers=2, width=16, heads=2, key_value_heads=1, feed_forward=32, context=16)
 
@@ -160,3 +161,38 @@ def test_compiled_blocks_give_the_losses_of_eager_ones(spec, tmp_path, monkeypat
         assert bool(counters["stats"]["unique_graphs"]) == compiled
     assert losses[True] == pytest.approx(losses[False], abs=1e-6, rel=0)
     assert losses[True][-1] < losses[True][0]
+
+
+def test_a_model_to_go_on_from_computes_activations_again_if_asked(spec, make):
+    """from_pretrained gives evaluation's mode, in which it would keep them."""
+    model = training.load_model(spec(start=str(make.model().path)))
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    calls = []
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    model(torch.arange(16)[None], use_cache=False).logits.sum().backward()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "llama"])
+@pytest.mark.parametrize("strategy", [Single(), FSDP2()], ids=["whole", "cut"])
+def test_a_model_to_go_on_from_has_no_dropout(kind, strategy, spec, tmp_path):
+    """Its random numbers would not be those of the uninterrupted run when one goes on."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    drops = {"attention_dropout": 0.5, "hidden_dropout": 0.5}
+    drops |= {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}
+    config = AutoConfig.for_model(kind, **sizes, intermediate_size=32, **drops)
+    source = AutoModelForCausalLM.from_config(config).eval()
+    source.save_pretrained(tmp_path / "start")
+    job_spec = spec(start=str(tmp_path / "start"), **job.describe_strategy(strategy))
+    model = training.load_model(job_spec)
+    weights.fill(model, job_spec)
+    assert model.training
+    ids = torch.arange(16)[None]
+    assert torch.equal(model(ids).logits, source(ids).logits)
+    export(model, tmp_path / "out", None)
+    told = [json.loads((tmp_path / n / "config.json").read_bytes()) for n in ("start", "out")]
+    assert {k: v for k, v in told[0].items() if "drop" in k} == {
+        k: v for k, v in told[1].items() if "drop" in k
+    }

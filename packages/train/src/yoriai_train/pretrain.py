@@ -349,7 +349,7 @@ def describe(rows: list[dict[str, Any]], out: Path) -> dict[str, Any]:
     """Facts of a trained model: its size and where its loss began and ended."""
     tail = rows[-max(1, len(rows) // 10) :]
     return {
-        "parameters": count_parameters(out / "model.safetensors"),
+        "parameters": sum(map(count_parameters, out.glob("*.safetensors"))),
         "steps": len(rows),
         "first_loss": round(rows[0]["loss"], 4),
         "last_loss": round(sum(r["loss"] for r in tail) / len(tail), 4),

@@ -65,9 +65,10 @@ class DeepSpeed(Strategy):
     """ZeRO: stage 1 cuts optimizer states, 2 also gradients, 3 also parameters.
 
     Bucket sizes count elements. The defaults are Lightning's (2e8), for GPUs; without a GPU they
-    are capped at a million, because each process holds buckets. Build the model in ``__init__``:
-    ``configure_model`` runs under ``zero.Init`` in stage 3, which cuts each weight before
-    transformers initialises it (measured: embeddings of standard deviation 1.0, not 0.02).
+    are capped at a million, because each process holds buckets. Build the model, whole or as an
+    outline, in ``__init__``: ``configure_model`` runs under ``zero.Init`` in stage 3, which cuts
+    each weight before transformers initialises it (measured: embeddings of standard deviation
+    1.0, not 0.02). There an outline is filled (:mod:`yoriai_train.weights`).
     """
 
     stage: ClassVar[Literal[1, 2, 3]]
@@ -335,49 +336,6 @@ def share_sequences(model: Any, group_size: int, micro_batch: int) -> None:
         micro_batch_size=micro_batch,
         disable_in_eval=True,  # rank 0 evaluates alone
     )
-
-
-def consolidated_state_dict(module: "torch.nn.Module") -> "dict[str, torch.Tensor] | None":
-    """Return the whole fp32 state dict of ``module`` on rank 0, ``None`` on the others.
-
-    ``module`` is the LightningModule or a part of it (``self.model`` gives the names that a
-    Hugging Face folder wants); its tensors say themselves how they are cut. **Every** rank must
-    call it, in ``on_train_end``: after ``fit`` Lightning has moved the module away from nccl.
-
-    Under DeepSpeed the values are the optimizer's fp32 masters (in ZeRO 1 and 2 the module may
-    hold bf16, in 3 empty tensors). Tied weights keep all their names and share storage.
-    """
-    import torch
-
-    rank_zero = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    state: dict[str, torch.Tensor] = {}
-    done: dict[int, torch.Tensor] = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        key = id(parameters.get(name, tensor))
-        if key not in done:
-            whole = _whole(tensor)
-            dtype = torch.float32 if whole.is_floating_point() else whole.dtype
-            done[key] = whole.to("cpu", dtype, copy=True) if rank_zero else torch.empty(0)
-        state[name] = done[key]
-    return state if rank_zero else None
-
-
-def _whole(tensor: "torch.Tensor") -> "torch.Tensor":
-    """Gather one tensor: DTensor (FSDP2), ZeRO parameter, or a plain one. Collective."""
-    from torch.distributed.tensor import DTensor
-
-    if isinstance(tensor, DTensor):
-        whole: torch.Tensor = tensor.full_tensor()
-        return whole.detach()
-    if not (hasattr(tensor, "ds_id") or hasattr(tensor, "_hp_mapping")):
-        return tensor.detach()
-    import deepspeed
-
-    if tensor.requires_grad:
-        return deepspeed.utils.safe_get_full_fp32_param(tensor).detach()
-    with deepspeed.zero.GatheredParameters([tensor], enabled=hasattr(tensor, "ds_id")):
-        return tensor.detach().clone()
 
 
 def _has_gpu() -> bool:

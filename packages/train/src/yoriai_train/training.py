@@ -9,23 +9,21 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from yoriai import YoriaiError
-from yoriai_train import batches, checkpoints, strategies
+from yoriai_train import batches, checkpoints, strategies, weights
 from yoriai_train.batches import Batches
+from yoriai_train.huggingface import export
 from yoriai_train.job import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows, tell
 from yoriai_train.lean import use_lean
 from yoriai_train.machine import device_name, peak_flops
-from yoriai_train.models import initialise
 from yoriai_train.module import CausalModule
 from yoriai_train.products import use_products
 from yoriai_train.stability import Spike, Watcher, shift, span_to_skip
@@ -229,39 +227,22 @@ class Export(pl.Callback):
         export(module.model, self.folder, None)
 
 
-def export(model: Any, folder: Path, tokenizer: Path | None) -> None:
-    """Write the fp32 weights as a Hugging Face folder. **Every** rank must call it."""
-    state = strategies.consolidated_state_dict(model)
-    if state is None:
-        return
-    model.save_pretrained(folder, state_dict=state)
-    # DeepSpeed trains a bf16 shadow, whose name would make loaders round the masters.
-    path = folder / "config.json"
-    config = json.loads(path.read_bytes())
-    config["dtype"] = "float32"
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for path in folder.glob("*.safetensors"):
-        # They come readable by their owner only; a model is to be shared.
-        shutil.copymode(folder / "config.json", path)
-    if tokenizer is not None:
-        from yoriai_train.pretrain import copy_tokenizer
-
-        copy_tokenizer(tokenizer, folder)
-
-
 def load_model(spec: Spec) -> Any:
-    """A model from its configuration (seeded), or from a Hugging Face folder."""
+    """A model from its configuration (seeded), or from a Hugging Face folder.
+
+    It may be an outline, which :func:`.weights.fill` fills once the strategy cut it.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    torch.manual_seed(spec.seed)
+    if weights.are_filled_later(spec):
+        return weights.outline(spec)
     if spec.start:
-        return AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        return weights.set_to_training(model)
     body = dict(spec.model)
     config = AutoConfig.for_model(body.pop("model_type"), **body)
-    torch.manual_seed(spec.seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    if spec.initial:
-        initialise(model, SimpleNamespace(**spec.initial), spec.seed)
-    return model
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def run(spec: Spec) -> None:
@@ -295,13 +276,7 @@ def run(spec: Spec) -> None:
         steps=spec.steps,
         z_loss=spec.z_loss,
         sources=batches.source_names(spec),
-        prepare=partial(
-            strategies.prepare,
-            strategy,
-            precision=spec.precision,
-            batch=spec.batch,
-            num_nodes=spec.nodes,
-        ),
+        prepare=partial(prepare, spec),
         # Only rank 0 looks: it is where the process that was told to stop is.
         asked_to_stop=lambda: trainer.is_global_zero and (scratch / STOP).exists(),
     )
@@ -340,6 +315,18 @@ def run(spec: Spec) -> None:
         # checked just before; all others are data only.
         weights_only=None if deepspeed else True,
     )
+
+
+def prepare(spec: Spec, module: CausalModule) -> None:
+    """Let the strategy cut the model; then give it its numbers, if it is an outline."""
+    strategies.prepare(
+        spec.build_strategy(),
+        module,
+        precision=spec.precision,
+        batch=spec.batch,
+        num_nodes=spec.nodes,
+    )
+    weights.fill(module.model, spec)
 
 
 def apply_liger(model: Any) -> None:

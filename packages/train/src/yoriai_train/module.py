@@ -144,3 +144,13 @@ class CausalModule(pl.LightningModule):
         rate = self.schedule.rate(self.global_step, self.steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+        """Forget the gradients of a step that ended.
+
+        Lightning does so after the next forward pass (``loops/optimization/automatic.py``,
+        ``Closure``), which would hold them beside all its activations.
+        """
+        ended = (index + 1) % self.trainer.accumulate_grad_batches == 0
+        if ended and not isinstance(self.trainer.strategy, DeepSpeedStrategy):
+            self.zero_grad(set_to_none=True)

@@ -26,7 +26,7 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from yoriai import files
+from yoriai import UsageError, files
 
 ABOUT = "checkpoint.json"
 
@@ -45,10 +45,20 @@ class Policy(pydantic.BaseModel):
     keep_every_steps: int = Field(
         0, ge=0, description="keep the weights of every so many steps with the model; 0: none"
     )
+    keep_states: bool = Field(
+        False,
+        description="keep optimizer and position in the data too, of those steps and of the last:"
+        " other runs can branch off there",
+    )
 
     def writes(self, step: int, steps: int) -> bool:
-        """Whether there is a checkpoint after this step (the last needs none: it is the model)."""
-        return step < steps and (step % self.every_steps == 0 or self.keeps(step))
+        """Whether there is a checkpoint after this step.
+
+        The last needs none, as it is the model, unless its state is to be kept.
+        """
+        if step == steps:
+            return self.keep_states
+        return step % self.every_steps == 0 or self.keeps(step)
 
     def keeps(self, step: int) -> bool:
         """Whether this step's weights stay with the finished model."""
@@ -137,6 +147,8 @@ def prune(folder: Path, policy: Policy) -> None:
     """Delete what the policy does not keep: of old ones the state, and the weights if unkept."""
     for old in sorted(folder.glob("step-*"))[: -policy.keep_last]:
         step = int(old.name.partition("-")[2])
+        if policy.keep_states and policy.keeps(step):
+            continue
         if policy.keeps(step) and (old / "model").is_dir():
             kept = folder / f"kept-{step:07d}"
             remove(kept)
@@ -152,6 +164,36 @@ def kept(folder: Path, policy: Policy) -> Iterable[tuple[int, Path]]:
         if policy.keeps(step) and (path / "model").is_dir():
             found[step] = path / "model"
     return sorted(found.items())
+
+
+def kept_states(folder: Path, policy: Policy, steps: int) -> Iterable[tuple[int, Path]]:
+    """(step, whole checkpoint) of all from which other runs can branch off, in order."""
+    if not policy.keep_states:
+        return []
+    found = {int(p.name.partition("-")[2]): p for p in folder.glob("step-*")}
+    return sorted((n, path) for n, path in found.items() if policy.keeps(n) or n == steps)
+
+
+def read(path: Path) -> Checkpoint:
+    """One that was checked before."""
+    return Checkpoint(path, json.loads((path / ABOUT).read_bytes()))
+
+
+def branch_point(model: Path, step: int) -> Checkpoint:
+    """The state of a step that was kept with a finished model. Raises ``UsageError``."""
+    held = model / "checkpoints"
+    path = held / f"step-{step:07d}"
+    problem, about = _check(path)
+    if not problem:
+        return Checkpoint(path, about)
+    there = [int(p.parent.name.partition("-")[2]) for p in sorted(held.glob(f"step-*/{ABOUT}"))]
+    if step in there:
+        raise UsageError(f"{model.name}, step {step}: {problem}", hint="make that model again")
+    raise UsageError(
+        f"{model.name} keeps no state of step {step}: "
+        + (f"there are those of {', '.join(map(str, there))}" if there else "it keeps none"),
+        hint="train it with checkpoint.keep_states, and keep_every_steps for more than the last",
+    )
 
 
 def remove(path: Path) -> None:

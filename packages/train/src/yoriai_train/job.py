@@ -76,6 +76,8 @@ class Spec(pydantic.BaseModel):
     stability: Stability = Stability()
     evaluate: dict[str, Any] | None = None
     flops_per_token: float = 0.0
+    data: str = ""  # what decides which sample is which, as a digest
+    branch: str = ""  # the checkpoint of another run to go on from
     resume: str = ""
     resume_state: str = ""
     seed: int
@@ -92,6 +94,12 @@ def describe_strategy(strategy: Strategy) -> dict[str, Any]:
         "strategy_class": f"{kind.__module__}:{kind.__qualname__}",
         "strategy": strategy.model_dump(),
     }
+
+
+def family(strategy_class: str) -> str:
+    """Strategies of one family read one another's checkpoints: those that hold the whole model."""
+    name = strategy_class.partition(":")[2]
+    return "whole" if name in ("Single", "DDP") else name
 
 
 def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
@@ -257,9 +265,13 @@ def resumable(spec: Spec, strategy: Strategy, scratch: Path, watching: Watching)
     """The specification with the checkpoint to go on from, and the logs cut back to it."""
     for leftover in scratch.glob("part-*"):  # of a process that died while writing
         checkpoints.remove(leftover)
+    # Of the last step there is one only to be kept; the model itself is made after it.
+    checkpoints.remove(scratch / f"step-{spec.steps:07d}")
     found, problems = checkpoints.newest(scratch)
     for problem in problems:
         watching.event({"event": "harmed-checkpoint", "step": 0, "action": "none", "why": problem})
+    if found is None and spec.branch:
+        found = checkpoints.read(Path(spec.branch))
     step = found.step if found else 0
     for name in (LOG, SCORES):
         keep_rows(scratch / name, step)

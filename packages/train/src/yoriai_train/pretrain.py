@@ -95,6 +95,12 @@ class Pretrain(Step):
         default_factory=_default_shape, description="shape of the model, if none is given to go on"
     )
     start: str = Field("", description="Hugging Face folder from elsewhere to go on from")
+    branch: int | None = Field(
+        None,
+        ge=1,
+        description="step of the model under 'from' at which to branch off: with its optimizer and"
+        " its place in the data, and counting on from there",
+    )
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
         default_factory=_default_strategy, description="how training is spread over processes"
     )
@@ -137,6 +143,13 @@ class Pretrain(Step):
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         sequences = self.steps * self.accumulate * self.batch
+        own = sequences - (self.branch or 0) * self.accumulate * self.batch
+        if own <= 0:
+            raise UsageError(
+                f"steps: {self.steps} ends before it begins, at step {self.branch}",
+                hint=f"steps counts from the start of the model under 'from': more than"
+                f" {self.branch}",
+            )
         told = {key: value for given in inputs for key, value in given.items()}
         context = int(told.get("context", self.model.context))
         size = told.get("vocabulary_size")
@@ -167,7 +180,7 @@ class Pretrain(Step):
             body = self.model.transformers_config(size)
         if body:
             each = flops_per_token(body, context) or each
-        flop = each * sequences * context
+        flop = each * own * context
         return {
             **expected,
             "parameters": parameters,
@@ -210,12 +223,16 @@ class Pretrain(Step):
                 )
         jobs.check_parts(context, self.strategy, boundaries=self.boundaries)
         seen, epochs = self._plan(tokens, context, job.seed)
+        order = [tokens.digest, context, job.seed, self.batch * self.accumulate]
+        data = files.digest_json(order)
         spec = jobs.Spec(
             **jobs.describe_strategy(self.strategy),
             nodes=nodes,
             model={} if start else body,
             initial={} if start else initial_of(self.model),
             start=str(start) if start else "",
+            data=data,
+            branch=self._branch(job, data),
             tokens=str(tokens.path),
             tokenizer=str(tokenizer.path),
             artifacts=[str(a.path) for a in job.all_of("corpus")],
@@ -249,6 +266,10 @@ class Pretrain(Step):
         for step, folder in checkpoints.kept(job.scratch, self.checkpoint):
             place = job.out / "checkpoints" / f"step-{step:07d}" / "model"
             shutil.copytree(folder, place)
+        for _, folder in checkpoints.kept_states(job.scratch, self.checkpoint, self.steps):
+            place = job.out / "checkpoints" / folder.name
+            checkpoints.remove(place)
+            shutil.copytree(folder, place)
         from yoriai_train.generation import continue_texts
 
         facts = {**describe(rows, job.out), "tokens_seen": seen, "epochs": epochs}
@@ -270,6 +291,33 @@ class Pretrain(Step):
             model = job.one("model")
             return model.path, model.name
         return None, ""
+
+    def _branch(self, job: Job, data: str) -> str:
+        """The checkpoint to branch off from, if any; what was skipped before it stays skipped."""
+        if self.branch is None:
+            return ""
+        if not job.all_of("model"):
+            raise UsageError("branch: there is no model under 'from' to branch off from")
+        model = job.one("model")
+        found = checkpoints.branch_point(model.path, self.branch)
+        written, own = str(found.about["strategy"]), jobs.describe_strategy(self.strategy)
+        if jobs.family(written) != jobs.family(own["strategy_class"]):
+            raise UsageError(
+                f"the state of {model.name} was written by {written.partition(':')[2]}, which"
+                f" {own['strategy_class'].partition(':')[2]} cannot read",
+                hint="branch off with the strategy of the run itself",
+            )
+        if found.about.get("data") != data:
+            raise UsageError(
+                f"{model.name} was trained on other shards, with another seed, or another number"
+                " of sequences in a step: its place in the data means nothing here",
+                hint="take its tokens, seed, batch and accumulate; other data for the end belongs"
+                " in a later phase of the mixture",
+            )
+        skipped = model.facts.get("skipped_data_steps")
+        if skipped and not (job.scratch / jobs.SKIPPED).is_file():
+            files.write_atomically(job.scratch / jobs.SKIPPED, json.dumps(skipped).encode())
+        return str(found.path)
 
     def _plan(self, tokens: Artifact, context: int, seed: int) -> tuple[int, dict[str, float]]:
         from yoriai_train import data

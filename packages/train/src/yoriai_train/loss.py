@@ -50,6 +50,7 @@ class _ChunkedLoss(torch.autograd.Function):
             logits = product(hidden, weight_VH).float()
             chosen = logits.gather(1, places)[:, 0]
             shares = logits.log_softmax(-1)
+            del logits  # as large as what follows
             loss = -shares.gather(1, places)[:, 0] * counted
             losses_N[part] = loss
             total += loss.sum()

@@ -147,7 +147,7 @@ class DeepSpeed3(DeepSpeed):
         " processes of a node: the backward pass then gathers within it; 1: none",
     )
     quantized_gradients: bool = Field(
-        False, description="send gradients in 4 and 8 bit: a quarter of the bytes, and rounding"
+        False, description="send gradients in 4 bit: a quarter of the bytes, and rounding"
     )
     quantized_weights: bool = Field(
         False, description="gather weights in 8 bit: half the bytes, and rounding; GPUs only"

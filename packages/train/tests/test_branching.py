@@ -1,5 +1,6 @@
 """Decay branches: runs that go on from the state of another run."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -73,20 +74,27 @@ def test_a_branch_that_cannot_be_says_why(
     driven_class, make, config, pieces, shards, tmp_path, yoriai_job
 ):
     from yoriai_train.pretrain import Pretrain
+    from yoriai_train.strategies import FSDP2
 
     train(driven_class, tmp_path / "stable", stable_of(config), [shards, pieces])
     stable = sealed(make, tmp_path / "stable")
     branch = {**branch_of(config), "schedule": {"kind": "sqrt", "warmup_steps": 0}}
+    numbers = itertools.count()
 
-    def refused(artifacts, **changes):
+    def refused(artifacts, seed=11, **changes):  # the driver's seed
         with pytest.raises(UsageError) as error:
-            yoriai_job("branch", Pretrain(**{**branch, **changes}), artifacts)
+            yoriai_job(
+                f"branch{next(numbers)}", Pretrain(**{**branch, **changes}), artifacts, seed=seed
+            )
         return f"{error.value} {error.value.hint}"
 
     given = [shards, pieces, stable]
     assert "keeps no state of step 7: there are those of 4, 8" in refused(given, branch=7)
     assert "number of sequences in a step" in refused(given, batch=8)
-    assert "steps counts from the start" in refused(given, steps=8)
+    assert "with another seed" in refused(given, seed=12)
+    assert "Single, which FSDP2 cannot read" in refused(given, strategy=FSDP2())
+    with pytest.raises(UsageError, match="ends before it begins"):
+        Pretrain(**{**branch, "steps": STABLE}).expect([])
     assert "no model under 'from'" in refused([shards, pieces])
     (stable.path / "checkpoints" / "step-0000004" / "state").write_bytes(b"cut")
     assert "state was changed" in refused(given, branch=4)

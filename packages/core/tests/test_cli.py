@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -349,3 +351,13 @@ def test_the_doctor_finds_no_compiler_where_there_is_none(monkeypatch):
 def test_json_is_one_object_for_every_listing(lab, yoriai):
     for words in (["plugins"], ["list"], ["list", "steps"], ["doctor"]):
         assert isinstance(json.loads(yoriai(*words, "--json").out), dict)
+
+
+@pytest.mark.parametrize("given", [None, "active"])
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(given, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with contextlib.suppress(SystemExit):
+        cli.main(["--version"])
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "passive")

@@ -14,10 +14,11 @@ class Schedule(pydantic.BaseModel):
 
     * ``cosine``: half a cosine from the end of the warm-up (GPT-3, LLM-jp v1 to v3);
     * ``linear``: a straight line from the end of the warm-up;
-    * ``sqrt``: ``1 - sqrt`` from the end of the warm-up; as a decay branch (see :meth:`branch`)
-      what LLM-jp v4 ends its runs with;
+    * ``sqrt``: ``1 - sqrt`` from the end of the warm-up;
     * ``wsd``: constant, then ``1 - sqrt`` over the last ``decay_share`` or ``decay_steps``
-      (MiniCPM, arXiv 2404.06395; the shape is that of arXiv 2405.18392);
+      (MiniCPM, arXiv 2404.06395; the shape is that of arXiv 2405.18392); also how a run decays
+      that branches off a ``constant`` one, as LLM-jp v4 does from step 900,000 over 100,000
+      (llm-jp/scripts: pretrain/scripts/v4-8b-phase1/decay1m/params.sh);
     * ``constant``: no decay (the 175B trial of 2023, the stable run of LLM-jp v4).
 
     ``decay_steps`` is always how long the decay lasts. For cosine, linear and sqrt it begins after
@@ -69,20 +70,3 @@ class Schedule(pydantic.BaseModel):
             return steps - length, steps
         length = self.decay_steps or max(0, steps - self.warmup_steps)
         return self.warmup_steps, self.warmup_steps + length
-
-    def branch(self, decay_steps: int, *, final_ratio: float = 0.0) -> Schedule:
-        """The schedule of a decay branch that goes on from a stable run with this schedule.
-
-        The branch is a run of its own that starts from a checkpoint of the stable run (a model
-        under ``from``), so its steps count from 0 and it has no warm-up. Where a run is resumed
-        instead and goes on counting from step N, ``{kind: wsd, decay_steps: D}`` with N + D steps
-        gives the same rates. LLM-jp v4: D is 100,000, from step 900,000, down to 0
-        (llm-jp/scripts: pretrain/scripts/v4-8b-phase1/decay1m/params.sh).
-        """
-        return Schedule(
-            kind="sqrt",
-            peak=self.peak,
-            warmup_steps=0,
-            decay_steps=decay_steps,
-            final_ratio=final_ratio,
-        )

@@ -35,9 +35,10 @@ import tokenizers
 import zstandard
 from tables import BUILD, Row, finish
 
-from yoriai_corpus import encoding, tables
-from yoriai_corpus.huggingface_tokenizer import export_fast_tokenizer, round_scores
-from yoriai_corpus.tokenizer import train
+from yoriai_corpus import tables
+from yoriai_corpus.shards import encoding
+from yoriai_corpus.tokenizers.huggingface import export_fast_tokenizer, round_scores
+from yoriai_corpus.tokenizers.training import train
 
 WORK = BUILD / "encoding-work"
 LANGUAGES = ("ja", "en", "code")

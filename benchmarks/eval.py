@@ -32,7 +32,7 @@ from peers import environment
 from tables import BUILD, Row, finish
 
 from yoriai.plugins import load_registry
-from yoriai_eval import protocol
+from yoriai_eval.scoring import protocol
 
 HERE = Path(__file__).parent
 WORK = BUILD / "eval-work"

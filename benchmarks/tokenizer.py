@@ -94,7 +94,7 @@ def main() -> None:
     import numpy as np
     import sentencepiece
 
-    from yoriai_corpus.tokenizer import train
+    from yoriai_corpus.tokenizers.training import train
     from yoriai_corpus.tokenizers.unigram import build_trie, expected_counts
 
     languages = ("ja", "en", "code")

@@ -27,7 +27,7 @@ from tables import BUILD, Row, finish
 
 from yoriai.mixture import build_mixture
 from yoriai.shards import Shard, ShardWriter
-from yoriai_train.data import Windows
+from yoriai_train.data.windows import Windows
 
 LOADERS = Path(__file__).parent / "token_peers" / "loaders.py"
 WORK = BUILD / "tokens-work"

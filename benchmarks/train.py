@@ -28,7 +28,7 @@ from typing import Any
 from peers import environment
 from tables import BUILD, Row, finish
 
-from yoriai_train.shape import Shape
+from yoriai_train.plan.decoder import Shape
 
 HERE = Path(__file__).parent
 PEERS_FOLDER = HERE / "train_peers"
@@ -71,7 +71,7 @@ def spec_of(folder: Path, steps: int, options: argparse.Namespace, **changes: An
     scratch.mkdir(parents=True)
     config = json.loads((folder / "config.json").read_bytes())
     value = {
-        "strategy_class": "yoriai_train.strategies:Single",
+        "strategy_class": "yoriai_train.settings.strategies:Single",
         "strategy": {},
         "start": str(folder / "model"),
         "tokens": str(folder / "tokens"),
@@ -132,9 +132,9 @@ def parallel_run(strategy: str, folder: Path, options: argparse.Namespace) -> Fa
     """Ours on two processes, one thread each."""
     spec = spec_of(
         folder, options.short, options,
-        strategy_class=f"yoriai_train.strategies:{strategy}", strategy={"processes": 2},
+        strategy_class=f"yoriai_train.settings.strategies:{strategy}", strategy={"processes": 2},
     )  # fmt: skip
-    from yoriai_train import strategies
+    from yoriai_train.settings import strategies
 
     words = [str(PEERS_FOLDER / "ours.py"), str(spec), "1"]
     command = strategies.command(getattr(strategies, strategy)(processes=2), words)
@@ -262,7 +262,7 @@ def peaks_of(precision: str, options: argparse.Namespace) -> dict[str, float]:
     """
     import torch
 
-    from yoriai_train import products
+    from yoriai_train.model import cpu_products
 
     torch.set_num_threads(options.threads)
     fp32 = precision.startswith("32")
@@ -288,10 +288,10 @@ def peaks_of(precision: str, options: argparse.Namespace) -> dict[str, float]:
 
     large = [(1024, 1024, 1024)]
     peaks = {"torch.mm, 1024": rate(plain, large), "torch.mm, its sizes": rate(plain, sizes)}
-    if fp32 and products.ONEDNN:
+    if fp32 and cpu_products.ONEDNN:
         peaks |= {
-            "oneDNN, 1024": rate(products.product, large),
-            "oneDNN, its sizes": rate(products.product, sizes),
+            "oneDNN, 1024": rate(cpu_products.product, large),
+            "oneDNN, its sizes": rate(cpu_products.product, sizes),
         }
     return peaks
 

@@ -24,8 +24,8 @@ BATCH = 256
 
 
 def minhash(path: str) -> None:
-    from yoriai_corpus import minhash as kernels
-    from yoriai_corpus.batch import codes_of
+    from yoriai_corpus.text import minhash as kernels
+    from yoriai_corpus.text.batch import codes_of
 
     texts = [row["text"] for row in timing.read_rows(path)]
 
@@ -40,10 +40,10 @@ def minhash(path: str) -> None:
 
 def chain(path: str, lists: str, out: str) -> None:
     from yoriai import Document
-    from yoriai_corpus.batch import Batch
-    from yoriai_corpus.partition import Tally, apply_rules
-    from yoriai_corpus.rules.limit import expand
+    from yoriai_corpus.build.partition import Tally, apply_rules
+    from yoriai_corpus.rules.base import expand
     from yoriai_corpus.rules.llm_jp import JapaneseWeb
+    from yoriai_corpus.text.batch import Batch
 
     rows = timing.read_rows(path)
     names = ("advertising", "adult", "discrimination", "violence")
@@ -93,7 +93,7 @@ def extract(path: str) -> None:
     import gzip
 
     from yoriai import Document
-    from yoriai_corpus.readers.warc import Warc
+    from yoriai_corpus.sources.warc import Warc
 
     source = Warc(paths=[path])
 
@@ -139,7 +139,7 @@ def rules_of(recipe: str) -> list[Any]:
 def step_of(recipe: str, paths: list[str]) -> Any:
     from yoriai.config import build
     from yoriai.plugins import load_registry
-    from yoriai_corpus.build import Build
+    from yoriai_corpus.build.step import Build
 
     registry = load_registry()
     rules = rules_of(recipe)
@@ -201,7 +201,7 @@ def run_build(
 
 def time_tasks() -> list[list[float]]:
     """CPU seconds of each task of each round of tasks to come, if they are done in this process."""
-    from yoriai_corpus import build
+    from yoriai_corpus.build import step as build
 
     found: list[list[float]] = []
     run = build.Work.run

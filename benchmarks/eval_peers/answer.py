@@ -22,7 +22,7 @@ Answer = Callable[[Asked], list[str]]
 
 
 def ours(model: str, batch: int) -> Answer:
-    from yoriai_eval.huggingface import HuggingFace
+    from yoriai_eval.backends.huggingface import HuggingFace
 
     opened = HuggingFace(batch=batch).open(Path(model))
 

@@ -22,7 +22,7 @@ CONTEXT, BATCH, SEED = 2048, 16, 1
 
 
 def ours(folder: Path) -> Iterator[Any]:
-    from yoriai_train.data import Samples
+    from yoriai_train.data.windows import Samples
 
     samples = Samples(folder, CONTEXT, SEED)
     for first in range(0, 2**40, BATCH):

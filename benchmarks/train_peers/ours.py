@@ -1,4 +1,4 @@
-"""Ours, as a rank runs it (``python -m yoriai_train.worker``), with a clock: ``ours.py SPEC``."""
+"""Ours, as a rank runs it (``python -m yoriai_train.job.worker``), timed: ``ours.py SPEC``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ import transformers.models.llama.modeling_llama  # noqa: E402, F401
 clock.stage("import transformers")
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization  # noqa: E402
 
-from yoriai_train import training  # noqa: E402
-from yoriai_train.job import Spec  # noqa: E402
+from yoriai_train.job import loop  # noqa: E402
+from yoriai_train.job.start import Spec  # noqa: E402
 
 clock.stage("import yoriai_train")
 spent = 0.0  # inside the steps proper: model, gradients, optimizer
@@ -70,19 +70,19 @@ def set_up(self: Any, *args: Any, **words: Any) -> Any:
     return plain_run(self, *args, **words)
 
 
-plain_load, plain_run = training.load_model, pl.Trainer.fit
-training.load_model = load_model
+plain_load, plain_run = loop.load_model, pl.Trainer.fit
+loop.load_model = load_model
 pl.Trainer.fit = set_up
-training.tell = tell
+loop.tell = tell
 _AutomaticOptimization.run = inside(_AutomaticOptimization.run, 1)
-training.Steps.on_before_optimizer_step = inside(training.Steps.on_before_optimizer_step, -1)
+loop.Steps.on_before_optimizer_step = inside(loop.Steps.on_before_optimizer_step, -1)
 
 
 def main() -> None:
     spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
     torch.set_num_threads(int(sys.argv[2]))
     with contextlib.redirect_stdout(io.StringIO()):
-        training.run(spec)
+        loop.run(spec)
     if int(__import__("os").environ.get("RANK", "0")):
         return
     whole = sum(seconds for seconds, _ in steps[2:])

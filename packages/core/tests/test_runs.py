@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from yoriai import files, run
+from yoriai import files, run_file
 from yoriai.errors import YoriaiError
 from yoriai.redaction import Redactor
-from yoriai.run import list_runs, start_run, sweep
+from yoriai.run_file import list_runs, start_run, sweep
 
 FACTS = {"recipe": "lab", "resolved": {"steps": {"z": {}, "a": {}}}}
 
@@ -86,7 +86,7 @@ def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
     def full(path, data):
         raise files.disk_error(path, OSError(28, "No space left on device"))
 
-    monkeypatch.setattr(run.files, "write_atomically", full)
+    monkeypatch.setattr(run_file.files, "write_atomically", full)
     with pytest.raises(YoriaiError, match="No space left"), start(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from yoriai import Backend, Generated, artifact
-from yoriai_eval.run import Run
+from yoriai_eval.scoring.run import Run
 
 SPECIALS = ["<unk>", "<s>", "</s>", "<pad>"]
 TEMPLATE = (

@@ -128,7 +128,7 @@ def make(tmp_path_factory) -> SimpleNamespace:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        from yoriai_train.models import Llama
+        from yoriai_train.settings.shapes import Llama
 
         out, target = places("base")
         size = write_tokenizer(out, **options)

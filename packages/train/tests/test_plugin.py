@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from yoriai_train.generation import continue_texts
-from yoriai_train.pretrain import describe
-from yoriai_train.sections import describe as sections
+from yoriai_train.model.generation import continue_texts
+from yoriai_train.steps.pretrain import describe
+from yoriai_train.steps.sections import describe as sections
 
 
 def test_the_plugin_keeps_every_promise(yoriai_registry, yoriai_conformance):

@@ -19,13 +19,13 @@ from yoriai import __version__
 from yoriai.errors import PluginBroken, YoriaiError
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("yoriai.commands.recipe:run", "Run a recipe, from text to scores."),
+    "run": ("yoriai.commands.run:run", "Run a recipe, from text to scores."),
     "plugins": ("yoriai.commands.plugin:plugins", "Show the installed plugins and their state."),
     "list": ("yoriai.commands.plugin:list_entries", "List what the plugins offer, by kind."),
     "new": ("yoriai.commands.plugin:new", "Write a new plugin that works and is tested."),
     "verify": ("yoriai.commands.artifact:verify", "Check every byte of an artifact."),
     "lineage": ("yoriai.commands.artifact:lineage", "Walk from an artifact to its sources."),
-    "runs": ("yoriai.commands.run:runs", "List and show the runs of a recipe."),
+    "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),
 }

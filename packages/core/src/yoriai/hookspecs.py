@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.entry import Entry
     from yoriai.page import Section
-    from yoriai.run import RunView
+    from yoriai.run_file import RunView
 
 hookspec = pluggy.HookspecMarker("yoriai")
 hookimpl = pluggy.HookimplMarker("yoriai")

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import artifact as artifacts
-from yoriai import environment, files, run
+from yoriai import environment, files
+from yoriai import run_file as run
 from yoriai.artifact import Artifact, open_artifact
 from yoriai.config import nested
 from yoriai.errors import Refused, TimedOut, YoriaiError
 from yoriai.plugins import Registry
 from yoriai.recipe import Loaded, PlannedStep
 from yoriai.redaction import Redactor
-from yoriai.run import Run, RunView
+from yoriai.run_file import Run, RunView
 from yoriai.step import Job, Made
 from yoriai.workspace import Decision, Workspace
 

@@ -25,8 +25,12 @@ def _entry(name: str, target: str, summary: str, requires: tuple[str, ...] = ())
 @hookimpl
 def yoriai_steps() -> Iterable[Entry]:
     return [
-        _entry("build", "build:Build", "Extract, filter, deduplicate; every document accounted."),
-        _entry("tokenizer", "tokenizer:Tokenizer", "Train SentencePiece; export to HF fast."),
+        _entry(
+            "build", "build.step:Build", "Extract, filter, deduplicate; every document accounted."
+        ),
+        _entry(
+            "tokenizer", "tokenizers.training:Tokenizer", "Train SentencePiece; export to HF fast."
+        ),
         _entry(
             "merged-tokenizer",
             "tokenizers.merged:MergedTokenizer",
@@ -37,10 +41,10 @@ def yoriai_steps() -> Iterable[Entry]:
             "tokenizers.surgery:Surgery",
             "Add pieces to a tokenizer, drop pieces, or merge two.",
         ),
-        _entry("tokens", "tokens:Tokens", "Encode corpora into Megatron token shards."),
-        _entry("union", "union:Union", "Join corpora of sources with rules of their own."),
-        _entry("mixture", "mixing:Mix", "Mix token shards anew: weights, budgets, phases."),
-        _entry("index", "index:Index", "Make kept and dropped text searchable."),
+        _entry("tokens", "shards.tokens:Tokens", "Encode corpora into Megatron token shards."),
+        _entry("union", "build.union:Union", "Join corpora of sources with rules of their own."),
+        _entry("mixture", "shards.mixture:Mix", "Mix token shards anew: weights, budgets, phases."),
+        _entry("index", "account.index:Index", "Make kept and dropped text searchable."),
         _entry("character-model", "rules.perplexity:CharacterModelStep", "Train for perplexity."),
     ]
 
@@ -48,38 +52,54 @@ def yoriai_steps() -> Iterable[Entry]:
 @hookimpl
 def yoriai_sources() -> Iterable[Entry]:
     return [
-        _entry("gettext", "catalogues:Gettext", "Messages of an installed package's catalogues."),
-        _entry("package-files", "packages:PackageFiles", "Files inside an installed package."),
-        _entry("python-topics", "packages:PythonTopics", "Python's own manual (pydoc topics)."),
-        _entry("python-code", "packages:PythonCode", "Source code of Python's standard library."),
-        _entry("jsonl", "readers.jsonl:Jsonl", "JSON Lines with a text field, packed or not."),
-        _entry("parquet", "readers.columns:Parquet", "Parquet tables with a column of text."),
-        _entry("csv", "readers.columns:Csv", "CSV and TSV tables with a column of text."),
-        _entry("text-files", "readers.texts:TextFiles", "Plain text files, one document a file."),
+        _entry(
+            "gettext", "sources.gettext:Gettext", "Messages of an installed package's catalogues."
+        ),
+        _entry(
+            "package-files", "sources.packages:PackageFiles", "Files inside an installed package."
+        ),
+        _entry(
+            "python-topics", "sources.packages:PythonTopics", "Python's own manual (pydoc topics)."
+        ),
+        _entry(
+            "python-code",
+            "sources.packages:PythonCode",
+            "Source code of Python's standard library.",
+        ),
+        _entry("jsonl", "sources.jsonl:Jsonl", "JSON Lines with a text field, packed or not."),
+        _entry("parquet", "sources.parquet_csv:Parquet", "Parquet tables with a column of text."),
+        _entry("csv", "sources.parquet_csv:Csv", "CSV and TSV tables with a column of text."),
+        _entry(
+            "text-files", "sources.text_files:TextFiles", "Plain text files, one document a file."
+        ),
         _entry(
             "html-files",
-            "readers.html:HtmlFiles",
+            "sources.html:HtmlFiles",
             "Web pages as files, one document each.",
             requires=("Resiliparse",),
         ),
         _entry(
             "warc",
-            "readers.warc:Warc",
+            "sources.warc:Warc",
             "Pages of web archives (WARC), packed or not.",
             requires=("FastWARC", "Resiliparse"),
         ),
         _entry(
             "wet",
-            "readers.warc:Wet",
+            "sources.warc:Wet",
             "Extracted text of web archives (WET).",
             requires=("FastWARC",),
         ),
-        _entry("wikipedia", "readers.wikipedia:Wikipedia", "Articles of MediaWiki XML dumps."),
-        _entry("aozora", "readers.aozora:Aozora", "Works of Aozora Bunko, from text or zip files."),
-        _entry("code-files", "readers.code:CodeFiles", "Trees of source code with their licences."),
+        _entry("wikipedia", "sources.wikipedia:Wikipedia", "Articles of MediaWiki XML dumps."),
+        _entry("aozora", "sources.aozora:Aozora", "Works of Aozora Bunko, from text or zip files."),
+        _entry(
+            "code-files",
+            "sources.code_files:CodeFiles",
+            "Trees of source code with their licences.",
+        ),
         _entry(
             "huggingface",
-            "readers.huggingface:HuggingFace",
+            "sources.huggingface:HuggingFace",
             "Hugging Face data sets, at a pinned commit or from a folder.",
             requires=("datasets",),
         ),
@@ -187,8 +207,14 @@ def yoriai_filters() -> Iterable[Entry]:
         _entry("japanese-share", "rules.swallow:JapaneseShare", "Drop by a share of letters."),
         _entry("sentence-length", "rules.swallow:SentenceLength", "Drop by length of sentences."),
         _entry("ellipsis", "rules.swallow:Ellipsis", "Drop text whose sentences trail off."),
-        _entry("normalize-punctuation", "rules.edits:NormalizePunctuation", "Make ，．into 、。."),
-        _entry("trim-footer", "rules.edits:TrimFooter", "Cut the footer off a page's text."),
+        _entry(
+            "normalize-punctuation",
+            "rules.swallow_edits:NormalizePunctuation",
+            "Make ，．into 、。.",
+        ),
+        _entry(
+            "trim-footer", "rules.swallow_edits:TrimFooter", "Cut the footer off a page's text."
+        ),
         _entry("uzushio-levels", "rules.uzushio:UzushioLevels", "Uzushio's ordered levels."),
         _entry("paragraph-length", "rules.uzushio:ParagraphLength", "Uzushio's DocLength."),
         _entry("hiragana", "rules.uzushio:Hiragana", "Uzushio's share of hiragana."),
@@ -238,6 +264,6 @@ def yoriai_commands() -> Iterable[Entry]:
 
 @hookimpl
 def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
-    from yoriai_corpus.sections import describe
+    from yoriai_corpus.account.sections import describe
 
     return describe(artifact)

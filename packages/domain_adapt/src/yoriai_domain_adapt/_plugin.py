@@ -23,7 +23,7 @@ def yoriai_steps() -> Iterable[Entry]:
         ),
         Entry(
             name="quantise",
-            target="yoriai_domain_adapt.lighten:Quantise",
+            target="yoriai_domain_adapt.quantise:Quantise",
             summary="Round weights to 8 or 4 bits; a plain Hugging Face folder comes out.",
             requires=("torch", "transformers", "compressed-tensors"),
             since="0.1.0",

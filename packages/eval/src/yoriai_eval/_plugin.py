@@ -27,10 +27,10 @@ def _entry(
 @hookimpl
 def yoriai_steps() -> Iterable[Entry]:
     return [
-        _entry("run", "run:Run", "Score models on tasks, sample by sample."),
+        _entry("run", "scoring.run:Run", "Score models on tasks, sample by sample."),
         _entry(
             "contamination",
-            "ledger:Contamination",
+            "contamination.step:Contamination",
             "Which samples models may have seen, and scores without them.",
         ),
     ]
@@ -39,22 +39,22 @@ def yoriai_steps() -> Iterable[Entry]:
 @hookimpl
 def yoriai_tasks() -> Iterable[Entry]:
     return [
-        _entry("heldout", "tasks:Heldout", "Bits per byte of the held-out text of corpora."),
+        _entry("heldout", "tasks.own:Heldout", "Bits per byte of the held-out text of corpora."),
         _entry(
             "ja-forms",
-            "tasks:JaForms",
+            "tasks.own:JaForms",
             "120 Japanese minimal pairs, ranked choice.",
             licence="CC-BY-4.0",
         ),
         _entry(
             "ja-language",
-            "tasks:JaLanguage",
+            "tasks.own:JaLanguage",
             "90 snippets: Japanese, English or code? Generation.",
             licence="CC-BY-4.0",
         ),
         # Data sets of yoriai_eval/registry, with the licences stated there.
         *(
-            _entry(name, f"datasets:{target}", summary, licence=licence)
+            _entry(name, f"tasks.datasets:{target}", summary, licence=licence)
             for name, target, summary, licence in (
                 ("jamp", "Jamp", "Jamp: temporal inference, made from templates.", "CC-BY-SA-4.0"),
                 (
@@ -97,7 +97,7 @@ def yoriai_tasks() -> Iterable[Entry]:
         ),
         # Data sets of registry/more.yaml. "Unverified": no checksum of a file is known.
         *(
-            _entry(name, f"more:{target}", summary, requires, licence)
+            _entry(name, f"tasks.further:{target}", summary, requires, licence)
             for name, target, summary, licence, requires in (
                 (
                     "jcola-in-domain",
@@ -169,10 +169,10 @@ def yoriai_tasks() -> Iterable[Entry]:
                 ),
             )
         ),
-        _entry("yaml", "yaml_task:YamlTask", "A task of yours: one YAML file and its data."),
+        _entry("yaml", "tasks.yaml_file:YamlTask", "A task of yours: one YAML file and its data."),
         _entry(
             "lm-eval",
-            "harness:HarnessTask",
+            "tasks.lm_eval_harness:HarnessTask",
             "A task of lm-evaluation-harness, if that is installed, scored as there.",
         ),
     ]
@@ -182,7 +182,10 @@ def yoriai_tasks() -> Iterable[Entry]:
 def yoriai_backends() -> Iterable[Entry]:
     return [
         _entry(
-            "hf", "huggingface:HuggingFace", "Any Hugging Face folder.", ("torch", "transformers")
+            "hf",
+            "backends.huggingface:HuggingFace",
+            "Any Hugging Face folder.",
+            ("torch", "transformers"),
         ),
         _entry(
             "checkpoint",
@@ -210,18 +213,18 @@ def yoriai_backends() -> Iterable[Entry]:
 @hookimpl
 def yoriai_commands() -> Iterable[Entry]:
     return [
-        _entry("samples", "commands:samples", "Show single answers, right or wrong."),
-        _entry("report", "report_command:report", "A leaderboard of scores as static pages."),
-        _entry("compare", "compare_command:compare", "Compare models by paired tests."),
-        _entry("rescore", "compare_command:rescore", "Score sealed answers anew."),
-        _entry("export", "export_command:export", "Write scores as other tools' logs."),
-        _entry("data", "data_commands:data", "List, fetch, check and export the data sets."),
+        _entry("samples", "commands.samples:samples", "Show single answers, right or wrong."),
+        _entry("report", "commands.report:report", "A leaderboard of scores as static pages."),
+        _entry("compare", "commands.compare:compare", "Compare models by paired tests."),
+        _entry("rescore", "commands.compare:rescore", "Score sealed answers anew."),
+        _entry("export", "commands.export:export", "Write scores as other tools' logs."),
+        _entry("data", "commands.data:data", "List, fetch, check and export the data sets."),
     ]
 
 
 @hookimpl
 def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
-    from yoriai_eval import ledger_sections
-    from yoriai_eval.sections import describe
+    from yoriai_eval.contamination import sections
+    from yoriai_eval.scoring.sections import describe
 
-    return [*describe(artifact), *ledger_sections.describe(artifact)]
+    return [*describe(artifact), *sections.describe(artifact)]

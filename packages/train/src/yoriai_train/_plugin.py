@@ -9,7 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
-    from yoriai.run import RunView
+    from yoriai.run_file import RunView
 
 TORCH = ("torch", "lightning", "transformers")
 
@@ -28,17 +28,25 @@ def _entry(name: str, target: str, summary: str, requires: tuple[str, ...] = ())
 @hookimpl
 def yoriai_steps() -> Iterable[Entry]:
     return [
-        _entry("pretrain", "pretrain:Pretrain", "Train a causal LM on token shards.", TORCH),
-        _entry("tune", "tune:Tune", "Tune a model on instructions; loss on answers.", TORCH),
+        _entry("pretrain", "steps.pretrain:Pretrain", "Train a causal LM on token shards.", TORCH),
+        _entry("tune", "steps.tune:Tune", "Tune a model on instructions; loss on answers.", TORCH),
     ]
 
 
 @hookimpl
 def yoriai_models() -> Iterable[Entry]:
     return [
-        _entry("llama", "models:Llama", "Llama dialect: RMSNorm, rotary, SwiGLU, grouped heads."),
-        _entry("gpt2", "models:GPT2", "GPT-2 dialect, that of LLM-jp-13B v1."),
-        _entry("gpt-neox", "models:GPTNeoX", "GPT-2 with partly rotated heads, Megatron's GPT."),
+        _entry(
+            "llama",
+            "settings.shapes:Llama",
+            "Llama dialect: RMSNorm, rotary, SwiGLU, grouped heads.",
+        ),
+        _entry("gpt2", "settings.shapes:GPT2", "GPT-2 dialect, that of LLM-jp-13B v1."),
+        _entry(
+            "gpt-neox",
+            "settings.shapes:GPTNeoX",
+            "GPT-2 with partly rotated heads, Megatron's GPT.",
+        ),
     ]
 
 
@@ -46,50 +54,72 @@ def yoriai_models() -> Iterable[Entry]:
 def yoriai_strategies() -> Iterable[Entry]:
     deepspeed = (*TORCH, "deepspeed")
     return [
-        _entry("single", "strategies:Single", "One process, one device.", TORCH),
-        _entry("ddp", "strategies:DDP", "A copy of the model in each process.", TORCH),
-        _entry("fsdp2", "strategies:FSDP2", "Everything cut over the processes.", TORCH),
-        _entry("deepspeed-1", "strategies:DeepSpeed1", "ZeRO-1: optimizer states cut.", deepspeed),
-        _entry("deepspeed-2", "strategies:DeepSpeed2", "ZeRO-2: gradients cut too.", deepspeed),
-        _entry("deepspeed-3", "strategies:DeepSpeed3", "ZeRO-3: parameters cut too.", deepspeed),
+        _entry("single", "settings.strategies:Single", "One process, one device.", TORCH),
+        _entry("ddp", "settings.strategies:DDP", "A copy of the model in each process.", TORCH),
+        _entry("fsdp2", "settings.strategies:FSDP2", "Everything cut over the processes.", TORCH),
+        _entry(
+            "deepspeed-1",
+            "settings.strategies:DeepSpeed1",
+            "ZeRO-1: optimizer states cut.",
+            deepspeed,
+        ),
+        _entry(
+            "deepspeed-2", "settings.strategies:DeepSpeed2", "ZeRO-2: gradients cut too.", deepspeed
+        ),
+        _entry(
+            "deepspeed-3",
+            "settings.strategies:DeepSpeed3",
+            "ZeRO-3: parameters cut too.",
+            deepspeed,
+        ),
     ]
 
 
 @hookimpl
 def yoriai_instructions() -> Iterable[Entry]:
     return [
-        _entry("jsonl", "instructions:Jsonl", "JSON Lines with instruction, input, output."),
-        _entry("language-naming", "instructions:LanguageNaming", "Name the language of snippets."),
+        _entry("jsonl", "data.instructions:Jsonl", "JSON Lines with instruction, input, output."),
+        _entry(
+            "language-naming", "data.instructions:LanguageNaming", "Name the language of snippets."
+        ),
     ]
 
 
 @hookimpl
 def yoriai_commands() -> Iterable[Entry]:
     return [
-        _entry("generate", "commands:generate", "Let a model continue a text.", TORCH),
-        _entry("diff", "diff_command:diff", "Two trainings side by side, and what departs."),
-        _entry("launch", "launch_commands:launch", "Submit a run, or start it here."),
-        _entry("status", "launch_commands:status", "How the launched jobs are."),
-        _entry("logs", "launch_commands:logs", "What a launched job said."),
-        _entry("cancel", "launch_commands:cancel", "End a launched job."),
-        _entry("join", "launch_commands:join", "Take part in a job, on its further nodes."),
-        _entry("plan", "plan_command:command", "What a training needs: memory, days, money."),
-        _entry("preflight", "preflight_command:preflight", "Is every node fit?", ("torch",)),
-        _entry("tokens.plan", "plan_commands:plan", "Tokens and epochs of each shard, by phase."),
-        _entry("tokens.replay", "replay_commands:replay", "The documents in a training step."),
-        _entry("tokens.where", "replay_commands:where", "The training steps that saw a document."),
+        _entry("generate", "commands.generate:generate", "Let a model continue a text.", TORCH),
+        _entry("diff", "commands.diff:diff", "Two trainings side by side, and what departs."),
+        _entry("launch", "commands.launch:launch", "Submit a run, or start it here."),
+        _entry("status", "commands.launch:status", "How the launched jobs are."),
+        _entry("logs", "commands.launch:logs", "What a launched job said."),
+        _entry("cancel", "commands.launch:cancel", "End a launched job."),
+        _entry("join", "commands.launch:join", "Take part in a job, on its further nodes."),
+        _entry("plan", "commands.plan:command", "What a training needs: memory, days, money."),
+        _entry("preflight", "commands.preflight:preflight", "Is every node fit?", ("torch",)),
+        _entry(
+            "tokens.plan", "commands.tokens_plan:plan", "Tokens and epochs of each shard, by phase."
+        ),
+        _entry(
+            "tokens.replay", "commands.tokens_replay:replay", "The documents in a training step."
+        ),
+        _entry(
+            "tokens.where",
+            "commands.tokens_replay:where",
+            "The training steps that saw a document.",
+        ),
     ]
 
 
 @hookimpl
 def yoriai_run_started(run: RunView) -> Mapping[str, Any]:
-    from yoriai_train.machine import describe_machine
+    from yoriai_train.job.machine import describe_machine
 
     return describe_machine()
 
 
 @hookimpl
 def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
-    from yoriai_train.sections import describe
+    from yoriai_train.steps.sections import describe
 
     return describe(artifact)

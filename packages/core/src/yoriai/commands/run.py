@@ -1,77 +1,191 @@
-"""``yoriai runs``: what was run here, and how it ended."""
+"""``yoriai run``: a recipe from its first step to its last."""
 
 from __future__ import annotations
 
-import json
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from yoriai import console
-from yoriai import run as run_files
+from yoriai.artifact import open_artifact
+from yoriai.cli import Context
 from yoriai.config import unknown_name
-from yoriai.errors import NotFound
+from yoriai.errors import YoriaiError
+from yoriai.redaction import Redactor
 
 
-def _runs_of(workspace: Path) -> Path:
-    folder = workspace / "runs"
-    if not folder.is_dir():
-        raise NotFound(f"no runs in {workspace}", hint="ls build/")
-    return folder
-
-
-@click.group()
-def runs() -> None:
-    """List and show the runs of a recipe."""
-
-
-@runs.command("list", epilog="""\b
+@click.command(epilog="""\b
 Examples:
-  yoriai runs list build/tour
+  yoriai run recipes/tour.yaml
+  yoriai run recipes/tour.yaml --dry-run
+  yoriai run recipes/tour.yaml --set base.steps=50 --set version=2
 """)  # fmt: skip
-@click.argument("workspace", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--set", "settings", multiple=True, metavar="STEP.KEY=VALUE", help="Change a key.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to work [build/RECIPE].")
+@click.option("--dry-run", is_flag=True, help="Check everything and print the plan; run nothing.")
+@click.option("--until", metavar="STEP", default="", help="Stop after this step.")
+@click.option(
+    "--allow-drift",
+    metavar="REASON",
+    default="",
+    help="Replace results whose inputs changed; the reason is stored with them.",
+)
+@click.option("--time-limit", metavar="MINUTES", type=float, default=0.0, help="End in good order.")
 @console.json_option
-def list_runs(workspace: Path, as_json: bool) -> None:
-    """List the runs of WORKSPACE; runs whose process died are marked first."""
-    folder = _runs_of(workspace)
-    for dead in run_files.sweep(folder):
-        console.note(f"run {dead} had died without a word; marked as failed")
-    rows = run_files.list_runs(folder)
-    brief = [
-        {key: row.get(key, "") for key in ("id", "state", "started", "ended")}
-        | {"steps": {name: step.get("state", "") for name, step in row["steps"].items()}}
-        for row in rows
-    ]
+@click.pass_obj
+def run(
+    shared: Context,
+    recipe: Path,
+    settings: tuple[str, ...],
+    out: Path | None,
+    dry_run: bool,
+    until: str,
+    allow_drift: str,
+    time_limit: float,
+    as_json: bool,
+) -> None:
+    """Run RECIPE. What is already sealed is used again; interrupt and start again at will."""
+    from yoriai import runner
+    from yoriai.recipe import load_recipe
+    from yoriai.workspace import Workspace
+
+    loaded = load_recipe(recipe, shared.registry, settings)
+    names = [step.name for step in loaded.steps]
+    if until and until not in names:
+        raise unknown_name(until, names, "step")
+    root = out or Path("build") / loaded.recipe.name
+    if dry_run:
+        decisions = Workspace(root, loaded, Redactor()).decide_all()
+        _show_plan(loaded, decisions, root, as_json)
+        return
+    options = runner.Options(
+        allow_drift=allow_drift,
+        until=until,
+        time_limit_minutes=time_limit,
+        argv=sys.argv[1:],
+        watch=console.watch,
+        announce=console.note,
+    )
+    try:
+        outcome = runner.run_recipe(loaded, shared.registry, root, options)
+    except KeyboardInterrupt:
+        again = " ".join(["yoriai", *sys.argv[1:]])
+        console.note(f"\nstopped; everything finished is kept. To go on:\n  {again}")
+        raise
+    except YoriaiError:
+        raise
+    _finish(outcome, shared.registry, root, as_json, complete=not until or until == names[-1])
+
+
+def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> None:
+    redactor = Redactor()
+    words = {
+        "reuse": "use again",
+        "build": "run",
+        "waits": "run (after the steps before it)",
+        "refused": "REFUSED: changed under the same name",
+        "absent": "cannot run: its data is not here",
+    }
+    made = {d.step: open_artifact(d.folder) for d in decisions if d.action == "reuse"}
+    expected = loaded.expectations(made)
+    value = {
+        "recipe": loaded.recipe.name,
+        "version": loaded.recipe.version,
+        "folder": str(root),
+        "resolved": redactor.value(loaded.resolved()),
+        "plan": [
+            {
+                "step": d.step,
+                "uses": d.entry,
+                "action": d.action,
+                "resumes": d.resumes,
+                "reasons": list(d.reasons),
+                "expects": redactor.value(expected[d.step]),
+            }
+            for d in decisions
+        ],
+    }
 
     def text() -> str:
-        return console.table(
-            ("run", "state", "started", "steps"),
-            [
-                (r["id"], r["state"], r["started"],
-                 " ".join(f"{n}:{s}" for n, s in r["steps"].items()))
-                for r in brief
-            ],
-        )  # fmt: skip
+        rows = []
+        for d in decisions:
+            action = "resume" if d.resumes else words[d.action]
+            rows.append((d.step, d.entry, action))
+            rows += [("", "", f"  {redactor.text(reason)}") for reason in d.reasons]
+            if d.action != "reuse":
+                lines = _expectations(redactor.value(expected[d.step]))
+                rows += [("", "", f"  {line}") for line in lines]
+        return f"{root}\n" + console.table(("step", "uses", "what would happen"), rows)
 
-    console.emit({"runs": brief}, as_json=as_json, text=text)
+    console.emit(value, as_json=as_json, text=text)
 
 
-@runs.command("show", epilog="""\b
-Examples:
-  yoriai runs show build/tour latest
-""")  # fmt: skip
-@click.argument("workspace", type=click.Path(path_type=Path))
-@click.argument("run_id", default="latest")
-@console.json_option
-def show(workspace: Path, run_id: str, as_json: bool) -> None:
-    """Show the run file RUN_ID (or "latest") of WORKSPACE."""
-    folder = _runs_of(workspace)
-    run_files.sweep(folder)
-    rows = {str(row["id"]): row for row in run_files.list_runs(folder)}
-    chosen = max(rows, default="") if run_id == "latest" else run_id
-    if chosen not in rows:
-        raise unknown_name(chosen, rows, "run")
-    value = rows[chosen]
-    console.emit(
-        value, as_json=as_json, text=lambda: json.dumps(value, ensure_ascii=False, indent=2)
-    )
+def _expectations(expected: Mapping[str, Any]) -> Iterator[str]:
+    """Lines such as ``tokens: 1,000``; a list or mapping has a line for each item."""
+    for key, value in expected.items():
+        name = key.replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from (f"{name}: {inner} {_amount(item)}" for inner, item in value.items())
+        elif isinstance(value, list):
+            yield from (f"{name}: {_amount(item)}" for item in value)
+        else:
+            yield f"{name}: {_amount(value)}"
+
+
+def _amount(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) < 1e15 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _finish(outcome: Any, registry: Any, root: Path, as_json: bool, *, complete: bool) -> None:
+    """Write the page and the draft of a record, and print what came of the run."""
+    from yoriai import page
+    from yoriai import record as records
+
+    redactor = Redactor()
+    run_value = redactor.value(outcome.run)
+    facts = {name: a.facts for name, a in outcome.artifacts.items()}
+    judged = records.judge(run_value["resolved"], facts)
+    sections = page.collect_sections(registry, outcome.artifacts, redactor)
+    page_path = page.write_page(root / "page", run_value, outcome.artifacts, sections, judged)
+    record_path = records.draft_record(root / "record", run_value, judged) if complete else None
+    value = {
+        "run": run_value["id"],
+        "state": run_value["state"],
+        "steps": run_value["steps"],
+        "facts": facts,
+        "predictions": judged["predictions"],
+        "verdict": judged["verdict"],
+        "page": str(page_path),
+        "record": str(record_path or ""),
+    }
+
+    def text() -> str:
+        lines = [""]
+        for name, artifact in outcome.artifacts.items():
+            row = run_value["steps"].get(name, {})
+            seconds = f"{row['seconds']:.0f} s" if "seconds" in row else row.get("state", "")
+            lines.append(f"{name}  ({artifact.manifest['step']}, {seconds})")
+            lines += [f"    {line}" for line in artifact.facts.get("headline", [])]
+        if judged["predictions"] and complete:
+            lines += ["", f"predictions: {judged['verdict']}"]
+            lines += [
+                f"    {p['verdict']:13}{p['text']}  (measured {_number(p['measured'])})"
+                for p in judged["predictions"]
+            ]
+        lines += ["", f"everything is in {root}/", f"open   {page_path}"]
+        if record_path:
+            lines.append(f"record {record_path}  (write down what you learned)")
+        lines.append(f"check  yoriai verify {root}")
+        return "\n".join(lines)
+
+    console.emit(value, as_json=as_json, text=text)
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.4g}"

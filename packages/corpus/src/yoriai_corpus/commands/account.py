@@ -13,7 +13,7 @@ from yoriai_corpus.commands.opening import folder, open_kind
 
 if TYPE_CHECKING:
     from yoriai import Table
-    from yoriai_corpus.audit import Comparison
+    from yoriai_corpus.account.audit import Comparison
 
 
 @click.command(epilog="""\b
@@ -26,7 +26,7 @@ Examples:
 @console.json_option
 def stats(corpus: Path, plot: Path | None, as_json: bool) -> None:
     """Show the account of CORPUS by source and rule, and draw it."""
-    from yoriai_corpus import charts
+    from yoriai_corpus.account import charts
 
     artifact = open_kind(corpus, "corpus")
     facts = dict(artifact.facts)
@@ -85,7 +85,7 @@ def audit(
     95 % interval lies above 1.25 is flagged: read a sample before you change the rule. Groups
     of your own are named by rows {"id": "SOURCE/ID", "group": "NAME"}.
     """
-    from yoriai_corpus import audit as audits
+    from yoriai_corpus.account import audit as audits
 
     artifact = open_kind(corpus, "corpus")
     asked = audits.read_groups(groups) if groups else audits.by_register
@@ -165,8 +165,8 @@ def datasheet(
     What the build did not measure is listed as not recorded. Without --out the datasheet is
     printed; --json prints the Croissant description with it.
     """
-    from yoriai_corpus import croissant as croissants
-    from yoriai_corpus import datasheet as datasheets
+    from yoriai_corpus.account import croissant as croissants
+    from yoriai_corpus.account import datasheet as datasheets
 
     artifact = open_kind(corpus, "corpus")
     manifest = artifact.manifest

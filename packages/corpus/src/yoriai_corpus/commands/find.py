@@ -34,7 +34,7 @@ Examples:
 @console.json_option
 def search(index: Path, query: str, state: str | None, limit: int, as_json: bool) -> None:
     """Find QUERY, a plain substring in upper or lower case, in everything that was read."""
-    from yoriai_corpus import index as indexes
+    from yoriai_corpus.account import index as indexes
 
     path = open_kind(index, "index").file("index.sqlite")
     total, hits = indexes.search(path, query, state=state or "", limit=limit)  # type: ignore[arg-type]
@@ -68,11 +68,11 @@ def why(place: Path, name: str, as_json: bool) -> None:
     artifact = open_kind(place, "index", "corpus")
     rows: list[dict[str, Any]]
     if artifact.kind == "index":
-        from yoriai_corpus import index as indexes
+        from yoriai_corpus.account import index as indexes
 
         rows = list(indexes.explain(artifact.file("index.sqlite"), name))
     else:
-        from yoriai_corpus import lookup
+        from yoriai_corpus.account import lookup
 
         console.note(f"going through {artifact.name}; an index (corpus/index) is quicker")
         rows = [{**row, **_edits(artifact, row)} for row in lookup.find(artifact, name)]
@@ -88,7 +88,7 @@ def why(place: Path, name: str, as_json: bool) -> None:
 
 def _edits(corpus: Artifact, row: Mapping[str, Any]) -> dict[str, Any]:
     """The rules that edited documents of this one's source; which ones is not written down."""
-    from yoriai_corpus.charts import edited
+    from yoriai_corpus.account.charts import edited
 
     by_source = corpus.facts.get("by_source", {}).get(row["source"], {})
     edits = {rule: edited(value)[0] for rule, value in by_source.get("edited_by_rule", {}).items()}
@@ -165,8 +165,8 @@ def sample(
 
     import numpy as np
 
-    from yoriai_corpus import lookup
-    from yoriai_corpus.audit import paths_of
+    from yoriai_corpus.account import lookup
+    from yoriai_corpus.account.audit import paths_of
 
     artifact = open_kind(corpus, "corpus")
     facts = artifact.facts

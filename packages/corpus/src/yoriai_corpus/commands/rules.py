@@ -16,7 +16,7 @@ from yoriai_corpus.commands.opening import folder, open_kind
 
 if TYPE_CHECKING:
     from yoriai import Document, Filter
-    from yoriai_corpus.replay import Answer
+    from yoriai_corpus.rules.judging import Answer
 
 _SHOWN = 3  # places of an edit, and documents wrongly dropped, that are shown
 
@@ -44,7 +44,7 @@ def rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _rules(
     shared: Context, rules_of: Path | None, names: str, recipe: Path | None, step: str
 ) -> list[Filter]:
-    from yoriai_corpus import replay as replays
+    from yoriai_corpus.rules import judging as replays
 
     given = [rules_of is not None, bool(names), recipe is not None]
     if sum(given) != 1:
@@ -103,8 +103,8 @@ def replay(
     Duplicates, contamination and what is held out are found by comparing, not by rules, and
     are not part of this: see yoriai corpus why.
     """
-    from yoriai_corpus import replay as replays
-    from yoriai_corpus.documents import read_document
+    from yoriai_corpus.commands.one_document import read_document
+    from yoriai_corpus.rules import judging as replays
 
     recorded: list[dict[str, Any]] = []
     if corpus is not None:
@@ -136,7 +136,7 @@ def replay(
 def _from_corpus(path: Path, name: str) -> tuple[Document, list[dict[str, Any]]]:
     """A document and what the corpus says became of it."""
     from yoriai import Document
-    from yoriai_corpus import lookup
+    from yoriai_corpus.account import lookup
     from yoriai_corpus.tables import COLUMNS
 
     corpus = open_kind(path, "corpus")
@@ -192,7 +192,7 @@ def _told(
 def _changed(answer: Answer) -> str:
     if answer.verdict != "edit":
         return ""
-    from yoriai_corpus.replay import MAX_CHANGES
+    from yoriai_corpus.rules.judging import MAX_CHANGES
 
     count = len(answer.changes)
     return f"{count}{'+' if count == MAX_CHANGES else ''} place{'s' * (count != 1)} changed"
@@ -238,7 +238,7 @@ def score_rules(
     words with --keep. Precision is the share of what a rule drops that should be dropped,
     recall the share of what should be dropped that it drops; intervals are of 95 %.
     """
-    from yoriai_corpus import labels as labelling
+    from yoriai_corpus.account import agreement as labelling
 
     rules = _rules(shared, rules_of, names, recipe, step)
     wanted = [word.strip() for word in keep.split(",") if word.strip()]

@@ -115,7 +115,7 @@ def _documents(path: Path) -> Iterator[Document | Unreadable]:
         for row in tables.read_rows(corpus.files_under(table), columns):
             yield Document(row["source"], row["id"], row["text"], row["language"])
         return
-    from yoriai_corpus.readers.jsonl import Jsonl
+    from yoriai_corpus.sources.jsonl import Jsonl
 
     # A row's own source is asked for under a name that nothing else here needs.
     rows = Jsonl(paths=(str(path),), name=path.name.partition(".")[0], licence_field="source")

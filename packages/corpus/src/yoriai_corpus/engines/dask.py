@@ -1,6 +1,6 @@
 """``corpus/dask``: the workers of a Dask cluster, also one that Slurm, PBS or SGE gives.
 
-This module is about clusters; who works on what is :mod:`yoriai_corpus.engines.assigned`.
+This module is about clusters; who works on what is :mod:`yoriai_corpus.engines.dask_assigned`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Engine, UsageError, YoriaiError
-from yoriai_corpus.engines.assigned import Assigned, Demand
+from yoriai_corpus.engines.dask_assigned import Assigned, Demand
 
 HERE = "127.0.0.1:0"  # any free port, for this machine alone
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
@@ -167,7 +167,7 @@ def _start(engine: Dask, demand: Demand) -> Iterator[Any]:
         )
     with started as cluster:
         if engine.adapt or engine.cluster in QUEUES:
-            from yoriai_corpus.engines.adaptive import follow
+            from yoriai_corpus.engines.dask_adaptive import follow
 
             # Also where the number is fixed: it is how jobs that ended are replaced.
             wish = engine.adapt or Adapt(minimum=engine.workers, maximum=engine.workers)

@@ -24,10 +24,10 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, Verdict, files
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch, batch_of
-from yoriai_corpus.characters import class_table
+from yoriai_corpus.rules.base import Chain, Limit
 from yoriai_corpus.rules.english import line_break
-from yoriai_corpus.rules.limit import Chain, Limit
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch, batch_of
+from yoriai_corpus.text.characters import class_table
 
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 POLICY = (

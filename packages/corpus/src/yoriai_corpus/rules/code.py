@@ -21,9 +21,9 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, Verdict
-from yoriai_corpus.batch import I64, U8, U32, Batch, batch_of
-from yoriai_corpus.characters import measured, ratio
 from yoriai_corpus.rules.english import line_break
+from yoriai_corpus.text.batch import I64, U8, U32, Batch, batch_of
+from yoriai_corpus.text.characters import measured, ratio
 
 EXTENSIONS = (
     *("asm", "bat", "cmd", "c", "h", "cs", "cpp", "hpp", "c++", "h++", "cc", "hh", "C", "H"),

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from numba import njit
 from pydantic import Field
 
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch
-from yoriai_corpus.characters import LETTERS, Class, class_table, counts, measured, ratio
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
+from yoriai_corpus.text.characters import LETTERS, Class, class_table, counts, measured, ratio
 
 
 class Latin(Limit):
@@ -100,7 +100,7 @@ def line_break(point: int) -> bool:
 
 def packed(texts: tuple[str, ...]) -> tuple[npt.NDArray[np.uint32], I64]:
     """Short strings as one array of code points and where each starts, for kernels."""
-    from yoriai_corpus.batch import codes_of
+    from yoriai_corpus.text.batch import codes_of
 
     codes = codes_of(texts)
     return codes.points, codes.starts

@@ -22,11 +22,11 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Filter
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch
-from yoriai_corpus.characters import class_table, measured, ratio
-from yoriai_corpus.repetition import add_to_hash, count_repeated
+from yoriai_corpus.rules.base import Chain, Limit
 from yoriai_corpus.rules.english import word_counts
-from yoriai_corpus.rules.limit import Chain, Limit
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
+from yoriai_corpus.text.characters import class_table, measured, ratio
+from yoriai_corpus.text.repetition import add_to_hash, count_repeated
 
 # Unicode Character Database, PropList.txt, Sentence_Terminal: first code point, last one.
 _SENTENCE_TERMINAL = (

@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from yoriai import Document, Filter, Verdict
-from yoriai_corpus.batch import F64, Batch
-from yoriai_corpus.characters import LETTERS, Class, share
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text.batch import F64, Batch
+from yoriai_corpus.text.characters import LETTERS, Class, share
 
 VISIBLE = tuple(kind for kind in Class if kind > Class.NEWLINE)
 

@@ -23,16 +23,16 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Filter
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch
-from yoriai_corpus.characters import class_table, measured, ratio
-from yoriai_corpus.repetition import (
+from yoriai_corpus.rules.base import Chain, Limit
+from yoriai_corpus.rules.english import line_break, packed, words
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
+from yoriai_corpus.text.characters import class_table, measured, ratio
+from yoriai_corpus.text.repetition import (
     duplicate_line_share,
     duplicate_ngram_share,
     duplicate_paragraph_share,
     top_ngram_share,
 )
-from yoriai_corpus.rules.english import line_break, packed, words
-from yoriai_corpus.rules.limit import Chain, Limit
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """The eight of the paper; a document must hold two of them."""
@@ -195,7 +195,7 @@ class DuplicatePieces(Limit):
 class NgramShare(Limit):
     """Drop documents of which too much is one n-gram of words, or n-grams seen before.
 
-    Gopher (A1.1, table A1), counted as :mod:`yoriai_corpus.repetition` says for words.
+    Gopher (A1.1, table A1), counted as :mod:`yoriai_corpus.text.repetition` says for words.
     """
 
     version: ClassVar[str] = "1"

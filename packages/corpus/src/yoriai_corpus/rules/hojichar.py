@@ -18,10 +18,10 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, UsageError, Verdict, files
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch
-from yoriai_corpus.characters import Class, class_table, ratio
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
 from yoriai_corpus.rules.words import Trie, find_list, find_words, load, trie_of
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
+from yoriai_corpus.text.characters import Class, class_table, ratio
 
 JAPANESE = ("ja",)
 

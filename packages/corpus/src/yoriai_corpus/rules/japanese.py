@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from pydantic import Field
 
-from yoriai_corpus.batch import F64, I64, U32, Batch
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text.batch import F64, I64, U32, Batch
 
 
 class Kana(Limit):

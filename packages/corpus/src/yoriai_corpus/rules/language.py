@@ -21,9 +21,9 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, NotFound, Verdict, files
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch, batch_of
-from yoriai_corpus.characters import class_table, measured
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch, batch_of
+from yoriai_corpus.text.characters import class_table, measured
 
 # How many Latin letters say as much as one character of Han, kana or Hangul: texts in English
 # are two to three times as long as the same in Japanese.

@@ -27,13 +27,13 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, Verdict, files
-from yoriai_corpus.batch import I64, U8, U32, batch_of
+from yoriai_corpus.rules.base import Chain
 from yoriai_corpus.rules.code import CodeFiles, CodeShape
 from yoriai_corpus.rules.general import Compression, MinLength
 from yoriai_corpus.rules.hojichar import Kuten
 from yoriai_corpus.rules.japanese import Kana
-from yoriai_corpus.rules.limit import Chain
 from yoriai_corpus.rules.words import Advertising, NgWords
+from yoriai_corpus.text.batch import I64, U8, U32, batch_of
 
 # scripts/dict/ja_valid_domains.txt
 DOMAINS = (

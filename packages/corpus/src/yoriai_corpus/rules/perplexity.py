@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from yoriai import Artifact, Job, Made, Step, UsageError, files
-from yoriai_corpus import perplexity, tables
-from yoriai_corpus.batch import F64, Batch
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus import tables
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text import character_model
+from yoriai_corpus.text.batch import F64, Batch
 
 
 class Perplexity(Limit):
@@ -21,7 +22,8 @@ class Perplexity(Limit):
 
     The limits depend on the model: look at what ``yoriai corpus replay`` shows for good text.
     Uzushio's (5 to 1e6, then 7 to 5e5) are those of a word model. How the model works:
-    :mod:`yoriai_corpus.perplexity`. Raises UsageError and YoriaiError if it cannot be read.
+    :mod:`yoriai_corpus.text.character_model`. Raises UsageError and YoriaiError if it cannot be
+    read.
     """
 
     version: ClassVar[str] = "1"
@@ -33,11 +35,11 @@ class Perplexity(Limit):
     )
 
     def fingerprint(self) -> str:
-        return files.digest_bytes(perplexity.find(self.model).read_bytes())
+        return files.digest_bytes(character_model.find(self.model).read_bytes())
 
     def measure(self, batch: Batch) -> F64:
-        model = perplexity.load(perplexity.find(self.model))
-        return perplexity.perplexities(model, batch, self.outliers)
+        model = character_model.load(character_model.find(self.model))
+        return character_model.perplexities(model, batch, self.outliers)
 
     def limits(self) -> tuple[float, float]:
         return self.min_perplexity, self.max_perplexity
@@ -60,10 +62,10 @@ class KenlmPerplexity(Limit):
     outliers: float = Field(0.1, ge=0, lt=1, description="share of unlikely units left out")
 
     def fingerprint(self) -> str:
-        return files.digest_bytes(perplexity.find(self.model).read_bytes())
+        return files.digest_bytes(character_model.find(self.model).read_bytes())
 
     def measure(self, batch: Batch) -> F64:
-        model = _kenlm(str(perplexity.find(self.model)))
+        model = _kenlm(str(character_model.find(self.model)))
         return np.array([self._perplexity(model, text) for text in batch.texts], dtype=np.float64)
 
     def _perplexity(self, model: Any, text: str) -> float:
@@ -107,8 +109,8 @@ class CharacterModelStep(Step):
 
     def run(self, job: Job) -> Made:
         texts = list(self._texts(job.one("corpus")))
-        model = perplexity.train(texts, self.order, self.min_count)
-        perplexity.save(model, job.out / "model.npz")
+        model = character_model.train(texts, self.order, self.min_count)
+        character_model.save(model, job.out / "model.npz")
         characters = sum(map(len, texts))
         return Made(
             facts={"order": self.order, "characters": characters, "ngrams": model.size},

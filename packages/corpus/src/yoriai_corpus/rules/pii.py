@@ -27,7 +27,6 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Document, Filter, Verdict
-from yoriai_corpus.batch import I64, U8, U32, Batch, batch_of
 from yoriai_corpus.rules.pii_forms import (
     HYPHENS,
     KINDS,
@@ -39,6 +38,7 @@ from yoriai_corpus.rules.pii_forms import (
     look_at_numbers,
     look_at_plate,
 )
+from yoriai_corpus.text.batch import I64, U8, U32, Batch, batch_of
 
 # In the order of the kernel's roles of characters.
 _LOOK = (look_at_numbers, look_at_email, look_at_address, look_at_plate, look_at_ipv6)

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from yoriai import UsageError, files
-from yoriai_corpus.batch import F64, Batch
+from yoriai_corpus.rules.base import Limit
 from yoriai_corpus.rules.language import fasttext_model
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.text.batch import F64, Batch
 
 _PREFIX = "__label__"
 

@@ -9,7 +9,7 @@ to know that the numbers do not show:
   trafilatura writes none. ``blank_lines=False`` leaves them out;
 * a sentence ends with one of 。．！？!?, further ones in a row are lost;
 * the long vowel mark ー and kanji outside the first plane are no Japanese letters;
-* n-gram shares are over n-grams, not over characters (see :mod:`yoriai_corpus.repetition`);
+* n-gram shares are over n-grams, not over characters (see :mod:`yoriai_corpus.text.repetition`);
 * where the published code raises (no sentence in the text), the measure is 0 here.
 
 Not covered: the lists of words and hosts (``ngword.py``, ``ngurl.py``), not published in full.
@@ -28,16 +28,16 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Filter
-from yoriai_corpus.batch import F64, I64, U8, U32, Batch
-from yoriai_corpus.characters import class_table, measured, ratio
-from yoriai_corpus.repetition import (
+from yoriai_corpus.rules.base import Chain, Limit
+from yoriai_corpus.rules.swallow_edits import NormalizePunctuation, TrimFooter
+from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
+from yoriai_corpus.text.characters import class_table, measured, ratio
+from yoriai_corpus.text.repetition import (
     add_to_hash,
     count_repeated,
     duplicate_ngram_share,
     top_ngram_share,
 )
-from yoriai_corpus.rules.edits import NormalizePunctuation, TrimFooter
-from yoriai_corpus.rules.limit import Chain, Limit
 
 JAPANESE = ("ja",)
 INFINITE = math.inf

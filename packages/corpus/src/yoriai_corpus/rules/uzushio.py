@@ -22,11 +22,11 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import Filter, files
-from yoriai_corpus.batch import F64, I64, U32, Batch
-from yoriai_corpus.characters import measured
-from yoriai_corpus.rules.limit import Chain, Limit
+from yoriai_corpus.rules.base import Chain, Limit
 from yoriai_corpus.rules.perplexity import Perplexity
 from yoriai_corpus.rules.words import I32, find_list, load, step
+from yoriai_corpus.text.batch import F64, I64, U32, Batch
+from yoriai_corpus.text.characters import measured
 
 LZ4_BYTES = 2**20  # CompressionRate.INPUT_SIZE: what is beyond is not looked at
 

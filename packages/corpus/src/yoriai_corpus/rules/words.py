@@ -21,8 +21,8 @@ from numba import njit
 from pydantic import Field
 
 from yoriai import NotFound, UsageError, files
-from yoriai_corpus.batch import F64, I64, U32, Batch, codes_of
-from yoriai_corpus.rules.limit import Limit
+from yoriai_corpus.rules.base import Limit
+from yoriai_corpus.text.batch import F64, I64, U32, Batch, codes_of
 
 I32 = npt.NDArray[np.int32]
 
@@ -144,7 +144,7 @@ def _loaded(path: str, stamp: tuple[int, int], guard: bool) -> Trie:
 
 
 def find_words(trie: Trie, points: U32, starts: I64) -> Hits:
-    """Count a list's words in each text of a batch (see :class:`yoriai_corpus.batch.Codes`)."""
+    """Count a list's words in each text of a :class:`yoriai_corpus.text.batch.Codes`."""
     return Hits(*_find(points, starts, *trie))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Document, Figure, NotFound, Section, Table, Unreadable, UsageError, YoriaiError
-from yoriai_corpus.charts import MOST_BARS
+from yoriai_corpus.account.charts import MOST_BARS
 
 Encode = Callable[[Sequence[str]], list[int]]
 BATCH = 256  # documents encoded at a time

@@ -24,11 +24,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from yoriai import Artifact, Job, Made, Step, UsageError, YoriaiError
-from yoriai_corpus import engine
-from yoriai_corpus.tokenizer import MODEL, Options, finish, train
+from yoriai_corpus.engines import pool as engine
 from yoriai_corpus.tokenizers import pieces as vocabularies
-from yoriai_corpus.tokenizers import sample as samples
 from yoriai_corpus.tokenizers import splitting, unigram
+from yoriai_corpus.tokenizers import text_sample as samples
 from yoriai_corpus.tokenizers.pieces import (
     BYTE,
     BYTES,
@@ -39,6 +38,7 @@ from yoriai_corpus.tokenizers.pieces import (
     USER_DEFINED,
     Piece,
 )
+from yoriai_corpus.tokenizers.training import MODEL, Options, finish, train
 
 CHUNK_BYTES = 16 * 2**20  # of text counted at a time; part of the result's last digits
 SPECIALS = ("<unk>", "<s>", "</s>", "<mask>", "<pad>", "<CLS>", "<SEP>", "<EOD>")

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from yoriai import NotFound
-from yoriai_corpus.batch import U8, codes_of
-from yoriai_corpus.characters import Class, class_table
+from yoriai_corpus.text.batch import U8, codes_of
+from yoriai_corpus.text.characters import Class, class_table
 from yoriai_corpus.tokenizers.pieces import SPACE
 
 Presplit = Literal["none", "scripts", "morphemes"]

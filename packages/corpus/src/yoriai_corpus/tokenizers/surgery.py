@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Job, Made, Step, UsageError, files
-from yoriai_corpus.tokenizer import CHAT_TEMPLATE, MODEL
 from yoriai_corpus.tokenizers import pieces as vocabularies
+from yoriai_corpus.tokenizers.training import CHAT_TEMPLATE, MODEL
 
 IDS = "ids.json"
 
@@ -66,7 +66,7 @@ class Surgery(Step):
         The context and the chat template are those of the first. Raises
         :class:`yoriai.UsageError` for a change that the vocabulary cannot take.
         """
-        from yoriai_corpus.huggingface_tokenizer import export_fast_tokenizer
+        from yoriai_corpus.tokenizers.huggingface import export_fast_tokenizer
 
         if not (len(folders) == 2 or self.drop or self.add or self.symbols):
             raise UsageError(

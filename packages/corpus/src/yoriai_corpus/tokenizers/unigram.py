@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yoriai import YoriaiError
-from yoriai_corpus.batch import F64, I64, U32, codes_of
+from yoriai_corpus.text.batch import F64, I64, U32, codes_of
 
 I32 = npt.NDArray[np.int32]
 Weigh = Literal["tokens", "lines"]

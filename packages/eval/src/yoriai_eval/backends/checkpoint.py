@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from yoriai import Altered, LanguageModel, NotFound, files
-from yoriai_eval.huggingface import HuggingFace
+from yoriai_eval.backends.huggingface import HuggingFace
 
 STEP = re.compile(r"step-(\d+)")
 DIGESTS = "digests.json"

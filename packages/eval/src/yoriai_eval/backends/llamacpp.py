@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends import Ended, Marks, Span, common_of_all, cut, too_long
+from yoriai_eval.backends.rules import Ended, Marks, Span, common_of_all, cut, too_long
 
 
 class LlamaCpp(Backend):

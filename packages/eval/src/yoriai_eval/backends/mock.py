@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel
-from yoriai_eval.backends import cut
+from yoriai_eval.backends.rules import cut
 
 ENOUGH_CHARACTERS = 256
 BITS_PER_BYTE = 8.0  # of a model for which all bytes are equally likely

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from yoriai import Generated, UsageError, YoriaiError
-from yoriai_eval.backends import Ended, cut
 from yoriai_eval.backends.client import Failed
+from yoriai_eval.backends.rules import Ended, cut
 
 LONGEST_MARKS = 64  # characters of start marks that a server may show before a text
 NEAR = 0.5  # in natural log: far more than half precision moves a likely token

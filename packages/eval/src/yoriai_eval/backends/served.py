@@ -16,7 +16,6 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends import Span, common, spans, windows
 from yoriai_eval.backends.client import Client, Clock, Failed, Request, Turns
 from yoriai_eval.backends.replies import (
     OTHERS,
@@ -30,6 +29,7 @@ from yoriai_eval.backends.replies import (
     total,
     written,
 )
+from yoriai_eval.backends.rules import Span, common, spans, windows
 
 PROBE = "a b c d e"
 MOST_STOPS = 4  # that the API takes (platform.openai.com/docs/api-reference/completions)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
-from yoriai_eval.backends import Ended, Marks, Span, added, cut, too_long
+from yoriai_eval.backends.rules import Ended, Marks, Span, added, cut, too_long
 
 
 class Vllm(Backend):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yoriai_eval import protocol
-from yoriai_eval.metrics import METRICS
 from yoriai_eval.report.model import Column, Difference, Facts, Given
+from yoriai_eval.scoring import protocol
+from yoriai_eval.scoring.metrics import METRICS
 
 
 def columns_of(given: Sequence[Given]) -> list[Column]:

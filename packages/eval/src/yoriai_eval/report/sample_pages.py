@@ -25,7 +25,7 @@ from yoriai_eval.report.markup import (
 )
 from yoriai_eval.report.model import Tally
 from yoriai_eval.report.words import PAGES, WORDS
-from yoriai_eval.sections import REASONS
+from yoriai_eval.scoring.sections import REASONS
 
 ROWS = 200  # a page
 MOST_SHORT = 400  # characters of what stands below an output

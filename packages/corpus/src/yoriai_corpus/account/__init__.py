@@ -1,0 +1,1 @@
+"""What became of every document, and how right the rules were."""

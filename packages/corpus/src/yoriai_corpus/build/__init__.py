@@ -1,0 +1,1 @@
+"""The steps corpus/build and corpus/union."""

@@ -1,0 +1,227 @@
+"""The last stage: parts become the tables of the artifact, and the account of each partition.
+
+A task takes some parts in order, leaves out what duplicates, removes repeated lines, keeps a
+share apart, and writes one file of every table. What it counted is its receipt.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yoriai import files
+from yoriai_corpus.build import sorted_keys
+from yoriai_corpus.text import lines
+from yoriai_corpus import tables
+from yoriai_corpus.build.sorted_keys import Series
+from yoriai_corpus.text.lines import Unit
+from yoriai_corpus.build.part_writer import record_digest
+from yoriai_corpus.build.parts import Part, PartList, Shelf
+from yoriai_corpus.tables import TableWriter
+
+VERSION = "2"
+CHARACTERS_PER_FILE = 2**25  # some 30 MB on disk; as many tasks as there are files
+_EMPTY = {"documents": 0, "bytes": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Losers:
+    """The files of one kind of duplicates, and how they are called."""
+
+    kind: str
+    rule: str
+    threshold: float
+    found: Series
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTask:
+    """Some parts, and everything that was found out about their documents."""
+
+    number: int
+    chosen: tuple[Part, ...]
+    parts: PartList
+    folder: Path
+    namesakes: Series
+    losers: tuple[Losers, ...]
+    repeated: Series | None
+    unit: Unit | None
+    heldout: float
+    seed: int
+
+    @property
+    def receipt(self) -> Path:
+        return self.folder / f"{self.number:05d}.json"
+
+    def file(self, table: str) -> Path:
+        return self.folder / table / f"{self.number:05d}.parquet"
+
+    def __str__(self) -> str:
+        return f"file {self.number:05d} of the tables"
+
+
+def finish(task: FinishTask) -> dict[str, Any]:
+    """Write the files, unless their receipt is there; returns the account of each part."""
+    if task.receipt.is_file():
+        receipt: dict[str, Any] = json.loads(task.receipt.read_bytes())
+        return receipt
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(TableWriter(task.file(name), schema))
+            for name, schema in tables.SCHEMAS.items()
+        }
+        shelf = Shelf(task.parts.read())
+        accounts = [_finish_part(task, part, shelf, writers).facts() for part in task.chosen]
+    receipt = {"parts": accounts, "rows": {name: w.rows for name, w in writers.items()}}
+    files.write_atomically(task.receipt, files.canonical_json(receipt))
+    return receipt
+
+
+class Account:
+    """Counts of one part, by source, rule, language and licence."""
+
+    def __init__(self, part: int) -> None:
+        self.part = part
+        self.by_source: dict[str, collections.Counter[str]] = {}
+        self.dropped: dict[str, collections.Counter[str]] = {}
+        self.edited: dict[str, dict[str, list[int]]] = {}
+        self.sizes: dict[str, dict[str, dict[str, int]]] = {
+            "source": {},
+            "language": {},
+            "licence": {},
+        }
+
+    def count(self, source: str, what: str) -> None:
+        self.by_source.setdefault(source, collections.Counter())[what] += 1
+
+    def drop(self, source: str, rule: str) -> None:
+        self.count(source, "dropped")
+        self.dropped.setdefault(source, collections.Counter())[rule] += 1
+
+    def edit(self, source: str, rule: str, characters: int) -> None:
+        counts = self.edited.setdefault(source, {}).setdefault(rule, [0, 0])
+        counts[0] += 1
+        counts[1] += characters
+
+    def keep(self, row: dict[str, Any]) -> None:
+        self.count(row["source"], "kept")
+        size = len(row["text"].encode())
+        for name, of in self.sizes.items():
+            counts = of.setdefault(row[name] or "unknown", dict(_EMPTY))
+            counts["documents"] += 1
+            counts["bytes"] += size
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "part": self.part,
+            "by_source": {s: dict(c) for s, c in self.by_source.items()},
+            "dropped": {s: dict(c) for s, c in self.dropped.items()},
+            "edited": self.edited,
+            "sizes": self.sizes,
+        }
+
+
+def _finish_part(
+    task: FinishTask, part: Part, shelf: Shelf, writers: dict[str, TableWriter]
+) -> Account:
+    account = Account(part.index)
+    namesakes = {int(row["doc"]) & 0xFFFFFFFF for row in _rows_of(task.namesakes, part)}
+    duplicates = _duplicates(task, part, shelf)
+    gone = {
+        int(document) & 0xFFFFFFFF: places
+        for document, places in _gone_lines(_rows_of(task.repeated, part)).items()
+    }
+    for row in tables.read_rows(part.table):
+        place, source = row.pop("place"), row["source"]
+        if place in namesakes:
+            _quarantine(row, account, writers)
+            continue
+        if place in duplicates:
+            losers, similarity, winner, of = duplicates[place]
+            verdict = [losers.rule, VERSION, similarity, losers.threshold, "", winner]
+            writers["dropped"].add([*row.values(), *verdict])
+            writers["clusters"].add([*of, source, row["id"], losers.kind, similarity])
+            account.drop(source, losers.rule)
+            continue
+        if place in gone and task.unit is not None:
+            rule = f"corpus/repeated-{task.unit}s"
+            text = lines.remove_units(row["text"], gone[place], task.unit)
+            if not text.strip():
+                writers["dropped"].add([*row.values(), rule, VERSION, 0.0, 1.0, "", ""])
+                account.drop(source, rule)
+                continue
+            account.edit(source, rule, len(row["text"]) - len(text))
+            row |= {"text": text, "record_sha256": record_digest(source, row["id"], text)}
+        if is_held_out(row, task.heldout, task.seed):
+            writers["heldout"].add_mapping(row)
+            account.count(source, "heldout")
+        else:
+            writers["documents"].add_mapping(row)
+            account.keep(row)
+    for row in tables.read_rows(_beside(part, "dropped")):
+        if row.pop("place") in namesakes:
+            _quarantine(row, account, writers)
+        else:
+            writers["dropped"].add_mapping(row)
+            account.drop(row["source"], row["rule"])
+    for row in tables.read_rows(_beside(part, "unreadable")):
+        writers["unreadable"].add_mapping(row)
+        account.count(row["source"], "unreadable")
+    for row in tables.read_rows(_beside(part, "contamination")):
+        writers["contamination"].add_mapping(row)
+    return account
+
+
+def _beside(part: Part, table: str) -> Path:
+    return part.stem.with_name(f"{part.stem.name}.{table}.parquet")
+
+
+def _quarantine(row: dict[str, Any], account: Account, writers: dict[str, TableWriter]) -> None:
+    writers["unreadable"].add([row["source"], row["id"], "duplicate id"])
+    account.count(row["source"], "unreadable")
+
+
+def _rows_of(series: Series | None, part: Part) -> Iterator[Any]:
+    """The records of a part, from files in order of document."""
+    first, after = sorted_keys.ordinal(part.index, 0), sorted_keys.ordinal(part.index + 1, 0)
+    for path in series.paths() if series else ():
+        records = sorted_keys.load(path)
+        begin, end = np.searchsorted(records["doc"], [first, after])
+        yield from np.array(records[begin:end])
+
+
+def _duplicates(
+    task: FinishTask, part: Part, shelf: Shelf
+) -> dict[int, tuple[Losers, float, str, tuple[str, str]]]:
+    """By place: why a document goes, how alike it is, and which one stays instead."""
+    found: dict[int, tuple[Losers, float, str, tuple[str, str]]] = {}
+    for losers in task.losers:
+        rows = list(_rows_of(losers.found, part))
+        winners = [int(row["winner"]) for row in rows]
+        for row, ordinal, name in zip(rows, winners, shelf.names(winners), strict=True):
+            _, source, id_ = name
+            source = f"{shelf.part(ordinal).prefix}{source}"
+            place = int(row["doc"]) & 0xFFFFFFFF
+            found[place] = (losers, float(row["similarity"]), f"{source}/{id_}", (source, id_))
+    return found
+
+
+def _gone_lines(records: Iterator[Any]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for row in records:
+        found.setdefault(int(row["doc"]), set()).add(int(row["line"]))
+    return found
+
+
+def is_held_out(row: dict[str, Any], share: float, seed: int) -> bool:
+    """Whether a document is kept apart: decided by its identity alone, so it never moves."""
+    mark = f"{seed}/{row['source']}/{row['id']}".encode()
+    return int.from_bytes(hashlib.sha256(mark).digest()[:8], "big") < share * 2**64

@@ -1,0 +1,132 @@
+"""Hugging Face data sets: from the Hub at a pinned commit, or saved in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from yoriai import Document, NotFound, Source, SourceCard, Unreadable, files
+from yoriai_corpus.sources.checks import fault
+from yoriai_corpus.sources.files import Fault, guarded, unbroken
+from yoriai_corpus.sources.rows import Rows, row_reader
+
+_SHARD_BYTES = 64 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class HuggingFace(Rows, Source):
+    """Rows of a data set, read as a stream."""
+
+    version: ClassVar[str] = "1"
+    path: str = Field(description="name on the Hub (user/data), or a folder of save_to_disk")
+    revision: str = Field("", description="commit on the Hub, 40 digits; needed unless a folder")
+    subset: str = Field("", description="configuration of the data set, e.g. ja")
+    split: str = Field("train", description="split of the data set")
+    name: str = Field("", description="name of the source in ids, ledger and datasheet")
+    language: str = Field("", description="language of the documents, where rows do not say")
+    licence: str = Field("", description="licence of the documents, where rows do not say")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> HuggingFace:
+        if not self._folder().is_dir() and not _COMMIT.fullmatch(self.revision):
+            raise ValueError(
+                "a data set of the Hub needs 'revision', a commit of 40 digits (a branch can"
+                " change under the same name); a folder of this name is not there"
+            )
+        return self
+
+    def card(self) -> SourceCard:
+        languages = (self.language,) if self.language else ()
+        url = "" if self._is_local() else f"https://huggingface.co/datasets/{self.path}"
+        return SourceCard(
+            name=self.source_name,
+            licence=self.licence or "unstated",
+            languages=languages,
+            version=self.revision,
+            url=url,
+        )
+
+    def fingerprint(self) -> str:
+        """The commit says it all; of a folder, a digest over names and bytes."""
+        if not self._is_local():
+            return files.digest_json([self.path, self.revision])
+        root = self._folder()
+        rows = [
+            [path.relative_to(root).as_posix(), files.digest_file(path)]
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        ]
+        return files.digest_json(rows)
+
+    def partitions(self) -> list[str]:
+        """One for each file that the data set is stored in."""
+        count = self._load().num_shards
+        return [f"{number:05d}-of-{count:05d}" for number in range(count)]
+
+    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+        number, _, count = partition.partition("-of-")
+        document = row_reader(self, self.source_name, self.language, self.licence)
+
+        def parse(place: str, row: Any) -> Document | Unreadable:
+            item = document(place, row)
+            if isinstance(item, Document) and (reason := fault(item)):
+                return Unreadable(item.source, place, reason)
+            return item
+
+        def rows() -> Iterator[tuple[str, Any] | Fault]:
+            shard = self._load().shard(num_shards=int(count), index=int(number))
+            for index, row in enumerate(shard):
+                yield f"{number}@{index}", row
+
+        yield from guarded(self.source_name, unbroken(rows(), number), parse)
+
+    @property
+    def source_name(self) -> str:
+        """What documents name as their source."""
+        return self.name or self.path.rstrip("/").rpartition("/")[2]
+
+    def _folder(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def _is_local(self) -> bool:
+        return self._folder().is_dir()
+
+    def _load(self) -> Any:
+        import datasets
+
+        try:
+            if not self._is_local():
+                return datasets.load_dataset(
+                    self.path,
+                    self.subset or None,
+                    split=self.split,
+                    revision=self.revision,
+                    streaming=True,
+                )
+            root = self._folder()
+            if (root / "state.json").is_file() or (root / "dataset_dict.json").is_file():
+                found = datasets.load_from_disk(str(root))
+                if isinstance(found, datasets.DatasetDict):
+                    found = found[self.split]
+                # Parts of about 64 MB, so that a large data set is read by many workers.
+                size = sum(file.stat().st_size for file in root.rglob("*.arrow"))
+                shards = max(1, min(size // _SHARD_BYTES, found.num_rows))
+                return found.to_iterable_dataset(num_shards=shards)
+            return datasets.load_dataset(str(root), split=self.split, streaming=True)
+        except (OSError, ValueError, KeyError) as error:
+            where = "in the folder" if self._is_local() else "on the Hub"
+            hint = (
+                "check 'subset' and 'split'"
+                if self._is_local()
+                else "is this machine online? Where it is not, fetch the data elsewhere with"
+                f" 'hf download {self.path} --repo-type dataset --revision {self.revision}"
+                " --local-dir DIR', copy DIR here and give it as 'path'"
+            )
+            reason = str(error).partition("\n")[0][:200]
+            raise NotFound(
+                f"the data set {self.source_name} cannot be opened {where}: {reason}", hint=hint
+            ) from error

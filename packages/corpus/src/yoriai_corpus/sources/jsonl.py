@@ -1,0 +1,65 @@
+"""JSON Lines, packed or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import orjson
+from pydantic import Field
+
+from yoriai import Document, Unreadable
+from yoriai_corpus.sources.checks import fault
+from yoriai_corpus.sources.files import MEGABYTE, Fault, Part, records
+from yoriai_corpus.sources.rows import RowSource, getter, row_reader
+
+_MARK = b"\xef\xbb\xbf"
+
+
+class Jsonl(RowSource):
+    """JSON Lines. A row that cannot be used is counted and kept aside with its reason."""
+
+    version: ClassVar[str] = "2"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".jsonlines")
+    splits: ClassVar[frozenset[str]] = frozenset({"", "zst", "bz2"})
+    max_record_mb: int = Field(64, ge=1, description="longest row that is read")
+
+    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+        return records(part, max_bytes=self.max_record_mb * MEGABYTE)
+
+    def parser(self) -> Callable[[str, bytes], Document | Unreadable]:
+        document = row_reader(self, self.name, self.language, self.licence)
+        id_of = getter(self.names().id)
+
+        def parse(place: str, line: bytes) -> Document | Unreadable:
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                return self._lenient(place, line, document)
+            item = document(place, row)
+            # orjson makes a float of an integer of more than 64 bits; an id is not rounded.
+            if item.id is place and isinstance(row, dict) and type(id_of(row)) is float:
+                return self._lenient(place, line, document)
+            return item
+
+        return parse
+
+    def _lenient(
+        self, place: str, line: bytes, document: Callable[[str, Any], Document | Unreadable]
+    ) -> Document | Unreadable:
+        """What the standard library reads and orjson does not: NaN, large numbers, deep lists."""
+        line = line.removeprefix(_MARK)
+        if not line.strip():
+            return Unreadable(self.name, place, "empty line")
+        try:
+            row: Any = json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            return Unreadable(self.name, place, f"not UTF-8 at byte {error.start} of the line")
+        except (ValueError, RecursionError) as error:
+            return Unreadable(self.name, place, f"not JSON: {type(error).__name__}: {error}"[:200])
+        item = document(place, row)
+        if isinstance(item, Unreadable):
+            return item
+        reason = fault(item)
+        return Unreadable(self.name, place, reason) if reason else item

@@ -1,0 +1,241 @@
+"""Tables: parquet and CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from yoriai import Document, Unreadable
+from yoriai_corpus.sources.checks import fault
+from yoriai_corpus.sources.files import MEGABYTE, Fault, Part, records
+from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.rows import RowSource, getter, row_reader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ROWS = 512  # rows that are held at a time
+_PACKED = (".gz", ".zst", ".bz2", ".xz")
+
+
+class Parquet(RowSource):
+    """Parquet files, row group by row group; only the columns asked for are read."""
+
+    version: ClassVar[str] = "1"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
+    splits: ClassVar[frozenset[str]] = frozenset({""})
+
+    def frames(self, part: Part) -> Iterator[tuple[str, Any] | Fault]:
+        first = part.start == 0  # what is wrong with the file as a whole is said once
+        try:
+            table = _open_parquet(part.file)
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            if first or isinstance(error, OSError):
+                yield Fault(part.name, f"no readable parquet file: {_words(error)}")
+            return
+        with table:
+            problem = text_problem(table.schema_arrow, self.names().text)
+            if problem:
+                if first:
+                    yield Fault(part.name, problem)
+                return
+            known = table.schema_arrow.names
+            wanted = dict.fromkeys(
+                name if name in known else name.partition(".")[0] for name in self.wanted()
+            )
+            columns = [name for name in wanted if name in known]
+            row = 0
+            for group, (offset, rows) in enumerate(_row_groups(table, part.file.size())):
+                if part.start <= offset < part.end:
+                    yield from _group(table, part, group, row, columns)
+                row += rows
+
+
+def _open_parquet(file: File) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    if file.is_remote:
+        return pq.ParquetFile(file.open(), pre_buffer=True)
+    file.open().close()  # says in words what is no plain file
+    return pq.ParquetFile(file.path)
+
+
+def _row_groups(table: pq.ParquetFile, size: int) -> Iterator[tuple[int, int]]:
+    """(offset, rows) of each row group, by the sizes that the footer gives."""
+    offset = 4
+    for index in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(index)
+        yield min(offset, size - 1), group.num_rows
+        offset += sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+
+
+def _group(
+    table: pq.ParquetFile, part: Part, group: int, row: int, columns: list[str]
+) -> Iterator[tuple[str, Any] | Fault]:
+    """(place, row) of a row group; the place is ``name@number`` of the row in the file."""
+    try:
+        for batch in table.iter_batches(ROWS, row_groups=[group], columns=columns):
+            lists = [_values(column) for column in batch.columns]
+            names = batch.schema.names
+            for values in zip(*lists, strict=True):
+                yield f"{part.name}@{row}", dict(zip(names, values, strict=True))
+                row += 1
+    except (OSError, ValueError) as error:
+        reason = f"row group {group} cannot be read from here on: {_words(error)}"
+        yield Fault(f"{part.name}@{row}", reason)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python values. What should be text and is not UTF-8 stays bytes."""
+    import pyarrow as pa
+
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        if isinstance(column, pa.DictionaryArray):
+            column = column.dictionary_decode()
+        if pa.types.is_nested(column.type):
+            return [_value(item) for item in column]
+        return [_text_or_bytes(item) for item in column.cast(pa.large_binary()).to_pylist()]
+
+
+def _value(item: pa.Scalar) -> Any:
+    try:
+        return item.as_py()
+    except UnicodeDecodeError:
+        return None
+
+
+def _text_or_bytes(data: bytes | None) -> str | bytes | None:
+    try:
+        return data if data is None else data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def text_problem(schema: pa.Schema, names: tuple[str, ...]) -> str:
+    """Why a table with this schema has no text under any of the names; "" if it has."""
+    import pyarrow as pa
+
+    for name in names:
+        found: Any = schema
+        steps = [name] if name in schema.names else name.split(".")
+        for step in steps:
+            inside = found.names if isinstance(found, pa.Schema) else _inner_names(found)
+            if step not in inside:
+                found = None
+                break
+            found = found.field(step).type
+        if found is None:
+            continue
+        kind = found.value_type if pa.types.is_dictionary(found) else found
+        texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+        if not any(is_text(kind) for is_text in texts):
+            return f"column {name!r} holds {kind}, not text"
+        return ""
+    return f"no column {' or '.join(map(repr, names))}; there are {', '.join(schema.names)}"[:300]
+
+
+def _inner_names(kind: Any) -> list[str]:
+    import pyarrow as pa
+
+    return [field.name for field in kind] if pa.types.is_struct(kind) else []
+
+
+def _words(error: Exception) -> str:
+    """What Arrow says, without the file's path, which its own errors may hold."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition("\n")[0].partition(": '/")[0][:200]
+
+
+class Csv(RowSource):
+    """Comma- or tab-separated values with a header (RFC 4180; a row may go over lines)."""
+
+    version: ClassVar[str] = "1"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    delimiter: str = Field(
+        "", max_length=1, description="what parts fields; empty: a tab in .tsv, else a comma"
+    )
+    quote: str = Field('"', max_length=1, description="the quotation mark; empty: there is none")
+    columns: list[str] = Field([], description="names of the columns, if the file has no header")
+    encoding: Literal["utf-8", "cp932", "euc_jp"] = Field("utf-8", description="of the files")
+    max_record_mb: int = Field(64, ge=1, description="longest field, and longest line")
+
+    def frames(self, part: Part) -> Iterator[tuple[str, Any] | Fault]:
+        most = self.max_record_mb * MEGABYTE
+        csv.field_size_limit(most)  # for the whole process: the module has no other way
+        faults: list[Fault] = []
+        starts: list[str] = []  # places of the lines of the row that is being read
+
+        def lines() -> Iterator[str]:
+            for frame in records(part, max_bytes=most):
+                if isinstance(frame, Fault):
+                    faults.append(frame)
+                    continue
+                place, line = frame
+                if not starts and place == part.place(-1, 0):
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                starts.append(place)
+                yield line.decode(self.encoding, "surrogateescape") + "\n"
+
+        delimiter = self.delimiter or ("\t" if _plain_name(part.name).endswith(".tsv") else ",")
+        rows = csv.reader(
+            lines(),
+            delimiter=delimiter,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+        )
+        header = self.columns
+        while True:
+            starts.clear()
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                yield Fault(starts[0], f"no row of a table: {error}")
+                continue
+            yield from faults
+            faults.clear()
+            if row is None:
+                return
+            if not header:
+                header = row
+            elif len(row) == len(header):
+                yield starts[0], dict(zip(header, row, strict=True))
+                continue
+            elif not row:
+                yield Fault(starts[0], "empty line")
+                continue
+            else:
+                reason = f"{len(row)} fields where the header has {len(header)}"
+                yield Fault(starts[0], reason)
+                continue
+            if getter(self.names().text)(dict.fromkeys(header, "x")) is None:
+                names = " or ".join(map(repr, self.names().text))
+                reason = f"no column {names}; there are {', '.join(header)}"[:300]
+                yield Fault(part.name, reason.encode("utf-8", "backslashreplace").decode())
+                return
+
+    def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
+        document = row_reader(self, self.name, self.language, self.licence)
+
+        def parse(place: str, row: dict[str, str]) -> Document | Unreadable:
+            item = document(place, row)
+            if isinstance(item, Document) and (reason := fault(item)):
+                if reason.startswith("holds half"):  # how surrogateescape leaves its mark
+                    reason = f"not {self.encoding.upper()}"
+                return Unreadable(self.name, place, reason)
+            return item
+
+        return parse
+
+
+def _plain_name(name: str) -> str:
+    name = name.lower()
+    for suffix in _PACKED:
+        name = name.removesuffix(suffix)
+    return name

@@ -1,0 +1,173 @@
+"""Dumps of Wikipedia and its sisters (``pages-articles.xml``, ``.bz2``, multistream or not).
+
+A dump is read as one ``<page>`` after the other, each of which expat parses on its own: memory
+is bounded by a page, a broken page costs only itself, and as no page can hold a document
+type, there are no entities to expand. Multistream bzip2 is cut at its streams; the index file
+is not needed.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import quote
+from xml.parsers import expat
+
+from pydantic import Field
+
+from yoriai import Document, Unreadable
+from yoriai_corpus.sources import wikitext
+from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part, records
+from yoriai_corpus.sources.packing import Damage, unpack
+
+_NAMESPACE = re.compile(r"<namespace key=\"(-?\d+)\"[^>]*>([^<]*)</namespace>")
+
+
+@dataclass(slots=True)
+class SiteInfo:
+    """What the head of a dump says of the wiki."""
+
+    base: str = ""  # address of a page without its title, such as https://ja.wikipedia.org/wiki/
+    language: str = ""
+    namespaces: dict[int, str] = field(default_factory=dict)
+
+    def names(self, key: int, known: frozenset[str]) -> frozenset[str]:
+        name = self.namespaces.get(key, "").lower()
+        return known | {name} if name else known
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of a dump, with its last revision."""
+
+    title: str = ""
+    namespace: int = 0
+    id: str = ""
+    redirect: bool = False
+    timestamp: str = ""
+    model: str = "wikitext"
+    text: str = ""
+
+
+class Wikipedia(FileSource):
+    """Articles of MediaWiki dumps as plain text."""
+
+    version: ClassVar[str] = "1"
+    suffixes: ClassVar[tuple[str, ...]] = (".xml", ".xml.bz2", ".xml.gz", ".xml.zst", ".xml.xz")
+    splits: ClassVar[frozenset[str]] = frozenset({"", "bz2", "zst"})
+    licence: str = Field(
+        "CC-BY-SA-4.0", description="licence of the pages; that of Wikipedia since June 2023"
+    )
+    namespaces: tuple[int, ...] = Field(
+        (0,), description="numbers of the namespaces that are read; 0 are the articles"
+    )
+    title: bool = Field(True, description="put the page's title before its text")
+    max_mb: int = Field(64, ge=1, description="a page larger than this is not read")
+
+    def frames(self, part: Part) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | Fault]:
+        site = site_of(part)
+        for frame in records(part, delimiter=b"</page>", max_bytes=self.max_mb * MEGABYTE):
+            yield frame if isinstance(frame, Fault) else (frame[0], (site, frame[1]))
+
+    def document(self, place: str, content: tuple[SiteInfo, bytes]) -> Document | Unreadable | None:
+        site, data = content
+        start = data.rfind(b"<page>")
+        if start < 0:
+            # Only the end of the file may lie behind the last page.
+            rest = data.replace(b"</mediawiki>", b"").strip()
+            return Unreadable(self.name, place, "no page begins here") if rest else None
+        try:
+            page = parse_page(data[start:] + b"</page>")
+        except (expat.ExpatError, ValueError) as error:
+            return Unreadable(self.name, place, f"not XML: {error}")
+        if page.namespace not in self.namespaces or page.redirect or page.model != "wikitext":
+            return None
+        text = text_of(page, site)
+        if self.title:
+            text = f"{page.title}\n\n{text}"
+        return Document(
+            self.name,
+            page.id or place,
+            text.strip(),
+            self.language or site.language,
+            site.base + quote(page.title.replace(" ", "_"), safe="/:()!,'*;@") if site.base else "",
+            self.licence,
+            page.timestamp,
+        )
+
+
+def text_of(page: Page, site: SiteInfo) -> str:
+    """The page's text; if its markup defeats the parser, the text without the worst of it."""
+    try:
+        return wikitext.plain_text(
+            page.text,
+            title=page.title,
+            files=site.names(6, wikitext.FILE_NAMESPACES),
+            categories=site.names(14, wikitext.CATEGORY_NAMESPACES),
+        )
+    except (ValueError, RecursionError, IndexError):
+        stripped = re.sub(r"<[^<>]*>|\{\{[^{}]*\}\}|\[\[[^\[\]|]*\||[\[\]{}]|'{2,}", "", page.text)
+        return html.unescape(stripped).strip()
+
+
+def site_of(part: Part) -> SiteInfo:
+    """Reads the head of the part's file; what it does not say stays empty."""
+    head = b""
+    for chunk in unpack(part.file):
+        if isinstance(chunk, Damage):
+            break
+        head += chunk.data
+        if b"</siteinfo>" in head or b"<page>" in head or len(head) > MEGABYTE:
+            break
+    text = head.partition(b"</siteinfo>")[0].decode("utf-8", "replace")
+    base = re.search(r"<base>([^<]*)/[^</]*</base>", text)
+    language = re.search(r"<mediawiki\b[^>]*\bxml:lang=\"([^\"]*)\"", text)
+    spaces = {int(key): html.unescape(name) for key, name in _NAMESPACE.findall(text)}
+    return SiteInfo(f"{base[1]}/" if base else "", language[1] if language else "", spaces)
+
+
+def parse_page(data: bytes) -> Page:
+    """A ``<page>`` element. Raises :class:`expat.ExpatError` for what is not well formed."""
+    page = Page()
+    path: list[str] = []
+    pieces: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        path.append(name)
+        pieces.clear()
+        if path == ["page", "redirect"]:
+            page.redirect = True
+
+    def end(name: str) -> None:
+        value = "".join(pieces)
+        pieces.clear()
+        match path:
+            case ["page", "title"]:
+                page.title = value
+            case ["page", "ns"]:
+                page.namespace = int(value)
+            case ["page", "id"]:
+                page.id = value
+            case ["page", "revision", "timestamp"]:
+                page.timestamp = value
+            case ["page", "revision", "model"]:
+                page.model = value
+            case ["page", "revision", "text"]:
+                page.text = value
+        path.pop()
+
+    def refuse(*_: object) -> None:
+        raise ValueError("a document type inside a page")
+
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = pieces.append
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.Parse(data, True)
+    return page

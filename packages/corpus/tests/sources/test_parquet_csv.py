@@ -1,0 +1,292 @@
+"""Tables and data sets: the same rows come out as went in, and nothing that is wrong raises."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yoriai import Document, NotFound, Source, Unreadable
+from yoriai_corpus.sources.files import Fault, Part
+from yoriai_corpus.sources.huggingface import HuggingFace
+from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.parquet_csv import Csv, Parquet
+
+
+def read(source: Source) -> list[Document | Unreadable]:
+    return [item for name in source.partitions() for item in source.read(name)]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., str]:
+    def write(columns: Any, name: str = "a.parquet", **keys: Any) -> str:
+        whole = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        pq.write_table(whole, tmp_path / name, **keys)
+        return str(tmp_path / name)
+
+    return write
+
+
+# --- parquet ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
+)
+def test_text_of_every_kind_is_read(kind: pa.DataType, table: Callable[..., str]) -> None:
+    texts = ["日本", None, "a", "", "a" * 70_000]
+    path = table({"text": pa.array(texts).cast(kind), "n": [1, 2, 3, 4, 5]})
+    items = read(Parquet(paths=[path], language="ja"))
+    assert [getattr(item, "text", None) for item in items] == [
+        "日本",
+        None,
+        "a",
+        None,
+        "a" * 70_000,
+    ]
+    assert [item.id for item in items] == [f"a.parquet@{n}" for n in range(5)]
+    assert getattr(items[1], "reason", "") == "no text under 'text'"
+
+
+def test_columns_are_named_by_keys_also_inside_a_struct(table: Callable[..., str]) -> None:
+    meta = [{"url": "u1", "when": datetime.date(2024, 5, 1)}, None]
+    path = table({"body": ["one", "two"], "meta": meta, "key": [7, 8]})
+    keys = {"text_field": "body", "id_field": "key", "date_field": "meta.when"}
+    items = read(Parquet(paths=[path], url_field="meta.url", **keys))
+    assert items[0] == Document("local", "7", "one", "", "u1", "", "2024-05-01")
+    assert items[1] == Document("local", "8", "two", "", "", "", "")
+    path = table({"row": [{"text": "inside"}]}, "b.parquet")
+    assert read(Parquet(paths=[path], text_field="row.text"))[0].text == "inside"  # type: ignore[union-attr]
+
+
+def test_the_stack_is_read_from_parquet_too(table: Callable[..., str]) -> None:
+    path = table(
+        {
+            "content": ["int a;"],
+            "max_stars_repo_name": ["w/x"],
+            "max_stars_repo_path": ["a.c"],
+            "max_stars_repo_licenses": [["MIT"]],
+            "unused": ["never read"],
+        }
+    )
+    (item,) = read(Parquet(paths=[path], layout="stack"))
+    assert item == Document("local", "w/x/a.c", "int a;", "code", "", "MIT", "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"body": ["t"]}, "no column 'text'; there are body"),
+        ({"text": [1]}, "column 'text' holds int64, not text"),
+        ({"text": [{"a": "b"}]}, "column 'text' holds struct"),
+    ],
+)
+def test_a_schema_without_text_is_one_record_a_file(
+    columns: dict[str, Any], reason: str, table: Callable[..., str]
+) -> None:
+    (item,) = read(Parquet(paths=[table(columns)]))
+    assert isinstance(item, Unreadable)
+    assert item.id == "a.parquet"
+    assert reason in item.reason
+
+
+def test_what_is_no_parquet_file_is_one_record(tmp_path: Path, table: Callable[..., str]) -> None:
+    whole = Path(table({"text": ["x"] * 100})).read_bytes()
+    for data in (b"", b"text", whole[:50], whole[:-1], b"PAR1" + b"\0" * 40 + b"PAR1"):
+        (tmp_path / "bad.parquet").write_bytes(data)
+        (item,) = read(Parquet(paths=[str(tmp_path / "bad.parquet")]))
+        assert isinstance(item, Unreadable)
+        assert str(tmp_path) not in item.reason
+
+
+def test_a_damaged_row_group_costs_itself_and_no_other(table: Callable[..., str]) -> None:
+    path = Path(
+        table(
+            {"text": [f"{n:06d}" for n in range(3000)]},
+            row_group_size=1000,
+            use_dictionary=False,
+            compression="zstd",
+        )
+    )
+    data = bytearray(path.read_bytes())
+    column = pq.read_metadata(path).row_group(1).column(0)
+    start = column.data_page_offset
+    data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(bytes(data))
+    items = read(Parquet(paths=[str(path)]))
+    good = [item.text for item in items if isinstance(item, Document)]
+    assert good == [f"{n:06d}" for n in [*range(1000), *range(2000, 3000)]]
+    (bad,) = [item for item in items if isinstance(item, Unreadable)]
+    assert bad.id == "a.parquet@1000"
+    assert "row group 1" in bad.reason
+
+
+def test_text_that_is_not_utf8_costs_one_row(table: Callable[..., str]) -> None:
+    raw = pa.array([b"good", b"\xff", None, "日本".encode()], pa.binary())
+    bad = pa.StringArray.from_buffers(4, *raw.buffers()[1:], raw.buffers()[0])
+    items = read(Parquet(paths=[table(pa.table({"text": bad}))]))
+    assert [getattr(item, "text", None) for item in items] == ["good", None, None, "日本"]
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.integers(0, 300),
+    group=st.integers(1, 80),
+    cuts=st.sets(st.integers(1, 9000), max_size=5),
+)
+def test_the_pieces_hold_each_row_group_once_in_order(
+    rows: int, group: int, cuts: set[int], new_folder: Callable[[], Path]
+) -> None:
+    path = new_folder() / "a.parquet"
+    texts = [f"{n} {'x' * (n % 50)}" for n in range(rows)]
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path, row_group_size=group)
+    file = File("a", str(path))
+    source = Parquet(paths=[str(path)])
+    inside = [0, *sorted(cut for cut in cuts if cut < file.size())]
+    found = []
+    for start, end in zip(inside, [*inside[1:], file.size()], strict=True):
+        found += source.frames(Part(file, start, end))
+    assert [f[1]["text"] for f in found if not isinstance(f, Fault)] == texts
+    assert [f[0] for f in found if not isinstance(f, Fault)] == [f"a@{n}" for n in range(rows)]
+
+
+# --- csv ----------------------------------------------------------------------------------
+
+
+def written(rows: list[list[str]], **keys: Any) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, **keys).writerows(rows)
+    return out.getvalue().encode()
+
+
+cell = st.text(st.sampled_from('ab",\n\t\r 日'), max_size=6)
+
+
+@given(
+    rows=st.lists(st.lists(cell, min_size=2, max_size=2), max_size=12),
+    end=st.sampled_from(["\r\n", "\n"]),
+    delimiter=st.sampled_from([",", "\t"]),
+)
+def test_what_the_standard_library_writes_is_read_back(
+    rows: list[list[str]], end: str, delimiter: str, new_folder: Callable[[], Path]
+) -> None:
+    path = new_folder() / ("a.csv" if delimiter == "," else "a.tsv")
+    data = [["text", "url"], *rows]
+    path.write_bytes(written(data, lineterminator=end, delimiter=delimiter, quoting=csv.QUOTE_ALL))
+    items = read(Csv(paths=[str(path)]))
+    assert len(items) == len(rows)
+    for item, (text, url) in zip(items, rows, strict=True):
+        if text.strip():
+            assert isinstance(item, Document)
+            assert (item.text, item.url) == (text, url)
+        else:
+            assert isinstance(item, Unreadable)
+
+
+def test_rows_that_do_not_fit_the_header_are_set_aside_one_by_one(tmp_path: Path) -> None:
+    data = b'\xef\xbb\xbftext,n\r\n"two\nlines",1\r\na,b,c\r\n\r\nx\r\n\xff,2\r\nlast,3'
+    (tmp_path / "a.csv").write_bytes(data)
+    items = read(Csv(paths=[str(tmp_path / "a.csv")]))
+    assert [getattr(item, "text", getattr(item, "reason", "")) for item in items] == [
+        "two\nlines",
+        "3 fields where the header has 2",
+        "empty line",
+        "1 fields where the header has 2",
+        "not UTF-8",
+        "last",
+    ]
+    assert items[0].id == "a.csv@11"
+    assert data[int(items[-1].id.partition("@")[2]) :] == b"last,3"
+
+
+def test_a_header_without_text_is_one_record_and_columns_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
+    (item,) = read(Csv(paths=[str(tmp_path / "a.csv")]))
+    assert isinstance(item, Unreadable)
+    assert "no column 'text'; there are a, b" in item.reason
+    items = read(Csv(paths=[str(tmp_path / "a.csv")], columns=["text", "id"]))
+    assert [(item.id, getattr(item, "text", "")) for item in items] == [("b", "a"), ("2", "1")]
+
+
+def test_japanese_encodings_and_packed_tables_are_read(tmp_path: Path) -> None:
+    import gzip
+
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress("text\tid\n表\t一\n".encode("cp932")))
+    (item,) = read(Csv(paths=[str(tmp_path)], encoding="cp932"))
+    assert isinstance(item, Document)
+    assert (item.text, item.id) == ("表", "一")
+
+
+def test_a_quotation_that_never_ends_does_not_take_the_file_with_it(tmp_path: Path) -> None:
+    rows = b"".join(b"row %d,1\n" % n for n in range(200_000))
+    (tmp_path / "a.csv").write_bytes(b'text,n\n"open,1\n' + rows)
+    items = read(Csv(paths=[str(tmp_path / "a.csv")], max_record_mb=1))
+    good = [item.text for item in items if isinstance(item, Document)]
+    assert good[-1] == "row 199999"
+    assert len(good) > 100_000
+    assert any("field larger than" in getattr(item, "reason", "") for item in items)
+
+
+def test_quotes_can_be_turned_off(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b'text\tn\n"open\t1\nnext\t2\n')
+    items = read(Csv(paths=[str(tmp_path / "a.tsv")], quote=""))
+    assert [getattr(item, "text", "") for item in items] == ['"open', "next"]
+
+
+# --- Hugging Face -------------------------------------------------------------------------
+
+
+def test_a_saved_data_set_and_a_folder_of_parquet_are_read(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = {"text": [f"text {n}" for n in range(10)] + [""], "id": [str(n) for n in range(11)]}
+    whole = datasets.Dataset.from_dict(rows)
+    whole.save_to_disk(str(tmp_path / "plain"))
+    datasets.DatasetDict({"train": whole, "test": whole.select([3])}).save_to_disk(
+        str(tmp_path / "both")
+    )
+    (tmp_path / "tables").mkdir()
+    whole.to_parquet(str(tmp_path / "tables/train.parquet"))
+    for name in ("plain", "both", "tables"):
+        source = HuggingFace(path=str(tmp_path / name), language="en")
+        items = read(source)
+        assert [d.text for d in items if isinstance(d, Document)] == rows["text"][:10]
+        assert [d.id for d in items if isinstance(d, Document)] == rows["id"][:10]
+        assert isinstance(items[10], Unreadable)
+        assert source.card().name == name
+        assert source.fingerprint() == source.fingerprint()
+    (item,) = read(HuggingFace(path=str(tmp_path / "both"), split="test"))
+    assert item.id == "3"
+    with pytest.raises(NotFound, match="cannot be opened in the folder"):
+        HuggingFace(path=str(tmp_path / "both"), split="no").partitions()
+
+
+def test_a_data_set_of_the_hub_must_be_pinned() -> None:
+    for revision in ("", "main", "v1.0", "abc"):
+        with pytest.raises(ValueError, match="revision"):
+            HuggingFace(path="user/data", revision=revision)
+    source = HuggingFace(path="user/data", revision="a" * 40, subset="ja")
+    assert source.card().url == "https://huggingface.co/datasets/user/data"
+    assert source.card().version == "a" * 40
+
+
+def test_a_machine_that_is_offline_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def unreachable(*args: Any, **keys: Any) -> None:
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(NotFound, match="on the Hub") as caught:
+        HuggingFace(path="user/data", revision="a" * 40).partitions()
+    assert "hf download user/data" in caught.value.hint

@@ -1,0 +1,91 @@
+"""``yoriai eval …``."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from yoriai import NotFound, console
+from yoriai.artifact import open_artifact
+from yoriai.files import digest_file
+from yoriai_eval.scoring.sections import REASONS
+
+
+@click.command(epilog="""\b
+Examples:
+  yoriai eval samples build/tour/scores@1
+  yoriai eval samples build/tour/scores@1 --model tuned --task eval/ja-language --wrong
+  yoriai eval samples build/tour/scores@1 --reason truncated --limit 3
+""")  # fmt: skip
+@click.argument("scores", type=click.Path(path_type=Path))
+@click.option("--model", default="", help="Only this model.")
+@click.option("--task", default="", help="Only this task.")
+@click.option("--wrong", is_flag=True, help="Only wrong answers.")
+@click.option(
+    "--reason",
+    type=click.Choice(REASONS),
+    help="Only answers with this outcome.",
+)
+@click.option("--limit", default=20, show_default=True, help="Most answers shown.")
+@console.json_option
+def samples(
+    scores: Path, model: str, task: str, wrong: bool, reason: str, limit: int, as_json: bool
+) -> None:
+    """Show single answers of SCORES, each beside the right one.
+
+    A run holds no questions and no right answers; they are read from the data sets again.
+    """
+    from yoriai.plugins import load_registry
+    from yoriai_eval.comparison.contestants import SAMPLES, rows_of
+    from yoriai_eval.scoring import rescoring
+
+    artifact = open_artifact(scores)
+    if artifact.kind != "scores":
+        raise NotFound(f"{scores} is a {artifact.kind}, this command reads scores")
+    if digest_file(artifact.file(SAMPLES)) != artifact.manifest["files"][SAMPLES]["sha256"]:
+        console.note(f"{SAMPLES} was changed since it was sealed: yoriai eval rescore {scores}")
+    found = (
+        row
+        for row in rows_of(artifact, edited=True)
+        if (not model or row["model"] == model)
+        and (not task or task in (row["task"], row["task"].rpartition("/")[2]))
+        and (not wrong or row.get("reason", "correct") != "correct")
+        and (not reason or row.get("reason") == reason)
+    )
+    chosen = list(islice(found, limit))
+    if not chosen:
+        raise NotFound("no such answer", hint="leave out an option")
+    for told in rescoring.add_questions(artifact, load_registry(), chosen):
+        console.note(f"right answers: {told}")
+
+    def text() -> str:
+        return console.table(
+            ("model", "task", "sample", "score", "outcome", "right answer", "output"),
+            [
+                (
+                    row["model"],
+                    row["task"],
+                    row["id"],
+                    row.get("score", f"{row.get('bits', 0) / max(1, row.get('bytes', 1)):.2f} b/B"),
+                    row.get("reason", ""),
+                    _line(row.get("gold", ""), 30),
+                    _line(_said(row), 60),
+                )
+                for row in chosen
+            ],
+        )
+
+    console.emit({"samples": chosen}, as_json=as_json, text=text)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What the model said, and what a server or a limit made of it."""
+    note = f"({row['note']})" if row.get("note") else ""
+    return f"{row.get('output', '')} {note}".strip(" ") if note else str(row.get("output", ""))
+
+
+def _line(text: str, most: int) -> str:
+    return text.replace("\n", "⏎")[:most]

@@ -1,0 +1,1 @@
+"""Which questions stand in which text; the step eval/contamination."""

@@ -1,0 +1,1 @@
+"""From a protocol to rows, scores and intervals; the step eval/run."""

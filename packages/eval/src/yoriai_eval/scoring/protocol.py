@@ -1,0 +1,306 @@
+"""Protocols as data: how a task is put to a model, and how its answer is read.
+
+A protocol is one YAML file in ``protocols/``. It names tasks by their short name (``jnli`` for
+``eval/jnli``) and says everything that moves a score: template, instruction, shots, limits,
+where the answer is cut, how it is normalised, which metrics are taken, and how scores are
+averaged. A task that a protocol does not name is asked in the task's own way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from yoriai import Sample, Task, UsageError, YoriaiError
+from yoriai.config import unknown_name
+from yoriai_eval.scoring.metrics import METRICS
+
+FOLDER = Path(__file__).with_name("protocols")
+# What a task asked in its own way lets a model write: its answers are words, not essays.
+OWN_CHARACTERS = 16
+Form = Literal["generation", "ranked", "gold", "bits-per-byte"]
+
+
+class _Data(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Prompt(_Data):
+    """The pieces of a prompt; ``{instruction}``, ``{input}`` and ``{output}`` are filled in."""
+
+    header: str = Field("", description="what comes first, once")
+    shot: str = Field("", description="one example with its answer")
+    join: str = Field("", description="what stands between two examples")
+    query: str = Field("{input}", description="the question, whose answer is to follow")
+
+
+class Answer(_Data):
+    """How an answer is read out of what the model wrote."""
+
+    cut: str = Field("", description="keep what comes before the first of these; empty: all")
+    strip: bool = Field(False, description="then drop white space at both ends")
+    normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
+
+
+class Shot(_Data):
+    """An example, by its place in a file of the task's data set."""
+
+    file: str = Field(description="upstream path of the file")
+    row: int = Field(-1, description="number of the row or question, from 0")
+    sha256: str = Field("", description="of input, newline and output: finds a row, or checks it")
+    input: str = Field("", description="the example itself, where it is a row of no file")
+    output: str = Field("", description="its answer")
+
+
+class Wording(_Data):
+    """Other words for the samples of a task than those of its data set.
+
+    The words that were there first stay with the data set; only what models see changes.
+    """
+
+    pattern: str = Field("", description="regular expression over a whole text; empty: any text")
+    text: str = Field("", description="the text instead; {name} is the group of that name")
+    choices: tuple[str, ...] = Field((), description="groups that are the choices instead")
+    labels: dict[str, str] = Field({}, description="other words for answers and choices")
+
+    def apply(self, sample: Sample) -> Sample:
+        """The sample in these words; raises :class:`yoriai.YoriaiError` if it does not match."""
+        text, choices = sample.text, sample.choices
+        if self.pattern:
+            found = re.fullmatch(self.pattern, text, re.DOTALL)
+            if found is None or (self.choices and len(self.choices) != len(choices)):
+                raise YoriaiError(
+                    f"sample {sample.id} is not worded as its protocol expects",
+                    hint=f"expected {self.pattern!r}; see it with: yoriai eval samples",
+                )
+            text = _fill(self.text, **found.groupdict())
+            choices = tuple(found[name] for name in self.choices) or choices
+        choices = tuple(self.labels.get(choice, choice) for choice in choices)
+        answer = sample.answer
+        if isinstance(answer, str):
+            place = sample.choices.index(answer) if answer in sample.choices else -1
+            answer = choices[place] if place >= 0 else self.labels.get(answer, answer)
+        return dataclasses.replace(sample, text=text, choices=choices, answer=answer)
+
+
+class Asked(_Data):
+    """One task under a protocol."""
+
+    instruction: str = Field("", description="what the header is filled with")
+    forms: tuple[Form, ...] = Field(("generation",), description="ways to ask; the first scores")
+    metrics: tuple[str, ...] = Field(("exact_match",), description="metrics; the first scores")
+    labels: tuple[str, ...] = Field((), description="answers that exist; others are unparsed")
+    wording: Wording | None = Field(None, description="other words for the samples and examples")
+    max_tokens: int = Field(0, ge=0, description="longest answer in the model's own tokens")
+    max_characters: int = Field(0, ge=0, description="longest answer in characters")
+    answer: Answer | None = Field(None, description="how it is read, if not as the protocol says")
+    shots: tuple[Shot, ...] = Field((), description="examples; empty: rows of the train split")
+    shot_count: int | None = Field(None, ge=0, description="examples; null: as the protocol says")
+
+    @pydantic.field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+        return names
+
+
+class Protocol(_Data):
+    """A whole protocol."""
+
+    name: str
+    title: str = Field(description="in words")
+    source: str = Field(description="where each value comes from")
+    licence: str
+    prompt: Prompt = Field(description="the template")
+    chat: bool = Field(False, description="a model with a chat template gets the prompt in it")
+    shot_count: int = Field(0, ge=0, description="examples before each question")
+    answer: Answer = Field(Answer(), description="how answers are read")
+    tasks: dict[str, Asked] = Field(description="by short name")
+    categories: dict[str, tuple[str, ...]] = Field({}, description="means over tasks")
+    average: tuple[str, ...] = Field((), description="categories whose mean is the average")
+
+
+def names() -> list[str]:
+    """The protocols there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@cache
+def load(name: str) -> Protocol:
+    """The protocol of that name; raises :class:`yoriai.NotFound` with the nearest."""
+    if name not in names():
+        raise unknown_name(name, names(), "protocol")
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    return Protocol.model_validate(yaml.safe_load(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """One task in one form: everything that is the same for all of its samples."""
+
+    task: Task
+    form: Form
+    metrics: tuple[str, ...]
+    prompt: Prompt = field(default_factory=Prompt)
+    answer: Answer = field(default_factory=Answer)
+    instruction: str = ""
+    shots: tuple[Sample, ...] = ()
+    labels: tuple[str, ...] = ()
+    max_tokens: int = 0
+    max_characters: int = 0
+    chat: bool = False
+    own: bool = False
+    plain: bool = False  # own: a prompt is the sample's text and nothing else
+    wording: Wording | None = None
+    stops: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The task's entry, e.g. ``eval/jnli``; with a name of its own, ``eval/yaml/greetings``."""
+        return full_name(self.task)
+
+    @property
+    def short(self) -> str:
+        """What protocols and scores call it, e.g. ``jnli``."""
+        return short_name(self.task)
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Where writing may end early without changing the answer that is read.
+
+        Only where leading white space is not stripped before the cut would an early stop be
+        exact in every case; readers cut first and strip then (both protocols of llm-jp-eval),
+        so what follows the first cut is never read. A task's own ``stops`` come after it.
+        """
+        return ((self.answer.cut,) if self.answer.cut else ()) + self.stops
+
+    def put(self, sample: Sample) -> Sample:
+        """The sample in the words of this exam; ask, read and score that one."""
+        return sample if self.wording is None else self.wording.apply(sample)
+
+    def prefix(self, shots: int | None = None) -> str:
+        """What every prompt with so many shots begins with; the first shots give way first."""
+        kept = len(self.shots) if shots is None else shots
+        header = _fill(self.prompt.header, instruction=self.instruction)
+        chosen = self.shots[len(self.shots) - kept :]
+        examples = [_fill(self.prompt.shot, input=s.text, output=gold(s)) for s in chosen]
+        before, _, _ = self.prompt.query.partition("{input}")
+        return header + self.prompt.join.join(examples) + before
+
+    def question(self, sample: Sample, shots: int | None = None) -> str:
+        """The whole prompt of a sample."""
+        return self.prefix(shots) + sample.text + self.after
+
+    @property
+    def after(self) -> str:
+        """What stands between a sample's text and the answer."""
+        return self.prompt.query.partition("{input}")[2]
+
+
+def gold(sample: Sample) -> str:
+    """The right answer as text."""
+    return sample.choices[sample.answer] if isinstance(sample.answer, int) else sample.answer
+
+
+def full_name(task: Task) -> str:
+    """What rows and logs call a task: its entry, and its own name if one entry makes many."""
+    own = getattr(task, "called", "")
+    return f"{task.entry}/{own}" if own else task.entry
+
+
+def short_name(task: Task) -> str:
+    """The last part of that."""
+    return full_name(task).rpartition("/")[2]
+
+
+def _fill(template: str, /, **values: str) -> str:
+    # Not str.format: instructions and passages hold braces of their own. One pass, so that a
+    # value which looks like a place is not filled again.
+    pieces = template
+    done = ""
+    while pieces:
+        places = [(pieces.find("{" + key + "}"), key) for key in values]
+        places = [(at, key) for at, key in places if at >= 0]
+        if not places:
+            break
+        at, key = min(places)
+        done += pieces[:at] + values[key]
+        pieces = pieces[at + len(key) + 2 :]
+    return done + pieces
+
+
+def exams(protocol: Protocol, task: Task) -> list[Exam]:
+    """The forms in which a protocol asks a task; the task's own if it is not in there.
+
+    A task that has a method ``exams`` is asked as that says; it gets the protocol.
+    """
+    if (own := getattr(task, "exams", None)) is not None:
+        told: list[Exam] = own(protocol)
+        return told
+    asked = protocol.tasks.get(short_name(task))
+    if asked is None:
+        metric = {"ranked": "accuracy", "generation": "accuracy"}.get(task.form, "bits_per_byte")
+        return [
+            Exam(
+                task=task,
+                form=task.form,
+                metrics=(metric,),
+                max_characters=OWN_CHARACTERS,
+                own=True,
+            )
+        ]
+    count = protocol.shot_count if asked.shot_count is None else asked.shot_count
+    shots = _shots(task, asked.shots, count)
+    if asked.wording is not None:
+        shots = tuple(asked.wording.apply(shot) for shot in shots)
+    return [
+        Exam(
+            task=task,
+            form=form,
+            metrics=_metrics(asked.metrics, form),
+            prompt=protocol.prompt,
+            answer=asked.answer or protocol.answer,
+            instruction=asked.instruction,
+            shots=shots,
+            labels=asked.labels,
+            max_tokens=asked.max_tokens,
+            max_characters=asked.max_characters,
+            chat=protocol.chat,
+            wording=asked.wording,
+        )
+        for form in asked.forms
+    ]
+
+
+_METRICS: dict[Form, str] = {
+    "generation": "exact_match",
+    "ranked": "accuracy",
+    "gold": "gold_bits_per_byte",
+    "bits-per-byte": "bits_per_byte",
+}
+
+
+def _metrics(named: Sequence[str], form: Form) -> tuple[str, ...]:
+    """Those of a task's metrics that a form can give; the form's usual one if there is none."""
+    return tuple(name for name in named if METRICS[name].form == form) or (_METRICS[form],)
+
+
+def _shots(task: Task, named: Sequence[Shot], count: int) -> tuple[Sample, ...]:
+    if count == 0:
+        return ()
+    from yoriai_eval.tasks.datasets import Dataset
+
+    if not isinstance(task, Dataset):
+        raise UsageError(f"{task.entry} has no examples to show; its protocol wants {count}")
+    return tuple(task.shots(named, count))

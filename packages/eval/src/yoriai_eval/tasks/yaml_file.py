@@ -1,0 +1,259 @@
+"""A task as one YAML file: for the common forms, without any code.
+
+The file says where the rows are and how a row becomes a question; templates are filled with the
+fields of a row (``{question}``) and know nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from yoriai import Artifact, NotFound, Sample, Task, UsageError, YoriaiError
+from yoriai.config import dotted, explain
+from yoriai.errors import Altered
+from yoriai.files import digest_bytes, digest_json
+from yoriai_eval.scoring.answers import cleaned, normalised
+from yoriai_eval.scoring.metrics import METRICS
+from yoriai_eval.scoring.protocol import Answer, Exam, Prompt, Protocol, _fill, gold
+from yoriai_eval.sets import store
+
+_PLACE = re.compile(r"\{(\w+)\}")
+ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
+Fields = dict[str, str]
+
+
+class _Data(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Remote(_Data):
+    """A file on the web, pinned by its content."""
+
+    url: str = Field(pattern="^https?://", description="where it is; best with a commit in it")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of its content")
+
+
+class Description(_Data):
+    """What the YAML file holds."""
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="what scores call the task")
+    licence: str = Field(min_length=1, description="of the rows, as SPDX")
+    source: str = Field(min_length=1, description="where the rows come from")
+    form: Literal["ranked", "generation"] = Field(description="choices compared, or text written")
+    data: str | Remote = Field(
+        description="a .jsonl, .csv, .tsv or .parquet beside this file, or url and sha256"
+    )
+    text: str = Field(description="the question; {field} is a field of the row")
+    choices: str | tuple[str, ...] = Field((), description="templates, or a field with a list")
+    answer: str = Field(description="the right choice, its number from 0, or the text to write")
+    instruction: str = Field("", description="what comes before all questions")
+    metrics: tuple[str, ...] = Field((), description="the first scores; empty: the form's usual")
+    shots: tuple[int, ...] = Field((), description="rows shown as examples, and asked no more")
+    max_characters: int = Field(64, ge=1, description="longest answer that is written")
+    id: str = Field("", description="template of a row's name; empty: its number")
+    group: str = Field("", description="template of what scores are broken down by")
+    cluster: str = Field("", description="template of what rows share that are not independent")
+    prompt: Prompt | None = Field(None, description="if not as the protocol puts questions")
+    reading: Answer | None = Field(None, description="if not as the protocol reads answers")
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Description:
+        if (self.form == "ranked") != bool(self.choices):
+            raise ValueError("form ranked needs choices, and no other form has them")
+        for name in self.metrics:
+            if name not in METRICS or METRICS[name].form != self.form:
+                known = [m.name for m in METRICS.values() if m.form == self.form]
+                raise ValueError(f"no metric {name!r} of this form; there are {', '.join(known)}")
+        return self
+
+
+class YamlTask(Task):
+    """A task that a YAML file describes (:class:`Description`)."""
+
+    version: ClassVar[str] = "1"
+    form: ClassVar[Literal["generation"]] = "generation"  # the file says which
+    path: str = Field(min_length=1, description="the YAML file")
+
+    @property
+    def called(self) -> str:
+        """The name in the file; it tells tasks of this entry apart."""
+        return self.described.name
+
+    def fingerprint(self) -> str:
+        """Digest over the YAML file and the rows (of a file on the web: over its sha256)."""
+        told = self.described.data
+        rows = digest_bytes(self._local(told)) if isinstance(told, str) else told.sha256
+        return digest_json([digest_bytes(self._content), rows])
+
+    def exams(self, protocol: Protocol) -> list[Exam]:
+        """One form, in the file's own words, put and read as the protocol does."""
+        told = self.described
+        usual = "accuracy" if told.form == "ranked" else "exact_match"
+        return [
+            Exam(
+                task=self,
+                form=told.form,
+                metrics=told.metrics or (usual,),
+                prompt=told.prompt or protocol.prompt,
+                answer=told.reading or protocol.answer,
+                instruction=told.instruction,
+                shots=tuple(self._sample(number, self._row(number)) for number in told.shots),
+                max_characters=told.max_characters,
+                chat=protocol.chat,
+            )
+        ]
+
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+        """The rows in their order but for those that are shown as examples."""
+        for number, row in enumerate(self.rows):
+            if number not in self.described.shots:
+                yield self._sample(number, row)
+
+    def score(self, sample: Sample, output: str) -> float:
+        """The first metric, as protocol ``yoriai`` reads an answer."""
+        from yoriai_eval.scoring.protocol import load
+
+        [exam] = self.exams(load("yoriai"))
+        metric = METRICS[exam.metrics[0]].sample or METRICS["exact_match"].sample
+        assert metric is not None
+        return metric(cleaned(exam.answer, output), [normalised(exam.answer, gold(sample))])
+
+    # --- the file -----------------------------------------------------------------------------
+
+    @cached_property
+    def _content(self) -> bytes:
+        try:
+            return Path(self.path).expanduser().read_bytes()
+        except OSError as error:
+            raise NotFound(
+                f"eval/yaml: {self.path} cannot be read: {error.strerror}",
+                hint="give the YAML file as path",
+            ) from error
+
+    @cached_property
+    def described(self) -> Description:
+        """The checked content; raises :class:`yoriai.UsageError` naming the key that is wrong."""
+        try:
+            told = yaml.safe_load(self._content)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"eval/yaml: {self.path} is no YAML: {error}") from error
+        if not isinstance(told, Mapping):
+            raise UsageError(f"eval/yaml: {self.path} holds no keys", hint="name: …, form: …")
+        try:
+            return Description.model_validate(told)
+        except pydantic.ValidationError as error:
+            faults = explain(error, Description)
+            said = "; ".join(f"{dotted(f.place) or 'file'}: {f.message}" for f in faults)
+            hint = next((fault.hint for fault in faults if fault.hint), "")
+            raise UsageError(f"eval/yaml: {self.path}: {said}", hint=hint) from error
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The records of the data; raises :class:`yoriai.UsageError` for one that is none."""
+        told = self.described.data
+        name, content = (
+            (told, self._local(told))
+            if isinstance(told, str)
+            else (told.url, store.fetch(told.url, told.sha256).read_bytes())
+        )
+        ending = Path(name.partition("?")[0]).suffix.lower()
+        try:
+            if ending == ".jsonl":
+                lines = content.split(b"\n")
+                rows = [json.loads(line) for line in lines if line.strip()]
+            elif ending in (".csv", ".tsv"):
+                text = io.StringIO(content.decode("utf-8-sig"), newline="")
+                rows = list(csv.DictReader(text, delimiter="," if ending == ".csv" else "\t"))
+            elif ending == ".parquet":
+                import pyarrow.parquet as pq
+
+                rows = pq.read_table(io.BytesIO(content)).to_pylist()
+            else:
+                raise UsageError(f"eval/yaml: {name} is none of {', '.join(ENDINGS)}")
+        except (ValueError, OSError, csv.Error) as error:
+            raise UsageError(f"eval/yaml: {name} cannot be read: {error}") from error
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict) or None in row:
+                raise UsageError(f"eval/yaml: row {number} of {name} has no fields, or too many")
+        return rows
+
+    def _local(self, name: str) -> bytes:
+        place = Path(self.path).expanduser().parent / name
+        try:
+            return place.read_bytes()
+        except OSError as error:
+            raise NotFound(
+                f"eval/yaml: {place} cannot be read: {error.strerror}",
+                hint=f"data is looked for beside {Path(self.path).name}",
+            ) from error
+
+    def _row(self, number: int) -> dict[str, Any]:
+        if not 0 <= number < len(self.rows):
+            raise Altered(f"eval/yaml: {self.path} shows row {number}; there are {len(self.rows)}")
+        return self.rows[number]
+
+    def _sample(self, number: int, row: Mapping[str, Any]) -> Sample:
+        told = self.described
+        fields = {name: _said(value) for name, value in row.items()}
+
+        def put(template: str) -> str:
+            for name in _PLACE.findall(template):
+                if name not in fields:
+                    raise UsageError(
+                        f"eval/yaml: row {number} has no field {name!r}; {self.path} wants it",
+                        hint=f"it has {', '.join(fields)}",
+                    )
+            return _fill(template, **fields)
+
+        answer: str | int = put(told.answer)
+        choices: tuple[str, ...] = ()
+        if isinstance(told.choices, str):
+            listed = row.get(told.choices.strip("{}"))
+            if not isinstance(listed, list):
+                raise UsageError(f"eval/yaml: {told.choices} of row {number} is no list of choices")
+            choices = tuple(map(_said, listed))
+        elif told.choices:
+            choices = tuple(map(put, told.choices))
+        if choices:
+            answer = _place(str(answer), choices)
+            if answer < 0:
+                raise YoriaiError(
+                    f"eval/yaml: the answer of row {number} is none of its {len(choices)} choices",
+                    hint="answer gives the text of a choice, or its number from 0",
+                )
+        return Sample(
+            id=put(told.id) or str(number),
+            text=put(told.text),
+            instruction=told.instruction,
+            choices=choices,
+            answer=answer,
+            group=put(told.group),
+            cluster=put(told.cluster),
+        )
+
+
+def _said(value: Any) -> str:
+    """A field as text: JSON for what is neither text nor nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _place(answer: str, choices: Sequence[str]) -> int:
+    """Which choice is meant, by its text or else by its number; -1 for none."""
+    if answer in choices:
+        return choices.index(answer)
+    return int(answer) if answer.isdecimal() and int(answer) < len(choices) else -1

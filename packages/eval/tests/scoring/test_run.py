@@ -1,0 +1,164 @@
+"""Scoring with models whose answers are known."""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
+from yoriai_eval.scoring import statistics
+from yoriai_eval.tasks.own import JaForms, JaLanguage
+
+FORMS = {s.text + s.choices[int(s.answer)] for s in JaForms().samples([])}
+KINDS = {s.text: str(s.answer) for s in JaLanguage().samples([])}
+
+
+def right(context, continuation):
+    return float(context + continuation in FORMS)
+
+
+def wrong(context, continuation):
+    return -right(context, continuation)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "accuracy"), [(right, 1.0), (wrong, 0.0), (lambda a, b: -1.0, 0.5)]
+)
+def test_ranked_choice_of_models_that_are_right_wrong_or_always_the_same(
+    make, scripted, build_run, yoriai_job, likelihood, accuracy
+):
+    step = build_run(["eval/ja-forms"], scripted(likelihood=likelihood))
+    scores = yoriai_job("scores", step, [make.stub()])
+    low, high = statistics.wilson(accuracy * 120, 120)
+    facts = scores.facts
+    assert facts["base"]["tasks"]["ja-forms"]["floors"]["chance"] == 0.5
+    told = facts["base"]["tasks"]["ja-forms"]
+    assert (told["metric"], told["score"], told["samples"]) == ("accuracy", accuracy, 120)
+    assert told["interval"] == [round(low, 4), round(high, 4)]
+    right_ones = round(accuracy * 120)
+    assert told["reasons"].get("correct", 0) == right_ones
+    assert told["reasons"].get("wrong", 0) == 120 - right_ones
+
+
+def test_generation_of_a_model_that_knows_and_of_one_that_is_silent(
+    make, scripted, build_run, yoriai_job, read_rows
+):
+    def knows(prompt):
+        return KINDS[prompt.partition("|")[2]]
+
+    inputs = [make.stub()]
+    made = yoriai_job("a", build_run(["eval/ja-language"], scripted(answer=knows)), inputs)
+    assert made.facts["base"]["tasks"]["ja-language"]["score"] == 1.0
+    made = yoriai_job("b", build_run(["eval/ja-language"], scripted()), inputs)
+    told = made.facts["base"]["tasks"]["ja-language"]
+    assert told["score"] == 0.0
+    assert told["floors"]["majority"] == 0.3333
+    assert sum(told["reasons"].values()) == 90
+    assert {row["output"] for row in read_rows(made)} == {""}
+
+
+def test_bits_per_byte_stand_beside_gzip_and_unigram_for_each_language(
+    make, scripted, build_run, yoriai_job
+):
+    documents = [("あいうえお" * 9, "ja"), ("plain text", "en")]
+    corpus = make.corpus("text", documents, [("あい", "ja"), ("うえお", "ja"), ("text", "en")])
+    backend = scripted(likelihood=lambda a, text: -2 * math.log(2) * len(text.encode()))
+    step = build_run(["eval/heldout"], backend)
+    facts = yoriai_job("scores", step, [make.stub(), corpus]).facts
+    assert facts["base"]["bits_per_byte"] == {"text": {"en": 2.0, "ja": 2.0}}
+    assert facts["base"]["bits_per_byte_interval"]["text"]["ja"] == [2.0, 2.0]
+    unigram = statistics.unigram_bits_per_byte([documents[0][0]], ["あい", "うえお"])
+    assert facts["floors"]["unigram"]["text"]["ja"] == round(unigram, 4)
+    gzip = statistics.gzip_bits_per_byte(["text"])
+    assert facts["floors"]["gzip"]["text"]["en"] == round(gzip, 4)
+    assert "ja 2.00 (gzip" in facts["headline"][0]
+
+
+class Poems(Task):
+    """Bits per byte on texts that come from no corpus."""
+
+    form: ClassVar[str] = "bits-per-byte"
+
+    def samples(self, artifacts) -> Iterator[Sample]:
+        yield Sample(id="poems/1", text="古池や", group="poems.ja")
+
+
+def test_a_task_with_texts_of_its_own_has_the_gzip_floor_only(
+    make, scripted, build_run, yoriai_job
+):
+    poems = Poems()
+    poems._entry = "acme/poems"
+    step = build_run([poems], scripted(likelihood=lambda a, b: -3.0))
+    facts = yoriai_job("scores", step, [make.stub()]).facts
+    assert list(facts["floors"]) == ["gzip"]
+    assert "unigram" not in facts["headline"][0]
+
+
+def test_names_that_scores_could_not_tell_apart_are_refused(make, scripted, build_run, yoriai_job):
+    def run(name, tasks, inputs):
+        yoriai_job(name, build_run(tasks, scripted()), inputs)
+
+    with pytest.raises(UsageError, match="two models are called 'base'"):
+        run("a", ["eval/ja-forms"], [make.stub(), make.stub(content="other")])
+    with pytest.raises(UsageError, match="two tasks are called 'ja-forms'"):
+        run("b", ["eval/ja-forms", "eval/ja-forms"], [make.stub()])
+    corpora = [make.corpus("text", [], []), make.corpus("text", [], [])]
+    with pytest.raises(UsageError, match="two corpora are called 'text'"):
+        run("c", ["eval/ja-forms"], [make.stub(), *corpora])
+    with pytest.raises(UsageError, match="cannot be called 'floors'"):
+        run("d", ["eval/ja-forms"], [make.stub("floors")])
+
+
+def test_a_dry_run_refuses_what_a_run_would_and_reads_nothing(build_run, scripted):
+    def told(tasks, **options):
+        return build_run(tasks, scripted(), **options).expect([])
+
+    with pytest.raises(UsageError, match="two tasks are called 'ja-forms'"):
+        told(["eval/ja-forms", "eval/ja-forms"])
+    with pytest.raises(UsageError, match="cannot be called 'floors'"):
+        told(["eval/ja-forms"], models={"floors": "x"})
+    with pytest.raises(NotFound, match="v1"):
+        told(["eval/ja-forms"], protocol="v1")
+    # Data that is nowhere, and a model that some step has still to make.
+    found = told(["eval/jnli"], models={"mine": "/there/is/no/such/folder"})
+    assert found == {"tasks": 1, "protocol": "yoriai", "models from elsewhere": ["mine"]}
+
+
+def test_errors_are_told_at_once_with_their_reason(
+    make, build_run, yoriai_job, yoriai_registry, capfd
+):
+    from yoriai_eval.backends.mock import Mock
+
+    step = build_run(["eval/ja-language"], Mock(context=20), protocol="v1.3")
+    yoriai_job("scores", step, [make.stub()])
+    told = capfd.readouterr().err
+    assert "base on eval/ja-language: 90 of 90 answers ended by error and count as wrong" in told
+    assert "fit into the context" in told
+
+
+def test_a_task_without_samples_is_refused(make, scripted, build_run, yoriai_job):
+    step = build_run(["eval/heldout"], scripted())
+    with pytest.raises(YoriaiError, match="eval/heldout has no samples"):
+        yoriai_job("scores", step, [make.stub(), make.corpus("text", [], [])])
+
+
+@pytest.mark.parametrize("task", ["eval/ja-forms", "eval/heldout"])
+def test_a_model_that_gives_no_number_is_named(make, scripted, build_run, yoriai_job, task):
+    corpus = make.corpus("text", [("a", "ja")], [("い", "ja")])
+    step = build_run([task], scripted(likelihood=lambda a, b: float("nan")))
+    with pytest.raises(YoriaiError, match=r"test/base@1 gives no finite number on (ja|text)"):
+        yoriai_job("scores", step, [make.stub(), corpus])
+
+
+@pytest.mark.slow
+def test_a_real_model_is_scored_on_everything(make, build_run, yoriai_job):
+    from yoriai_eval.backends.huggingface import HuggingFace
+
+    corpus = make.corpus("text", [("あい", "ja")], [("ファイルを開く。" * 9, "ja")])
+    tasks = ["eval/heldout", "eval/ja-forms", "eval/ja-language"]
+    step = build_run(tasks, HuggingFace())
+    facts = yoriai_job("scores", step, [make.model(), corpus]).facts
+    assert facts["base"]["bits_per_byte"]["text"]["ja"] > 5
+    assert 0.2 < facts["base"]["tasks"]["ja-forms"]["score"] < 0.8
+    assert facts["base"]["tasks"]["ja-language"]["score"] == 0.0

@@ -1,0 +1,1 @@
+"""From token shards to samples, in an order that is a pure function."""

@@ -1,0 +1,1 @@
+"""One training job: its ranks, its loop, its watch, its ends."""

@@ -1,0 +1,40 @@
+"""One rank of a training job: ``python -m yoriai_train.job.worker spec.json``.
+
+Started by :mod:`yoriai_train.job.start`, by itself or under torchrun. On stdout it says what
+each step
+came to (``@step {...}``) and, if it must give up, why (``@error {...}``). Nothing heavy is imported
+before the kernel knows that this process must not outlive its launcher: importing torch takes
+seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from yoriai import YoriaiError
+from yoriai_train.job.start import Spec, die_with_parent, tell
+
+
+def main() -> int:
+    die_with_parent()
+    spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
+    import torch
+
+    from yoriai_train.job.loop import run
+    from yoriai_train.plan.out_of_memory import advise
+
+    try:
+        run(spec)
+    except YoriaiError as error:
+        tell("error", {"message": error.message, "hint": error.hint})
+        return error.exit_code
+    except torch.OutOfMemoryError as error:
+        first = str(error).partition(". ")[0]
+        tell("error", {"message": f"GPU memory ran out ({first})", "hint": advise(spec)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

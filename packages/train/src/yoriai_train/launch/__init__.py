@@ -1,0 +1,1 @@
+"""How a job starts on many nodes under a site's scheduler."""

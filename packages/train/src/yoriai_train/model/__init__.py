@@ -1,0 +1,1 @@
+"""Models, losses, parameters in and out."""

@@ -1,0 +1,42 @@
+"""Greedy continuations of texts, for looking at a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def continue_texts(
+    folder: Path, prompts: Sequence[str], *, tokens: int, instruct: bool = False
+) -> list[tuple[str, str]]:
+    """(prompt, continuation of at most ``tokens`` tokens) for each prompt, greedily."""
+    if not prompts:
+        return []
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    from yoriai_train.steps.tune import render
+
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    context = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
+    room, rows = max(1, context - tokens), []
+    for prompt in prompts:
+        text = render(tokenizer, prompt, "") if instruct else prompt
+        ids = tokenizer.encode(text, add_special_tokens=False)[-room:]
+        given = torch.tensor([ids or [tokenizer.eos_token_id or 0]])
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=given,
+                attention_mask=torch.ones_like(given),
+                max_new_tokens=tokens,
+                do_sample=False,
+                # Small models repeat themselves; an instruction's answer must stay as it is.
+                repetition_penalty=1.0 if instruct else 1.2,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        made = out[0, given.shape[1] :]
+        rows.append((prompt, str(tokenizer.decode(made, skip_special_tokens=True))))
+    return rows

@@ -1,0 +1,1 @@
+"""What a training costs in parameters, memory, traffic and time, by formula."""

@@ -1,0 +1,1 @@
+"""What a recipe says of training: schedule, optimiser, stability, strategy, presets; no torch."""

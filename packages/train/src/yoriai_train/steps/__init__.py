@@ -1,0 +1,1 @@
+"""The steps train/pretrain and train/tune."""

@@ -1,0 +1,430 @@
+"""``train/pretrain``: from token shards to a plain Hugging Face model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+from pydantic import Field
+
+from yoriai import (
+    Artifact,
+    Backend,
+    Job,
+    Made,
+    ModelShape,
+    Step,
+    Strategy,
+    Task,
+    UsageError,
+    Uses,
+    config,
+    files,
+)
+from yoriai.mixture import read_mixture
+from yoriai_train.job import start as jobs
+from yoriai_train.job.nodes import rendezvous_of
+from yoriai_train.job.watch import Watch
+from yoriai_train.plan.decoder import Shape
+from yoriai_train.settings import checkpoints
+from yoriai_train.settings import preset as presets
+from yoriai_train.settings.checkpoints import Policy
+from yoriai_train.settings.optimizer import Optimizer
+from yoriai_train.settings.schedule import Schedule
+from yoriai_train.settings.shapes import Llama
+from yoriai_train.settings.stability import Stability
+from yoriai_train.settings.strategies import Single
+from yoriai_train.steps import expected as outlook
+
+# For --dry-run: 6 FLOP a parameter and token (Kaplan et al., arXiv 2001.08361, attention left out)
+# at the peak of an A100 in bf16 (NVIDIA's data sheet) and 40 % of it, which is par for training.
+A100_FLOPS = 312e12
+PAR_UTILISATION = 0.4
+# Rows that a model may have beyond the pieces: Megatron pads to 128 times the tensor parallel size.
+PADDED = 1024
+# What a tokenizer artifact hands on to every model made with it.
+TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
+def _default_shape() -> Any:
+    shape = Llama()
+    shape._entry = "train/llama"
+    return shape
+
+
+def _default_strategy() -> Any:
+    strategy = Single()
+    strategy._entry = "train/single"
+    return strategy
+
+
+class Evaluate(pydantic.BaseModel):
+    """Scores on tasks while a model is being trained."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    every_steps: int = Field(100, ge=1, description="steps between evaluations; the last is one")
+    tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
+    backend: Annotated[Backend, Uses("backends")] = Field(
+        "eval/hf", validate_default=True, description="how the model is run"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="the first so many samples of each task; null: all"
+    )
+
+
+class Pretrain(Step):
+    """Train a model from nothing, or go on from the model given under ``from``."""
+
+    version: ClassVar[str] = "3"
+    circumstances: ClassVar[tuple[str, ...]] = ("preset", "watch")
+    makes: ClassVar[str] = "model"
+    takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
+    optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
+
+    preset: str = Field("", description="published recipe that fills in what is not said here")
+    model: Annotated[ModelShape, Uses("models")] = Field(
+        default_factory=_default_shape, description="shape of the model, if none is given to go on"
+    )
+    start: str = Field("", description="Hugging Face folder from elsewhere to go on from")
+    branch: int | None = Field(
+        None,
+        ge=1,
+        description="step of the model under 'from' at which to branch off: with its optimizer and"
+        " its place in the data, and counting on from there",
+    )
+    strategy: Annotated[Strategy, Uses("strategies")] = Field(
+        default_factory=_default_strategy, description="how training is spread over processes"
+    )
+    steps: int = Field(200, ge=1, description="optimizer steps")
+    batch: int = Field(16, ge=1, description="sequences in a micro-batch, over all processes")
+    accumulate: int = Field(1, ge=1, description="micro-batches in a step")
+    schedule: Schedule = Field(Schedule(), description="learning rate")
+    optimizer: Optimizer = Field(Optimizer(), description="AdamW, and clipping")
+    z_loss: float = Field(0.0, ge=0, description="weight of the square of log Z in the loss")
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = Field(
+        "32-true", description="numbers"
+    )
+    boundaries: bool = Field(
+        False, description="attention, positions and loss end where a document ends"
+    )
+    activation_checkpoints: bool = Field(
+        False, description="compute activations again in the backward pass, to save memory"
+    )
+    compile: bool = Field(False, description="torch.compile each block; a minute at the start")
+    liger: bool = Field(
+        False, description="Liger's kernels for norms, rotary and SwiGLU; needs a GPU and the extra"
+    )
+    checkpoint: Policy = Field(Policy(), description="when checkpoints are written and kept")
+    stability: Stability = Field(Stability(), description="what is done about spikes of the loss")
+    evaluate: Evaluate | None = Field(None, description="scores while training; null: none")
+    watch: Watch = Field(Watch(), description="who is told how training goes")
+    prompts: list[str] = Field([], description="texts the finished model is let continue")
+
+    _filled = pydantic.model_validator(mode="before")(presets.before)
+
+    def fingerprint(self) -> str:
+        """Digest of the folder to go on from."""
+        if not self.start:
+            return ""
+        folder = Path(self.start)
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"start: {folder} is no Hugging Face folder: it has no config.json")
+        names = sorted(p for p in folder.iterdir() if p.is_file())
+        return files.digest_json({p.name: files.digest_file(p) for p in names})
+
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        sequences = self.steps * self.accumulate * self.batch
+        own = sequences - (self.branch or 0) * self.accumulate * self.batch
+        if own <= 0:
+            raise UsageError(
+                f"steps: {self.steps} ends before it begins, at step {self.branch}",
+                hint=f"steps counts from the start of the model under 'from': more than"
+                f" {self.branch}",
+            )
+        told = {key: value for given in inputs for key, value in given.items()}
+        context = int(told.get("context", self.model.context))
+        size = told.get("vocabulary_size")
+        found = outlook.model_to_go_on_from(self, inputs)
+        body: Mapping[str, Any] = {}
+        if found:
+            name, body = found
+            context = int(body["context"])
+            told["parameters"] = parameters_of(body)
+        else:
+            name = "the model under 'from'" if "context" in told else ""
+        outlook.check(self, inputs, context, name)
+        parameters = told.get("parameters")
+        if size and not parameters and not name:
+            parameters = self.model.parameters(size)
+        expected: dict[str, Any] = {
+            "context": context,
+            "steps": self.steps,
+            "tokens_in_a_step": self.accumulate * self.batch * context,
+            "tokens_seen": sequences * context,
+        }
+        if departures := self.departures():
+            expected["departures"] = departures
+        if not parameters:
+            return expected
+        each = 6.0 * parameters
+        if size and not name:
+            body = self.model.transformers_config(size)
+        if body:
+            each = flops_per_token(body, context) or each
+        flop = each * own * context
+        return {
+            **expected,
+            "parameters": parameters,
+            "model_gb": parameters * 4 / 1e9,
+            "checkpoint_gb": parameters * 12 / 1e9,
+            "flop": flop,
+            "a100_hours": flop / (A100_FLOPS * PAR_UTILISATION) / 3600,
+        }
+
+    def departures(self) -> list[str]:
+        """Where the settings differ from every published run of the kind, in words."""
+        from yoriai_train.plan.difference import warnings
+
+        return warnings({**config.plain(self), "model": config.describe(self.model)})
+
+    def run(self, job: Job) -> Made:
+        tokens, tokenizer = job.one("tokens"), job.one("tokenizer")
+        mixture = read_mixture(tokens.path)
+        if mixture.tokenizer != tokenizer.digest:
+            raise UsageError(
+                f"the shards {tokens.name} were written with another tokenizer than"
+                f" {tokenizer.name}",
+                hint="give the tokenizer under 'from' that the tokens step used",
+            )
+        meeting = rendezvous_of(self.strategy)
+        nodes = meeting.nodes if meeting else 1
+        jobs.check_share(self.batch, self.strategy, nodes)
+        size = mixture.vocabulary_size
+        start, name = self._start(job)
+        if start is None:
+            body = self.model.transformers_config(size, marks_of(tokenizer.path))
+            context = self.model.context
+        else:
+            body = jobs.read_config(start, name)
+            context = body["context"]
+            if not size <= body["vocab_size"] < size + PADDED:
+                raise UsageError(
+                    f"{name} has {body['vocab_size']} pieces, the shards {size}",
+                    hint="write the shards with the tokenizer of the model",
+                )
+        jobs.check_parts(context, self.strategy, boundaries=self.boundaries)
+        seen, epochs = self._plan(tokens, context, job.seed)
+        order = [tokens.digest, context, job.seed, self.batch * self.accumulate]
+        data = files.digest_json(order)
+        spec = jobs.Spec(
+            **jobs.describe_strategy(self.strategy),
+            nodes=nodes,
+            model={} if start else body,
+            initial={} if start else initial_of(self.model),
+            start=str(start) if start else "",
+            data=data,
+            branch=self._branch(job, data),
+            tokens=str(tokens.path),
+            tokenizer=str(tokenizer.path),
+            artifacts=[str(a.path) for a in job.all_of("corpus")],
+            out=str(job.out),
+            scratch=str(job.scratch),
+            steps=self.steps,
+            batch=self.batch,
+            accumulate=self.accumulate,
+            context=context,
+            boundaries=self.boundaries,
+            z_loss=self.z_loss,
+            precision=self.precision,
+            activation_checkpoints=self.activation_checkpoints,
+            compile=self.compile,
+            liger=self.liger,
+            schedule=self.schedule,
+            optimizer=self.optimizer,
+            checkpoint=self.checkpoint,
+            stability=self.stability,
+            evaluate=described(self.evaluate),
+            flops_per_token=flops_per_token(body, context),
+            seed=job.seed,
+        )
+        if departures := self.departures():
+            job.metric(kind="departures", departures=departures)
+        rows = jobs.train(spec, self.strategy, job, self.watch)
+        finish(job.out, tokenizer.path, rows)
+        for name in (jobs.EVENTS, jobs.SCORES):
+            if (job.scratch / name).is_file():
+                shutil.copyfile(job.scratch / name, job.out / name)
+        for step, folder in checkpoints.kept(job.scratch, self.checkpoint):
+            place = job.out / "checkpoints" / f"step-{step:07d}" / "model"
+            shutil.copytree(folder, place)
+        for _, folder in checkpoints.kept_states(job.scratch, self.checkpoint, self.steps):
+            place = job.out / "checkpoints" / folder.name
+            checkpoints.remove(place)
+            shutil.copytree(folder, place)
+        from yoriai_train.model.generation import continue_texts
+
+        facts = {**describe(rows, job.out), "tokens_seen": seen, "epochs": epochs}
+        skipped = job.scratch / jobs.SKIPPED
+        if skipped.is_file():
+            facts["skipped_data_steps"] = json.loads(skipped.read_bytes())
+        if scores := jobs.read_rows(job.out / jobs.SCORES):
+            facts["last_evaluation"] = scores[-1]["tasks"]
+        facts["continued"] = continue_texts(job.out, self.prompts, tokens=32)
+        return Made(facts=facts, headline=headline(facts))
+
+    def _start(self, job: Job) -> tuple[Path | None, str]:
+        """The folder to go on from, if any, and what to call it."""
+        if self.start and job.all_of("model"):
+            raise UsageError("both 'start' and a model under 'from': which one to go on from?")
+        if self.start:
+            return Path(self.start), self.start
+        if job.all_of("model"):
+            model = job.one("model")
+            return model.path, model.name
+        return None, ""
+
+    def _branch(self, job: Job, data: str) -> str:
+        """The checkpoint to branch off from, if any; what was skipped before it stays skipped."""
+        if self.branch is None:
+            return ""
+        if not job.all_of("model"):
+            raise UsageError("branch: there is no model under 'from' to branch off from")
+        model = job.one("model")
+        found = checkpoints.branch_point(model.path, self.branch)
+        written, own = str(found.about["strategy"]), jobs.describe_strategy(self.strategy)
+        if jobs.family(written) != jobs.family(own["strategy_class"]):
+            raise UsageError(
+                f"the state of {model.name} was written by {written.partition(':')[2]}, which"
+                f" {own['strategy_class'].partition(':')[2]} cannot read",
+                hint="branch off with the strategy of the run itself",
+            )
+        if found.about.get("data") != data:
+            raise UsageError(
+                f"{model.name} was trained on other shards, with another seed, or another number"
+                " of sequences in a step: its place in the data means nothing here",
+                hint="take its tokens, seed, batch and accumulate; other data for the end belongs"
+                " in a later phase of the mixture",
+            )
+        skipped = model.facts.get("skipped_data_steps")
+        if skipped and not (job.scratch / jobs.SKIPPED).is_file():
+            files.write_atomically(job.scratch / jobs.SKIPPED, json.dumps(skipped).encode())
+        return str(found.path)
+
+    def _plan(self, tokens: Artifact, context: int, seed: int) -> tuple[int, dict[str, float]]:
+        from yoriai_train.data import windows as data
+
+        samples = data.Samples(tokens.path, context, seed)
+        total = self.steps * self.accumulate * self.batch
+        samples.check_length(total)
+        return total * context, samples.epochs(total)
+
+
+def marks_of(tokenizer: Path) -> dict[str, int]:
+    """The ids of a tokenizer's marks under ``bos``, ``eos`` and ``pad``, where it names them."""
+    try:
+        told = json.loads((tokenizer / "tokenizer_config.json").read_bytes())
+        pieces = json.loads((tokenizer / "tokenizer.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    ids = {piece["content"]: piece["id"] for piece in pieces.get("added_tokens", ())}
+    marks = {}
+    for name in ("bos", "eos", "pad"):
+        mark = told.get(f"{name}_token")
+        mark = mark.get("content") if isinstance(mark, dict) else mark
+        if mark in ids:
+            marks[name] = int(ids[mark])
+    return marks
+
+
+def initial_of(shape: ModelShape) -> dict[str, Any]:
+    """How a model of that shape begins; empty where ``transformers`` decides."""
+    names = ("layers", "initial_deviation", "scaled_outputs")
+    return {n: getattr(shape, n) for n in names} if all(hasattr(shape, n) for n in names) else {}
+
+
+def flops_per_token(body: Mapping[str, Any], context: int) -> float:
+    """Of a forward and a backward pass; 0 for a kind of model whose formulas are not known."""
+    try:
+        return Shape.of(body).flops_per_token(context)
+    except UsageError:
+        return 0.0
+
+
+def parameters_of(body: Mapping[str, Any]) -> int:
+    """Of a configuration; 0 for a kind of model whose formulas are not known."""
+    try:
+        return Shape.of(body).total_parameters
+    except UsageError:
+        return 0
+
+
+def described(rules: Evaluate | None) -> dict[str, Any] | None:
+    """The rules as JSON from which a rank builds them again."""
+    if rules is None:
+        return None
+    return {
+        "every_steps": rules.every_steps,
+        "tasks": [config.describe(task) for task in rules.tasks],
+        "backend": config.describe(rules.backend),
+        "limit": rules.limit,
+    }
+
+
+def copy_tokenizer(tokenizer: Path, out: Path) -> None:
+    """Put the files of a tokenizer beside the weights."""
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, out / name)
+
+
+def finish(out: Path, tokenizer: Path, rows: list[dict[str, Any]]) -> None:
+    """Put the tokenizer and the loss curve beside the weights."""
+    copy_tokenizer(tokenizer, out)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    files.write_atomically(out / "training.jsonl", text.encode())
+
+
+def describe(rows: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """Facts of a trained model: its size and where its loss began and ended."""
+    tail = rows[-max(1, len(rows) // 10) :]
+    return {
+        "parameters": sum(map(count_parameters, out.glob("*.safetensors"))),
+        "steps": len(rows),
+        "first_loss": round(rows[0]["loss"], 4),
+        "last_loss": round(sum(r["loss"] for r in tail) / len(tail), 4),
+    }
+
+
+def headline(facts: dict[str, Any]) -> list[str]:
+    seen = f", {facts['tokens_seen']:,} tokens seen" if "tokens_seen" in facts else ""
+    return [
+        f"{facts['parameters']:,} parameters, {facts['steps']:,} steps{seen}",
+        f"loss {facts['first_loss']:.3f} at the first step, {facts['last_loss']:.3f} over the last"
+        " tenth",
+        *(f"{prompt} ⇒{text}".replace("\n", "⏎") for prompt, text in facts.get("continued", ())),
+    ]
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers stored in a safetensors file, from its header alone."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            size = 1
+            for side in tensor["shape"]:
+                size *= side
+            total += size
+    return total

@@ -1,0 +1,90 @@
+"""Instruction data: own files and snippets of the corpora."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from yoriai import NotFound, UsageError
+from yoriai_train.data.instructions import NAMES, QUESTION, Jsonl, LanguageNaming
+
+ROWS = [
+    ("これは日本語の文章です。とても短いものですが十分です。", "ja"),
+    ("A line of English text that is long enough.", "en"),
+    ("def answer(question):\n    return lookup(question)", "code"),
+    ("Ein deutscher Satz, der nicht gebraucht wird.", "de"),
+]
+
+
+def read(path):
+    return list(Jsonl(path=str(path)).examples([], 0))
+
+
+def test_a_file_gives_its_examples_in_order(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"instruction": "a", "output": "b"},
+        {"instruction": "c", "input": None, "output": "d"},
+        # Marks that str.splitlines() takes for line ends.
+        {"instruction": "e", "input": "f\u2028g\x85h", "output": "i"},
+    ]
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
+    assert [(e.instruction, e.input, e.output) for e in read(path)] == [
+        ("a", "", "b"),
+        ("c", "", "d"),
+        ("e", "f\u2028g\x85h", "i"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{not json", "no JSON"),
+        ("[1, 2]", "no JSON object, but list"),
+        ('{"instruction": "a"}', "'output' is missing or no text"),
+        ('{"instruction": "a", "output": null}', "'output' is missing or no text"),
+        ('{"instruction": 3, "output": "b"}', "'instruction' is missing or no text"),
+        ('{"instruction": "a", "input": [1], "output": "b"}', "'input' is no text"),
+    ],
+)
+def test_a_bad_line_is_named_by_file_and_number(tmp_path, line, complaint):
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"instruction": "a", "output": "b"}\n\n' + line + "\n")
+    with pytest.raises(UsageError, match=rf"bad\.jsonl:3: .*{complaint}"):
+        read(path)
+
+
+def test_a_missing_file_is_named_and_a_changed_one_has_another_fingerprint(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for ask in (Jsonl(path=str(path)).fingerprint, lambda: read(path)):
+        with pytest.raises(NotFound, match=r"a\.jsonl"):
+            ask()
+    path.write_text("{}")
+    first = Jsonl(path=str(path)).fingerprint()
+    path.write_text("{ }")
+    assert Jsonl(path=str(path)).fingerprint() != first
+
+
+def test_language_naming_is_balanced_and_comes_from_the_corpora(make):
+    corpora = [make.corpus(ROWS[:2]), make.corpus(ROWS[2:])]
+    examples = list(LanguageNaming(count=30, longest=20).examples(corpora, 7))
+    assert Counter(e.output for e in examples) == dict.fromkeys(NAMES.values(), 10)
+    assert {e.instruction for e in examples} == {QUESTION}
+    languages = {name: text for text, name in ROWS}
+    for example in examples:
+        name = next(key for key, value in NAMES.items() if value == example.output)
+        assert len(example.input) <= 20
+        assert example.input in languages[name]
+
+
+def test_language_naming_depends_on_the_seed_only(make):
+    corpora = [make.corpus(ROWS)]
+    one, same, other = (
+        list(LanguageNaming(count=30).examples(corpora, seed)) for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+def test_language_naming_says_which_language_is_missing(make):
+    with pytest.raises(UsageError, match="hold no text of en, code"):
+        list(LanguageNaming().examples([make.corpus(ROWS[:1])], 0))

@@ -17,7 +17,7 @@ from yoriai import Generated, NotFound, UsageError, YoriaiError
 
 pytest.importorskip("httpx2")
 
-from yoriai_eval.backends.rules import client, replies
+from yoriai_eval.backends import client, replies
 from yoriai_eval.backends.served import Served, ServedModel
 
 PATIENCE = 30  # seconds after which a test that would hang fails instead

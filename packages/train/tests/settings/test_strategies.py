@@ -24,7 +24,7 @@ from yoriai_train.settings.strategies import (
 
 def test_importing_the_module_imports_none_of_the_heavy_libraries():
     code = (
-        "from yoriai_train import strategies as s; import sys; s.DeepSpeed3(); s.FSDP2();"
+        "from yoriai_train.settings import strategies as s; import sys; s.DeepSpeed3(); s.FSDP2();"
         "heavy = {'torch', 'lightning', 'deepspeed', 'transformers', 'numpy'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )

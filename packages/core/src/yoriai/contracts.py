@@ -155,20 +155,57 @@ class ModelShape(Configured):
         raise NotImplementedError
 
 
+Cut = Literal["optimizer", "gradients", "parameters"]
+
+
 class Strategy(Configured):
     """How training is spread over ``processes`` on each node.
 
     How many there are decides nothing but how rounding falls, so it is no part of identity: a run
     may go on with another number.
+
+    All that training asks of a strategy stands here. ``cuts`` names what is cut over the
+    processes instead of being whole on each. ``engine`` says who makes the update: ``torch`` in
+    the open, or ``deepspeed`` inside the backward pass (it clips by itself, and its checkpoints
+    are folders of one file a rank). ``one_process`` runs as plain Python, never under torchrun.
     """
 
     circumstances: ClassVar[tuple[str, ...]] = ("processes",)
+    engine: ClassVar[Literal["torch", "deepspeed"]] = "torch"
+    cuts: ClassVar[frozenset[Cut]] = frozenset()
+    one_process: ClassVar[bool] = False
 
     processes: int = Field(1, ge=1, description="processes on each node")
+
+    @classmethod
+    def checkpoint_form(cls) -> str:
+        """What its checkpoints hold; strategies of one form read one another's.
+
+        ``whole`` is Lightning's file with the whole model.
+        """
+        if cls.engine == "torch" and not cls.cuts:
+            return "whole"
+        return " ".join([cls.engine, "cuts", *sorted(cls.cuts)])
+
+    @property
+    def sequence_parts(self) -> int:
+        """How many consecutive ranks share each sequence."""
+        return 1
 
     def build(self, *, num_nodes: int = 1) -> Any:
         """What ``Trainer(strategy=...)`` takes (imports torch and lightning)."""
         raise NotImplementedError
+
+    def trainer_precision(self, precision: str) -> str:
+        """The precision that Lightning's trainer is told, where the strategy sees to it itself."""
+        return precision
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Do to ``module.model`` what the strategy needs.
+
+        Called once on every rank in ``configure_model``: processes are connected, and nothing is
+        on its device yet. ``batch`` is the sequences of a micro-batch over all processes.
+        """
 
 
 # --- evaluation -------------------------------------------------------------------------

@@ -186,7 +186,7 @@ class Strategy(Configured):
         """
         if cls.engine == "torch" and not cls.cuts:
             return "whole"
-        return " ".join([cls.engine, "cuts", *sorted(cls.cuts)])
+        return f"cut by {cls.engine} ({', '.join(sorted(cls.cuts))})"
 
     @property
     def sequence_parts(self) -> int:

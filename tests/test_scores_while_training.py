@@ -65,9 +65,9 @@ def test_a_model_is_scored_while_it_is_trained_and_the_last_score_is_that_of_the
     first, last = (row["tasks"]["heldout"]["text.ja"] for row in rows)
     assert last < first
     scores = json.loads((out / "scores@1" / "scores.json").read_text())
-    assert scores["base"]["bits_per_byte"]["text"]["ja"] == pytest.approx(last, abs=2e-4)
+    assert scores["models"]["base"]["bits_per_byte"]["text"]["ja"] == pytest.approx(last, abs=2e-4)
     early = json.loads((out / "early@1" / "scores.json").read_text())
-    assert early["base"]["bits_per_byte"]["text"]["ja"] > first
+    assert early["models"]["base"]["bits_per_byte"]["text"]["ja"] > first
     kept = sorted(p.name for p in (out / "base@1" / "checkpoints").iterdir())
     assert kept == [f"step-{n:07d}" for n in (1, 2, 4, 8, 16, 32)]
     page = (out / "page" / "index.html").read_text()

@@ -21,7 +21,7 @@ def scores(tour: Tour) -> dict:
 def test_the_model_reads_held_out_text_better_than_gzip_and_a_unigram(tour: Tour) -> None:
     floors = scores(tour)["floors"]
     for language in ("ja", "en"):
-        measured = scores(tour)["base"]["bits_per_byte"]["text"][language]
+        measured = scores(tour)["models"]["base"]["bits_per_byte"]["text"][language]
         assert measured < floors["gzip"]["text"][language] - 0.2
         assert measured < floors["unigram"]["text"][language] - 1.0
 
@@ -37,12 +37,12 @@ def test_a_first_loss_is_that_of_a_uniform_guess(tour: Tour) -> None:
 
 
 def test_japanese_forms_are_told_apart_better_than_by_chance(tour: Tour) -> None:
-    low, _ = scores(tour)["base"]["tasks"]["ja-forms"]["interval"]
-    assert low > scores(tour)["base"]["tasks"]["ja-forms"]["floors"]["chance"]
+    low, _ = scores(tour)["models"]["base"]["tasks"]["ja-forms"]["interval"]
+    assert low > scores(tour)["models"]["base"]["tasks"]["ja-forms"]["floors"]["chance"]
 
 
 def test_tuning_teaches_an_answer_that_the_base_model_cannot_give(tour: Tour) -> None:
-    base = scores(tour)["base"]["tasks"]["ja-language"]["score"]
+    base = scores(tour)["models"]["base"]["tasks"]["ja-language"]["score"]
     tuned = scores(tour)["tuned"]["tasks"]["ja-language"]["score"]
     assert base < 0.1
     # With half the steps of the tour the model learns to answer, and the form of the answer;
@@ -51,15 +51,17 @@ def test_tuning_teaches_an_answer_that_the_base_model_cannot_give(tour: Tour) ->
 
 
 def test_adaptation_helps_the_domain_and_replay_keeps_the_rest(tour: Tour) -> None:
-    base, adapted = (scores(tour)[name]["bits_per_byte"] for name in ("base", "adapted"))
+    base, adapted = (scores(tour)["models"][name]["bits_per_byte"] for name in ("base", "adapted"))
     assert adapted["notebooks"]["ja"] < base["notebooks"]["ja"] - 0.1
     assert adapted["text"]["ja"] < base["text"]["ja"] + 0.25
 
 
 def test_eight_bits_cost_next_to_nothing(tour: Tour) -> None:
     for corpus in ("text", "notebooks"):
-        full = scores(tour)["adapted"]["bits_per_byte"][corpus]["ja"]
-        assert scores(tour)["small"]["bits_per_byte"][corpus]["ja"] == pytest.approx(full, abs=0.02)
+        full = scores(tour)["models"]["adapted"]["bits_per_byte"][corpus]["ja"]
+        assert scores(tour)["models"]["small"]["bits_per_byte"][corpus]["ja"] == pytest.approx(
+            full, abs=0.02
+        )
     facts = tour.answer["facts"]["small"]
     assert facts["bytes_after"] < 0.75 * facts["bytes_before"]
 

@@ -215,9 +215,14 @@ def judge(resolved: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -
 
 
 def find_fact(facts: Mapping[str, Any], place: str) -> float | None:
-    """``scores.base.bits_per_byte.ja`` in nested facts; ``None`` if it is no number."""
+    """``scores.base.bits_per_byte.ja`` in nested facts; ``None`` if it is no number.
+
+    ``scores.base`` is short for ``scores.models.base``.
+    """
     value: Any = facts
     for key in place.split("."):
+        if isinstance(value, Mapping) and key not in value and "models" in value:
+            value = value["models"]
         if not isinstance(value, Mapping) or key not in value:
             return None
         value = value[key]

@@ -74,6 +74,11 @@ def yoriai_tasks() -> Iterable[Entry]:
 
 
 @hookimpl
+def yoriai_scorers() -> Iterable[Entry]:
+    return [_entry("protocol", "scoring.scorer:ByProtocol", "The scores that eval/run gives.")]
+
+
+@hookimpl
 def yoriai_backends() -> Iterable[Entry]:
     return [
         _entry(

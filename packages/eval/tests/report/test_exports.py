@@ -105,7 +105,7 @@ def test_lm_eval_results_repeat_the_scores_and_the_digest_of_all_samples(scored,
     path = next(p for p in written if p.name.startswith("results_") and p.parent.name == "base")
     told = json.loads(path.read_text())
     assert set(told) > RESULT_KEYS
-    facts = scored[0].facts["base"]
+    facts = scored[0].facts["models"]["base"]
     assert told["results"]["ja-language"]["acc,none"] == pytest.approx(
         facts["tasks"]["ja-language"]["score"], abs=1e-4
     )

@@ -32,8 +32,8 @@ def test_ranked_choice_of_models_that_are_right_wrong_or_always_the_same(
     scores = yoriai_job("scores", step, [make.stub()])
     low, high = statistics.wilson(accuracy * 120, 120)
     facts = scores.facts
-    assert facts["base"]["tasks"]["ja-forms"]["floors"]["chance"] == 0.5
-    told = facts["base"]["tasks"]["ja-forms"]
+    assert facts["models"]["base"]["tasks"]["ja-forms"]["floors"]["chance"] == 0.5
+    told = facts["models"]["base"]["tasks"]["ja-forms"]
     assert (told["metric"], told["score"], told["samples"]) == ("accuracy", accuracy, 120)
     assert told["interval"] == [round(low, 4), round(high, 4)]
     right_ones = round(accuracy * 120)
@@ -49,9 +49,9 @@ def test_generation_of_a_model_that_knows_and_of_one_that_is_silent(
 
     inputs = [make.stub()]
     made = yoriai_job("a", build_run(["eval/ja-language"], scripted(answer=knows)), inputs)
-    assert made.facts["base"]["tasks"]["ja-language"]["score"] == 1.0
+    assert made.facts["models"]["base"]["tasks"]["ja-language"]["score"] == 1.0
     made = yoriai_job("b", build_run(["eval/ja-language"], scripted()), inputs)
-    told = made.facts["base"]["tasks"]["ja-language"]
+    told = made.facts["models"]["base"]["tasks"]["ja-language"]
     assert told["score"] == 0.0
     assert told["floors"]["majority"] == 0.3333
     assert sum(told["reasons"].values()) == 90
@@ -66,8 +66,8 @@ def test_bits_per_byte_stand_beside_gzip_and_unigram_for_each_language(
     backend = scripted(likelihood=lambda a, text: -2 * math.log(2) * len(text.encode()))
     step = build_run(["eval/heldout"], backend)
     facts = yoriai_job("scores", step, [make.stub(), corpus]).facts
-    assert facts["base"]["bits_per_byte"] == {"text": {"en": 2.0, "ja": 2.0}}
-    assert facts["base"]["bits_per_byte_interval"]["text"]["ja"] == [2.0, 2.0]
+    assert facts["models"]["base"]["bits_per_byte"] == {"text": {"en": 2.0, "ja": 2.0}}
+    assert facts["models"]["base"]["bits_per_byte_interval"]["text"]["ja"] == [2.0, 2.0]
     unigram = statistics.unigram_bits_per_byte([documents[0][0]], ["あい", "うえお"])
     assert facts["floors"]["unigram"]["text"]["ja"] == round(unigram, 4)
     gzip = statistics.gzip_bits_per_byte(["text"])
@@ -159,6 +159,6 @@ def test_a_real_model_is_scored_on_everything(make, build_run, yoriai_job):
     tasks = ["eval/heldout", "eval/ja-forms", "eval/ja-language"]
     step = build_run(tasks, HuggingFace())
     facts = yoriai_job("scores", step, [make.model(), corpus]).facts
-    assert facts["base"]["bits_per_byte"]["text"]["ja"] > 5
-    assert 0.2 < facts["base"]["tasks"]["ja-forms"]["score"] < 0.8
-    assert facts["base"]["tasks"]["ja-language"]["score"] == 0.0
+    assert facts["models"]["base"]["bits_per_byte"]["text"]["ja"] > 5
+    assert 0.2 < facts["models"]["base"]["tasks"]["ja-forms"]["score"] < 0.8
+    assert facts["models"]["base"]["tasks"]["ja-language"]["score"] == 0.0

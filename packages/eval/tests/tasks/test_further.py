@@ -460,7 +460,7 @@ def test_completions_are_run_against_the_tests(task, scripted, make, build_run, 
 
     scores = yoriai_job("scores", build_run([one], scripted(answer=answer)), [make.stub()])
     assert asked == [sample.text]  # the head of the function and nothing else
-    found = scores.facts["base"]["tasks"]["jhumaneval"]
+    found = scores.facts["models"]["base"]["tasks"]["jhumaneval"]
     assert (found["metric"], found["score"], found["floors"]) == ("pass_at_1", 1.0, {})
     assert "gold_bits_per_byte" in found["metrics"]
 

@@ -249,7 +249,7 @@ def test_a_run_scores_it_beside_other_tasks(folder, make, scripted, build_run, y
     )
     tasks = [task_of("capitals", folder, num_fewshot=0), task_of("sums", folder), "eval/ja-forms"]
     scores = yoriai_job("scores", build_run(tasks, backend), [make.stub()])
-    found = scores.facts["base"]["tasks"]
+    found = scores.facts["models"]["base"]["tasks"]
     assert set(found) == {"capitals", "sums", "ja-forms"}
     assert found["capitals"]["metric"] == "acc"
     assert found["capitals"]["score"] == round(2 / 6, 4)  # the shortest choice, the first of two

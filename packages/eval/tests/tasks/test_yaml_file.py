@@ -117,7 +117,7 @@ def test_the_recipe_of_the_tutorial_runs(folder, monkeypatch, yoriai_cli):
     assert told.code == 0, told.err
     assert "eval/yaml/proverbs" in told.out
     facts = json.loads((folder / "build/try-proverbs/scores@1/scores.json").read_bytes())
-    found = facts["nobody"]["tasks"]["proverbs"]
+    found = facts["models"]["nobody"]["tasks"]["proverbs"]
     assert (found["samples"], found["metric"]) == (3, "accuracy")
     assert found["floors"] == {"chance": 0.5, "majority": 0.6667}
     assert set(found["groups"]) == {"animal", "time", "food"}
@@ -130,7 +130,7 @@ def test_the_class_of_the_tutorial_is_asked_and_scored(make, scripted, build_run
     task._entry = "mine/products"
     backend = scripted(answer=lambda prompt: "4 of course")
     scores = yoriai_job("scores", build_run([task], backend), [make.stub()])
-    found = scores.facts["base"]["tasks"]["products"]
+    found = scores.facts["models"]["base"]["tasks"]["products"]
     assert (found["score"], found["samples"]) == (round(1 / 9, 4), 9)
 
 
@@ -333,7 +333,7 @@ def test_two_yaml_tasks_run_together_and_doubles_are_refused(
     both = [task_of(folder / "proverbs.yaml"), write([{"q": "?", "a": "!"}])]
     backend = scripted(answer=lambda prompt: "!\n?")
     scores = yoriai_job("scores", build_run(both, backend), [make.stub()])
-    assert scores.facts["base"]["tasks"]["made"]["score"] == 1.0
-    assert set(scores.facts["base"]["tasks"]) == {"proverbs", "made"}
+    assert scores.facts["models"]["base"]["tasks"]["made"]["score"] == 1.0
+    assert set(scores.facts["models"]["base"]["tasks"]) == {"proverbs", "made"}
     with pytest.raises(UsageError, match="two tasks are called 'made'"):
         yoriai_job("again", build_run([both[1], both[1]], backend), [make.stub()])

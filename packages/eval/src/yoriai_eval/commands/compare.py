@@ -199,9 +199,11 @@ def _panels(
     people: Sequence[Contestant], tasks: set[str]
 ) -> dict[tuple[str, str], list[tuple[str, float, float, float]]]:
     """(model, score, low, high) by (task, metric), as the scores have them."""
+    from yoriai_eval.scoring.rows import scored
+
     panels: dict[tuple[str, str], list[tuple[str, float, float, float]]] = {}
     for person in people:
-        for task, told in person.scores.facts[person.model].get("tasks", {}).items():
+        for task, told in scored(person.scores.facts)[person.model].get("tasks", {}).items():
             if task in tasks:
                 panel = panels.setdefault((task, told["metric"]), [])
                 panel.append((person.name, told["score"], *told["interval"]))

@@ -10,7 +10,7 @@ from yoriai import Artifact, NotFound, UsageError
 from yoriai.config import unknown_name
 from yoriai_eval.scoring import protocol
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.rows import models_of, rows_of
+from yoriai_eval.scoring.rows import models_of, rows_of, scored
 
 BITS = ("bits_per_byte", "gold_bits_per_byte")
 
@@ -76,7 +76,7 @@ class Contestant:
 
     def metric(self, task: str) -> str:
         """The metric of a task's score; "" where the task is not among the scores."""
-        told = self.scores.facts.get(self.model, {}).get("tasks", {}).get(task)
+        told = scored(self.scores.facts).get(self.model, {}).get("tasks", {}).get(task)
         if told is not None:
             return str(told["metric"])
         return "bits_per_byte" if (task, "bits-per-byte") in self.exams else ""

@@ -11,7 +11,7 @@ from yoriai import Artifact
 from yoriai_eval.comparison.contestants import BITS, Answers
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.rows import models_of, rows_of
+from yoriai_eval.scoring.rows import models_of, rows_of, scored
 
 FEW = 10  # samples; of fewer, a score says next to nothing
 PLACES = 4  # digits of a score, as in scores.json
@@ -39,7 +39,7 @@ def take(
     told: Facts = {}
     for artifact in scores:
         for (model, task), exams in _answers(artifact, standing).items():
-            whole = artifact.facts[model].get("tasks", {}).get(task.rpartition("/")[2])
+            whole = scored(artifact.facts)[model].get("tasks", {}).get(task.rpartition("/")[2])
             chosen = [a for a in exams if whole and a.has(whole["metric"])]
             if not chosen:
                 continue

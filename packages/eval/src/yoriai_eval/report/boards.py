@@ -67,7 +67,7 @@ def _refuse(given: Sequence[Given]) -> None:
                 f"{one.name} does not say under which protocol it was made",
                 hint="an older eval/run made it: run its recipe again",
             )
-        held = [m for m in one.models if {"tasks", "bits_per_byte"} & set(one.facts[m])]
+        held = [m for m in one.models if {"tasks", "bits_per_byte"} & set(one.of(m))]
         if not held:
             raise NotFound(f"{one.name} holds no scores", hint="yoriai run its recipe again")
 
@@ -87,7 +87,7 @@ def _value(
 
 def _cell(one: Given, model: str, column: Column, ledgers: Sequence[Facts]) -> Cell | None:
     tallies = [t for t in one.tallies if t.model == model]
-    facts = one.facts[model]
+    facts = one.of(model)
     if column.kind == "text":
         corpus, _, language = column.key.rpartition(".")
         if language not in facts.get("bits_per_byte", {}).get(corpus, {}):
@@ -198,7 +198,7 @@ def _line(
     averaged: Sequence[str],
     ledgers: Sequence[Facts],
 ) -> Line:
-    facts = one.facts[model]
+    facts = one.of(model)
     cells = {c.key: cell for c in columns if (cell := _cell(one, model, c, ledgers)) is not None}
     parts = {key: cell.value for key, cell in cells.items()}
     categories = {

@@ -15,11 +15,11 @@ def columns_of(given: Sequence[Given]) -> list[Column]:
     columns: dict[str, Column] = {}
     for one in given:
         for model in one.models:
-            for short, task in one.facts[model].get("tasks", {}).items():
+            for short, task in one.of(model).get("tasks", {}).items():
                 columns.setdefault(short, _task_column(one, short, task))
     for one in given:
         for model in one.models:
-            for corpus, values in one.facts[model].get("bits_per_byte", {}).items():
+            for corpus, values in one.of(model).get("bits_per_byte", {}).items():
                 for language in values:
                     column = _text_column(one, corpus, language)
                     columns.setdefault(column.key, column)

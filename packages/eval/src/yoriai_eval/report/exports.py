@@ -19,7 +19,7 @@ from yoriai import Artifact, Sample, YoriaiError, files
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.rescoring import Questions, prompt
-from yoriai_eval.scoring.rows import rows_of
+from yoriai_eval.scoring.rows import rows_of, scored
 
 Row = dict[str, Any]
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -54,7 +54,7 @@ class Total:
             size = sum(self.sizes) if self.sizes else len(column)
             error = statistics.standard_error(column, self.clusters, self.sizes)
             found[name] = (sum(column) / max(1.0, size), error)
-        told = facts.get(self.model, {}).get("tasks", {}).get(self.exam.short, {})
+        told = scored(facts).get(self.model, {}).get("tasks", {}).get(self.exam.short, {})
         for name in self.exam.metrics:
             if name not in found and name in told.get("metrics", {}):
                 found[name] = (told["metrics"][name], None)

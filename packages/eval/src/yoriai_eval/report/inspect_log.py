@@ -23,6 +23,7 @@ from yoriai_eval.report.exports import (
 )
 from yoriai_eval.scoring.protocol import Exam, gold
 from yoriai_eval.scoring.rescoring import Questions
+from yoriai_eval.scoring.rows import scored
 
 _STOPS = {"stop": "stop", "end": "stop", "length": "max_tokens", "refused": "content_filter"}
 _REASONS = {
@@ -86,7 +87,7 @@ def _inspect_head(scores: Artifact, total: Total, name: str, mark: str) -> dict[
             },
             "dataset": {"name": exam.name, "samples": total.count, "shuffled": False},
             "model": f"yoriai/{total.model}",
-            "model_args": dict(facts.get(total.model, {}).get("asked_with", {})),
+            "model_args": dict(scored(facts).get(total.model, {}).get("asked_with", {})),
             "config": {"epochs": 1, "limit": facts.get("limit") or None},
             "packages": _packages(scores),
             "metadata": {"scores": scores.name, "digest": scores.digest},

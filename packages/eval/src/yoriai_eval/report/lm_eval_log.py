@@ -30,6 +30,7 @@ from yoriai_eval.scoring import asking
 from yoriai_eval.scoring.metrics import METRICS
 from yoriai_eval.scoring.protocol import Exam, gold
 from yoriai_eval.scoring.rescoring import Questions
+from yoriai_eval.scoring.rows import scored
 
 # What it calls what we take; its acc_norm, too, is by the characters of a choice
 # (lm_eval/api/task.py, process_results of multiple_choice).
@@ -147,7 +148,7 @@ def _limits(exam: Exam) -> dict[str, Any]:
 def _lm_eval_results(
     scores: Artifact, model: str, mine: Mapping[str, Total], hashes: Mapping[str, str]
 ) -> dict[str, Any]:
-    facts = scores.facts
+    facts, mine_facts = scores.facts, scored(scores.facts).get(model, {})
     results: dict[str, Any] = {}
     configs, higher = {}, {}
     for name, total in mine.items():
@@ -188,7 +189,7 @@ def _lm_eval_results(
         },
         "config": {
             "model": "yoriai",
-            "model_args": {"model": model, **facts.get(model, {}).get("asked_with", {})},
+            "model_args": {"model": model, **mine_facts.get("asked_with", {})},
             "limit": facts.get("limit") or None,
             "random_seed": scores.manifest["seed"],
         },

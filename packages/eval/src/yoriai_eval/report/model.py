@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from yoriai_eval.scoring.rows import scored
+
 Unit = Literal["share", "number", "bits"]
 Facts = Mapping[str, Any]
-# Keys of the facts that are no models.
-NO_MODELS = ("floors", "headline", "protocol", "split", "limit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,11 @@ class Given:
     @property
     def models(self) -> list[str]:
         """Whose scores it holds."""
-        return [n for n, v in self.facts.items() if n not in NO_MODELS and isinstance(v, Mapping)]
+        return list(scored(self.facts))
+
+    def of(self, model: str) -> Facts:
+        """What the facts say of one of them."""
+        return scored(self.facts)[model]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

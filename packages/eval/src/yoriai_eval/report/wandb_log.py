@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yoriai import Artifact
-from yoriai_eval.scoring.rows import models_of, rows_of
+from yoriai_eval.scoring.rows import models_of, rows_of, scored
 
 SCORE_COLUMNS = ("model", "task", "metric", "score", "low", "high", "samples", "floors")
 SAMPLE_COLUMNS = ("model", "task", "form", "id", "output", "answer", "reason", "score")
@@ -39,7 +39,7 @@ def write(scores: Artifact, out: Path) -> list[Path]:
     )
     table = wb.Table(columns=list(SCORE_COLUMNS))
     for model in models_of(scores):
-        for task, t in scores.facts[model].get("tasks", {}).items():
+        for task, t in scored(scores.facts)[model].get("tasks", {}).items():
             floors = ", ".join(f"{k} {v:.4f}" for k, v in t.get("floors", {}).items())
             table.add_data(
                 model, task, t["metric"], t["score"], *t["interval"], t["samples"], floors

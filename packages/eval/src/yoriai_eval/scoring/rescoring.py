@@ -29,7 +29,7 @@ from yoriai.plugins import Registry
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam, gold
-from yoriai_eval.scoring.rows import models_of, rows_of
+from yoriai_eval.scoring.rows import models_of, rows_of, scored
 from yoriai_eval.scoring.run import Run
 
 Row = dict[str, Any]
@@ -250,7 +250,7 @@ def _score(exam: Exam, rows: Sequence[Row], golds: Sequence[str], seed: int) -> 
 def _check_totals(
     scores: Artifact, model: str, exam: Exam, totals: Mapping[str, Any]
 ) -> Iterator[Difference]:
-    told = scores.facts.get(model, {})
+    told = scored(scores.facts).get(model, {})
     if exam.form == "bits-per-byte":
         for group, value in totals.items():
             corpus, _, language = group.partition(".")

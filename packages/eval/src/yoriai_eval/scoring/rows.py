@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from yoriai import Altered, Artifact
@@ -14,11 +14,17 @@ SAMPLES = "samples.jsonl"
 
 def models_of(artifact: Artifact) -> list[str]:
     """The models that a scores artifact scored."""
-    return [
-        name
-        for name, value in artifact.facts.items()
-        if isinstance(value, dict) and name != "floors"
-    ]
+    return list(scored(artifact.facts))
+
+
+def scored(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the facts of scores say of each model.
+
+    Scores sealed before models had a key of their own hold them beside the other keys.
+    """
+    if "models" in facts:
+        return dict(facts["models"])
+    return {n: v for n, v in facts.items() if n != "floors" and isinstance(v, dict)}
 
 
 def rows_of(artifact: Artifact, *, edited: bool = False) -> Iterator[dict[str, Any]]:

@@ -35,8 +35,6 @@ from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
 from yoriai_eval.scoring.protocol import Exam
 
-RESERVED = {"floors", "headline", "protocol", "split", "limit"}
-
 
 def _default_backend() -> Any:
     backend = HuggingFace()
@@ -90,7 +88,6 @@ class Run(Step):
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         rules = protocol.load(self.protocol)
         _refuse_doubles("tasks", [protocol.short_name(task) for task in self.tasks])
-        _refuse_reserved(self.models)
         told: dict[str, Any] = {"tasks": len(self.tasks), "protocol": rules.name}
         return {**told, "models from elsewhere": sorted(self.models)} if self.models else told
 
@@ -103,7 +100,6 @@ class Run(Step):
             raise UsageError(
                 "no model to ask", hint="name a step that makes a model under 'from', or 'models'"
             )
-        _refuse_reserved(m.name for m in models)
         rules = protocol.load(self.protocol)
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
@@ -113,7 +109,7 @@ class Run(Step):
             told[asked.name] = self._ask(asked, exams, job)
         facts = self._facts(models, exams, corpora, job)
         for name, value in told.items():
-            facts[name]["asked_with"] = value
+            facts["models"][name]["asked_with"] = value
         self._write_samples(models, exams, job)
         files.write_atomically(job.out / "scores.json", files.canonical_json(facts))
         return Made(facts=facts, headline=totals.headline(facts))
@@ -188,6 +184,7 @@ class Run(Step):
             "split": self.split,
             "limit": self.limit or 0,
             "floors": {},
+            "models": {},
         }
         for exam in exams:
             answers = {m.name: logs.read(_log(job, m, exam)) for m in models}
@@ -238,11 +235,6 @@ def _refuse_doubles(what: str, names: Sequence[str]) -> None:
     doubles = [name for name, count in Counter(names).items() if count > 1]
     if doubles:
         raise UsageError(f"two {what} are called {doubles[0]!r}; scores could not tell them apart")
-
-
-def _refuse_reserved(names: Iterable[str]) -> None:
-    if taken := RESERVED & set(names):
-        raise UsageError(f"a model cannot be called {min(taken)!r}: scores use that name")
 
 
 def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from yoriai import Artifact, Figure, Section, Table
+from yoriai_eval.scoring.rows import scored
 
 REASONS = ("correct", "wrong", "unparsed", "truncated", "refused", "errored")
 
@@ -14,9 +15,8 @@ def describe(artifact: Artifact) -> Iterator[Section]:
     """Scores beside their floors."""
     if artifact.kind != "scores":
         return
-    facts = artifact.facts
-    models = [name for name, value in facts.items() if isinstance(value, dict) and name != "floors"]
-    floors = facts["floors"]
+    facts, floors = scored(artifact.facts), artifact.facts["floors"]
+    models = list(facts)
     figures, tables = [], []
     corpora = sorted({c for m in models for c in facts[m].get("bits_per_byte", {})})
     for corpus in corpora:

@@ -34,12 +34,12 @@ def add(
             place = facts["floors"].setdefault(floor, {}).setdefault(corpus, {})
             place[language] = round(value, PLACES)
         for model, rows in answers.items():
-            _add_bits(facts.setdefault(model, {}), rows, seed)
+            _add_bits(facts["models"].setdefault(model, {}), rows, seed)
         return
     known = {} if exam.form == "gold" else floors(exam, questions)
     golds = [gold(s) for s in questions]
     for model, rows in answers.items():
-        tasks = facts.setdefault(model, {}).setdefault("tasks", {})
+        tasks = facts["models"].setdefault(model, {}).setdefault("tasks", {})
         scores = score_gold(rows, seed) if exam.form == "gold" else score(exam, rows, golds, seed)
         if exam.short in tasks:  # asked in another form before: that form's score stands
             tasks[exam.short]["metrics"] |= scores["metrics"]
@@ -48,6 +48,17 @@ def add(
             **scores,
             "floors": {name: round(value, PLACES) for name, value in known.items()},
         }
+
+
+def point(exam: Exam, rows: Sequence[Row], golds: Sequence[str]) -> float:
+    """The score alone, as :func:`score` and :func:`score_gold` have it, without its interval."""
+    if exam.form == "gold":
+        size = sum(row["bytes"] for row in rows)
+        return round(sum(row["bits"] for row in rows) / max(1.0, size), PLACES)
+    metric = METRICS.get(exam.metrics[0])
+    if metric is not None and metric.corpus is not None:
+        return round(metric.corpus([row.get("answer", "") for row in rows], golds), PLACES)
+    return round(sum(row["score"] for row in rows) / max(1, len(rows)), PLACES)
 
 
 def score(exam: Exam, rows: Iterable[Row], golds: Sequence[str], seed: int) -> Facts:
@@ -127,7 +138,8 @@ def average(facts: Facts, protocol: Protocol, models: Sequence[str]) -> None:
     Their intervals take tasks as independent: half the width adds up in squares.
     """
     for model in models:
-        tasks = facts.get(model, {}).get("tasks", {})
+        told = facts["models"].get(model, {})
+        tasks = told.get("tasks", {})
         parts: dict[str, tuple[float, float]] = {
             name: (t["score"], (t["interval"][1] - t["interval"][0]) / 2)
             for name, t in tasks.items()
@@ -135,12 +147,12 @@ def average(facts: Facts, protocol: Protocol, models: Sequence[str]) -> None:
         categories = _means(protocol.categories, parts)
         if not categories:
             continue
-        facts[model]["categories"] = {c: round(v, PLACES) for c, (v, _) in categories.items()}
+        told["categories"] = {c: round(v, PLACES) for c, (v, _) in categories.items()}
         whole = _means({"average": protocol.average}, categories)
         if whole:
             value, half = whole["average"]
-            facts[model]["average"] = round(value, PLACES)
-            facts[model]["average_interval"] = [
+            told["average"] = round(value, PLACES)
+            told["average_interval"] = [
                 round(max(0.0, value - half), PLACES),
                 round(min(1.0, value + half), PLACES),
             ]
@@ -198,9 +210,7 @@ def headline(facts: Facts) -> list[str]:
     """Readable lines: every score beside its floor."""
     lines = []
     beside = facts["floors"]
-    for model, scores in facts.items():
-        if not isinstance(scores, dict) or model in ("floors",):
-            continue
+    for model, scores in facts["models"].items():
         for corpus, values in scores.get("bits_per_byte", {}).items():
             shown = []
             for language, value in values.items():

@@ -17,6 +17,7 @@ from yoriai import (
     Job,
     Made,
     ModelShape,
+    Scorer,
     Step,
     Strategy,
     Task,
@@ -76,6 +77,9 @@ class Evaluate(pydantic.BaseModel):
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
     backend: Annotated[Backend, Uses("backends")] = Field(
         "eval/hf", validate_default=True, description="how the model is run"
+    )
+    scorer: Annotated[Scorer, Uses("scorers")] = Field(
+        "eval/protocol", validate_default=True, description="how answers become scores"
     )
     limit: int | None = Field(
         None, ge=1, description="the first so many samples of each task; null: all"

@@ -6,11 +6,13 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 
+from yoriai.plain_markdown import neutralise
+
 NOTE = "*This page is generated from the code.*"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
+    """A Markdown table; bars inside cells are escaped. Cells hold Markdown: escape what is text."""
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -23,14 +25,14 @@ def _cell(text: str) -> str:
 def code(text: str) -> str:
     """Text as inline code, also if it holds backticks."""
     ticks = "``" if "`" in text else "`"
-    return f"{ticks}{text}{ticks}"
+    return neutralise(f"{ticks}{text}{ticks}")
 
 
 def plain(docstring: str | None) -> str:
-    """A docstring as Markdown: roles and double backticks become inline code."""
+    """A docstring as Markdown without markup of its own: roles become inline code."""
     text = inspect.cleandoc(docstring or "")
     text = re.sub(r":(?:class|func|meth|data|mod|attr):`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
-    return text.replace("``", "`")
+    return neutralise(text.replace("``", "`"))
 
 
 def slug(heading: str) -> str:

@@ -49,7 +49,7 @@ class Steps(pl.Callback):
         self.row: dict[str, Any] = {}
         self.since = 0.0
         # DeepSpeed makes the update inside the backward pass's end, before any hook of Lightning.
-        self.late = isinstance(spec.build_strategy(), strategies.DeepSpeed)
+        self.late = spec.build_strategy().engine == "deepspeed"
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *rest: Any) -> None:
         """All gradients of the step are there, and none was used yet."""
@@ -170,6 +170,7 @@ class Checkpoints(pl.Callback):
             _flush(self.folder / LOG)
             about = {
                 "strategy": self.spec.strategy_class,
+                "form": self.spec.build_strategy().checkpoint_form(),
                 "world_size": trainer.world_size,
                 "next_data_step": step,
                 "data": self.spec.data,
@@ -276,7 +277,7 @@ def run(spec: Spec) -> None:
     if spec.compile:
         for block in _blocks(model):
             block.compile()
-    deepspeed = isinstance(strategy, strategies.DeepSpeed)
+    deepspeed = strategy.engine == "deepspeed"
     module = CausalModule(
         model,
         spec.schedule,
@@ -327,12 +328,8 @@ def run(spec: Spec) -> None:
 
 def prepare(spec: Spec, module: CausalModule) -> None:
     """Let the strategy cut the model; then give it its numbers, if it is an outline."""
-    strategies.prepare(
-        spec.build_strategy(),
-        module,
-        precision=spec.precision,
-        batch=spec.batch,
-        num_nodes=spec.nodes,
+    spec.build_strategy().prepare(
+        module, precision=spec.precision, batch=spec.batch, num_nodes=spec.nodes
     )
     weights.fill(module.model, spec)
 

@@ -110,9 +110,7 @@ def rendezvous_from(variables: Mapping[str, str] = os.environ) -> Rendezvous | N
 
 def rendezvous_of(strategy: Strategy) -> Rendezvous | None:
     """Where the processes of a strategy meet; None if they are all on this node."""
-    from yoriai_train.settings.strategies import Single
-
-    return None if isinstance(strategy, Single) else rendezvous_from()
+    return None if strategy.one_process else rendezvous_from()
 
 
 def check_port(port: int) -> None:

@@ -82,9 +82,10 @@ class Spec(pydantic.BaseModel):
     resume_state: str = ""
     seed: int
 
-    def build_strategy(self) -> Any:
+    def build_strategy(self) -> Strategy:
         module, _, name = self.strategy_class.partition(":")
-        return getattr(importlib.import_module(module), name)(**self.strategy)
+        built: Strategy = getattr(importlib.import_module(module), name)(**self.strategy)
+        return built
 
 
 def describe_strategy(strategy: Strategy) -> dict[str, Any]:
@@ -96,17 +97,9 @@ def describe_strategy(strategy: Strategy) -> dict[str, Any]:
     }
 
 
-def family(strategy_class: str) -> str:
-    """Strategies of one family read one another's checkpoints: those that hold the whole model."""
-    name = strategy_class.partition(":")[2]
-    return "whole" if name in ("Single", "DDP") else name
-
-
 def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
     """Refuse a batch that the processes, or groups that share sequences, cannot share evenly."""
-    from yoriai_train.settings.strategies import sequence_parts
-
-    parts = sequence_parts(strategy)
+    parts = strategy.sequence_parts
     groups = strategy.processes * nodes // parts
     if batch % groups:
         raise UsageError(
@@ -118,9 +111,7 @@ def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
 
 def check_parts(context: int, strategy: Strategy, *, boundaries: bool) -> None:
     """Refuse sequences that the processes cannot share; ``context`` is their length in tokens."""
-    from yoriai_train.settings.strategies import sequence_parts
-
-    parts = sequence_parts(strategy)
+    parts = strategy.sequence_parts
     if parts > 1 and (context % parts or boundaries):
         raise UsageError(
             f"strategy.sequence_parallel: {parts} needs a context that {parts} divides, and no"
@@ -278,7 +269,7 @@ def resumable(spec: Spec, strategy: Strategy, scratch: Path, watching: Watching)
     if found is None:
         return spec.model_copy(update={"resume": "", "resume_state": ""})
     state, world = found.state, strategy.processes * spec.nodes
-    if "DeepSpeed" in str(found.about["strategy"]) and found.about["world_size"] != world:
+    if strategy.engine == "deepspeed" and found.about["world_size"] != world:
         state = to_universal(found, scratch)
     return spec.model_copy(update={"resume": str(found.path), "resume_state": str(state)})
 

@@ -23,7 +23,7 @@ import torch
 
 from yoriai import UsageError
 from yoriai_train.job.start import Spec
-from yoriai_train.settings import shapes, strategies
+from yoriai_train.settings import shapes
 
 # DeepSpeed replaces torch.empty and its like while a model is built; new_empty it leaves alone.
 _FP32 = torch.empty(0, dtype=torch.float32)
@@ -183,7 +183,7 @@ def are_filled_later(spec: Spec) -> bool:
     and by ``transformers``, whose numbers depend on the order of the draws.
     """
     if spec.start:
-        return isinstance(spec.build_strategy(), (strategies.FSDP2, strategies.DeepSpeed3))
+        return "parameters" in spec.build_strategy().cuts
     return bool(spec.initial)
 
 
@@ -254,7 +254,8 @@ def fill(model: Any, spec: Spec) -> None:
         _fill_shards(model, source)
     else:
         # DeepSpeed sends the numbers of rank 0 to all others, before it cuts them.
-        cut = isinstance(spec.build_strategy(), strategies.DeepSpeed3)
+        strategy = spec.build_strategy()
+        cut = strategy.engine == "deepspeed" and "parameters" in strategy.cuts
         _fill_whole(model, None if cut and torch.distributed.get_rank() else source)
     if isinstance(source, Stored):
         source.read_buffers(model)

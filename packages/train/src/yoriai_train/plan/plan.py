@@ -15,15 +15,18 @@ from typing import Any
 
 from yoriai import UsageError
 from yoriai.config import unknown_name
+from yoriai.plugins import load_registry
 from yoriai_train.plan import hardware
 from yoriai_train.plan.decoder import Shape
 from yoriai_train.plan.hardware import Gpu
 from yoriai_train.plan.memory import (
     GIB,
+    STRATEGIES,
     Memory,
     Setup,
     bytes_per_parameter,
     estimate,
+    formulas_of,
     strategy_fields,
 )
 from yoriai_train.plan.traffic import Traffic, traffic
@@ -245,6 +248,14 @@ class Plan:
         }
 
 
+def _formulas(name: str) -> str:
+    """Whose formulas hold for the strategy of that name, ours or another plugin's."""
+    if name.removeprefix("train/") in STRATEGIES:
+        return name.removeprefix("train/")
+    registry = load_registry()
+    return formulas_of(registry.load(registry.get("strategies", name)))
+
+
 def plan(
     config: Mapping[str, Any],
     *,
@@ -273,7 +284,7 @@ def plan(
         found.peak_flops(precision)
     setup = Setup(
         shape=shape,
-        strategy=str(options["use"]).removeprefix("train/"),
+        strategy=_formulas(str(options["use"])),
         gpus=nodes * gpus_per_node,
         gpus_per_node=gpus_per_node,
         precision=precision,

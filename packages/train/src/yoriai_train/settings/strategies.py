@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from yoriai import Strategy, UsageError
+from yoriai.contracts import Cut
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class Single(Strategy):
     """One process, one device."""
+
+    one_process: ClassVar[bool] = True
 
     processes: Literal[1] = Field(1, description="always one")
 
@@ -46,10 +49,9 @@ class DDP(Strategy):
 
 
 class FSDP2(Strategy):
-    """Parameters, gradients and optimizer states cut over all processes (``fully_shard``).
+    """Parameters, gradients and optimizer states cut over all processes (``fully_shard``)."""
 
-    The module must call `prepare` in its ``configure_model``, where the mesh exists.
-    """
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
 
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
 
@@ -59,6 +61,14 @@ class FSDP2(Strategy):
 
         world_size = self.processes * num_nodes
         return ModelParallelStrategy(data_parallel_size=world_size, tensor_parallel_size=1)
+
+    def trainer_precision(self, precision: str) -> str:
+        """Lightning must know nothing of ``bf16-mixed``: `shard_with_fsdp2` does it."""
+        return "32-true" if precision == "bf16-mixed" else precision
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Cut the model, where the mesh exists."""
+        shard_with_fsdp2(module.model, module.device_mesh, precision)
 
 
 class DeepSpeed(Strategy):
@@ -71,6 +81,7 @@ class DeepSpeed(Strategy):
     1.0, not 0.02). There an outline is filled (:mod:`yoriai_train.model.weights`).
     """
 
+    engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
     stage: ClassVar[Literal[1, 2, 3]]
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
     offload_optimizer: bool = Field(
@@ -91,6 +102,17 @@ class DeepSpeed(Strategy):
         if self.processes % self.sequence_parallel:
             raise ValueError("sequence_parallel must be a divisor of processes")
         return self
+
+    @property
+    def sequence_parts(self) -> int:
+        """How many consecutive ranks share each sequence."""
+        return self.sequence_parallel
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Let attention see whole sequences, where ranks share them."""
+        parts = self.sequence_parallel
+        if parts > 1:
+            share_sequences(module.model, parts, batch * parts // (self.processes * num_nodes))
 
     def build(self, *, num_nodes: int = 1) -> Any:
         """Return Lightning's DeepSpeedStrategy, or its sibling for machines without a GPU."""
@@ -121,12 +143,14 @@ class DeepSpeed(Strategy):
 class DeepSpeed1(DeepSpeed):
     """ZeRO stage 1: optimizer states are cut over the processes."""
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer"})
     stage: ClassVar[Literal[1, 2, 3]] = 1
 
 
 class DeepSpeed2(DeepSpeed):
     """ZeRO stage 2: optimizer states and gradients are cut over the processes."""
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients"})
     stage: ClassVar[Literal[1, 2, 3]] = 2
 
 
@@ -136,6 +160,7 @@ class DeepSpeed3(DeepSpeed):
     ``hpz_partition_size`` and the quantised traffic are ZeRO++ (arXiv 2306.10209).
     """
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
     stage: ClassVar[Literal[1, 2, 3]] = 3
     offload_parameters: bool = Field(
         False, description="keep parameters in host memory; each layer is fetched when it is used"
@@ -195,7 +220,6 @@ def trainer_arguments(
     """Return the arguments that ``lightning.pytorch.Trainer`` needs to run this strategy.
 
     ``devices`` are the processes of a node: Lightning checks devices x nodes against WORLD_SIZE.
-    With FSDP2 the trainer must know nothing of ``bf16-mixed``: `shard_with_fsdp2` does it.
     The environment is stated, not detected, so that a Slurm or LSF allocation changes nothing.
     ``use_distributed_sampler`` is off because Lightning's sampler shuffles the training set even
     when the loader says ``shuffle=False`` (data_connector.py, ``_process_dataloader``): cut the
@@ -210,11 +234,9 @@ def trainer_arguments(
             f"{world_size} processes are wanted and this one was not started by torchrun; use:"
             f" python -m torch.distributed.run --nproc-per-node {strategy.processes} ..."
         )
-    if isinstance(strategy, FSDP2) and precision == "bf16-mixed":
-        precision = "32-true"
     return {
         "strategy": strategy.build(num_nodes=num_nodes),
-        "precision": precision,
+        "precision": strategy.trainer_precision(precision),
         "accelerator": "cuda" if _has_gpu() else "cpu",
         "devices": strategy.processes,
         "num_nodes": num_nodes,
@@ -264,24 +286,6 @@ def environment(
         return base
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     return {**base, "GLOO_SOCKET_IFNAME": loopback}
-
-
-def prepare(strategy: Strategy, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
-    """Do to ``module.model`` what the strategy needs, in ``configure_model`` of ``module``.
-
-    Processes are connected there, and nothing is on its device yet. ``batch`` is the sequences of
-    a micro-batch over all processes.
-    """
-    if isinstance(strategy, FSDP2):
-        shard_with_fsdp2(module.model, module.device_mesh, precision)
-    parts = sequence_parts(strategy)
-    if parts > 1:
-        share_sequences(module.model, parts, batch * parts // (strategy.processes * num_nodes))
-
-
-def sequence_parts(strategy: Strategy) -> int:
-    """How many consecutive ranks share each sequence; 1 for strategies that cannot."""
-    return int(getattr(strategy, "sequence_parallel", 1))
 
 
 def shard_with_fsdp2(

@@ -301,11 +301,11 @@ class Pretrain(Step):
             raise UsageError("branch: there is no model under 'from' to branch off from")
         model = job.one("model")
         found = checkpoints.branch_point(model.path, self.branch)
-        written, own = str(found.about["strategy"]), jobs.describe_strategy(self.strategy)
-        if jobs.family(written) != jobs.family(own["strategy_class"]):
+        own = self.strategy.checkpoint_form()
+        written = str(found.about.get("form", own))  # older ones do not say; reading them tells
+        if written != own:
             raise UsageError(
-                f"the state of {model.name} was written by {written.partition(':')[2]}, which"
-                f" {own['strategy_class'].partition(':')[2]} cannot read",
+                f"the state of {model.name} is {written}; the strategy reads what is {own}",
                 hint="branch off with the strategy of the run itself",
             )
         if found.about.get("data") != data:

@@ -11,10 +11,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Artifact, Sample, Task, UsageError
+from yoriai import Artifact, Asking, Prompt, Sample, Task, UsageError
 from yoriai.errors import Altered
 from yoriai.files import digest_json
-from yoriai_eval.scoring.protocol import Exam, Protocol
 from yoriai_eval.sets import store
 from yoriai_eval.sets.further import LETTERS
 from yoriai_eval.sets.llm_jp import Row
@@ -158,7 +157,8 @@ class JHumanEval(Task):
 
     version: ClassVar[str] = "1"
     form: ClassVar[Literal["generation"]] = "generation"
-    no_floors: ClassVar[bool] = True
+    always_own: ClassVar[bool] = True
+    has_floors: ClassVar[bool] = False  # each score would cost a run of code
     dataset: ClassVar[str] = "jhumaneval"
     execute: bool = Field(False, description="run what models write, in a sandbox")
     limits: execution.Limits = Field(execution.Limits(), description="of each run")
@@ -169,18 +169,16 @@ class JHumanEval(Task):
         source = store.origin(self.dataset)
         return digest_json([source.commit, store.look(self.dataset, PATH).digest])
 
-    def exams(self, protocol: Protocol) -> list[Exam]:
+    def askings(self) -> list[Asking]:
         """The same under every protocol: the prompt is the head of the function, without shots."""
-        gold = Exam(task=self, form="gold", metrics=("gold_bits_per_byte",))
+        gold = Asking(form="gold", prompt=Prompt())
         if not self.execute:
             return [gold]
-        written = Exam(
-            task=self,
+        written = Asking(
             form="generation",
             metrics=("pass_at_1",),
+            prompt=Prompt(),
             max_tokens=self.max_tokens,
-            own=True,
-            plain=True,
             stops=NEXT,
         )
         return [written, gold]

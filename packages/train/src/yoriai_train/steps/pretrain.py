@@ -306,7 +306,7 @@ class Pretrain(Step):
         written = str(found.about.get("form", own))  # older ones do not say; reading them tells
         if written != own:
             raise UsageError(
-                f"the state of {model.name} is {written}; {self.strategy.entry} reads {own}",
+                f"the state of {model.name} is {written}; the strategy reads what is {own}",
                 hint="branch off with the strategy of the run itself",
             )
         if found.about.get("data") != data:

@@ -14,7 +14,6 @@ from yoriai_eval.scoring import protocol
 from yoriai_eval.sets import store
 from yoriai_eval.tasks import datasets
 from yoriai_eval.tasks.datasets import (
-    JBBQ,
     JNLI,
     JSICK,
     JSTS,
@@ -28,6 +27,7 @@ from yoriai_eval.tasks.datasets import (
     JSeM,
     JSQuAD,
 )
+from yoriai_eval.tasks.jbbq import JBBQ
 
 SETS = [JNLI, JSTS, MAWPS, NIILC, Jamp, JaNLI, JCommonsenseQA, JEMHopQA, JSeM, JSICK, JSQuAD]
 DATA = os.environ.get("YORIAI_DATA", "")

@@ -26,10 +26,10 @@ from yoriai import (
 )
 from yoriai import artifact as artifacts
 from yoriai.plugins import Registry
-from yoriai_eval.comparison.contestants import models_of, rows_of
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.rows import models_of, rows_of
 from yoriai_eval.scoring.run import Run
 
 Row = dict[str, Any]

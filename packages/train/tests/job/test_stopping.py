@@ -10,7 +10,7 @@ import pytest
 
 from yoriai.errors import TimedOut
 from yoriai_train.job import start
-from yoriai_train.settings import checkpoints
+from yoriai_train.settings import checkpoints, spec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and process groups")
 STEPS = 60  # many, so that a busy machine has not done them all when the signal is sent
@@ -65,7 +65,7 @@ def test_a_signal_ends_training_with_a_checkpoint_of_its_last_step_and_nothing_i
     )
     found, problems = checkpoints.newest(scratch)
     assert (found.step, problems) == (last, [])
-    assert not (scratch / start.STOP).exists()
+    assert not (scratch / spec.STOP).exists()
 
     second = drive(tmp_path / "cut", *arguments)
     steps = [line["step"] for line in second.lines() if "step" in line]

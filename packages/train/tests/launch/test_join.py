@@ -13,7 +13,9 @@ import pytest
 from yoriai import Refused, UsageError, YoriaiError
 from yoriai_train.job import nodes as meeting
 from yoriai_train.job.nodes import Rendezvous, rendezvous_from
-from yoriai_train.settings.strategies import DDP, Single, command, environment
+from yoriai_train.job.ranks import command, environment
+from yoriai_train.launch import join as joining
+from yoriai_train.settings.strategies import DDP, Single
 
 VARIABLES = {
     "YORIAI_NODES": "4",
@@ -97,19 +99,19 @@ def test_the_others_join_each_step_in_turn_and_leave_when_the_head_has_ended(hea
             end_head(0)
 
     meeting.announce(head, Path("spec.json"))
-    assert meeting.join(OTHER, train, wait_seconds=60, poll_seconds=0) == 2
+    assert joining.join(OTHER, train, wait_seconds=60, poll_seconds=0) == 2
     assert seen == [("spec.json", {}), ("spec.json", {"second": 2})]
 
 
 def test_a_node_that_comes_after_the_end_leaves_at_once(head):
     meeting.FOLDER.mkdir(parents=True)
     end_head(1)
-    assert meeting.join(OTHER, pytest.fail, wait_seconds=60) == 0
+    assert joining.join(OTHER, pytest.fail, wait_seconds=60) == 0
 
 
 def test_a_silent_head_is_not_waited_for_for_ever(head):
     with pytest.raises(YoriaiError, match="node 1 heard nothing from the head"):
-        meeting.join(OTHER, pytest.fail, wait_seconds=0, poll_seconds=0)
+        joining.join(OTHER, pytest.fail, wait_seconds=0, poll_seconds=0)
 
 
 def test_a_failure_reaches_the_head_which_names_it_before_a_broken_connection(head):
@@ -119,7 +121,7 @@ def test_a_failure_reaches_the_head_which_names_it_before_a_broken_connection(he
     own = YoriaiError("training stopped: RuntimeError: [gloo] Connection closed by peer")
     meeting.announce(head, Path("spec.json"))
     with pytest.raises(YoriaiError, match="rank 3 was killed"):
-        meeting.join(OTHER, train, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
+        joining.join(OTHER, train, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
     told = meeting.cause(head, own)
     assert told.message == "training stopped: rank 3 was killed by SIGKILL (node 1)"
     mine = YoriaiError("training stopped: the loss is nan at step 7")
@@ -144,7 +146,7 @@ def test_a_step_that_the_head_announces_anew_is_joined_anew(head):
         return result
 
     meeting.announce(head, Path("spec.json"))
-    assert meeting.join(OTHER, train, wait_seconds=60, poll_seconds=0) == 2
+    assert joining.join(OTHER, train, wait_seconds=60, poll_seconds=0) == 2
 
 
 def test_a_node_with_other_code_than_the_head_is_refused_by_name(head, monkeypatch):
@@ -154,17 +156,17 @@ def test_a_node_with_other_code_than_the_head_is_refused_by_name(head, monkeypat
     told["code"]["yoriai_train"] = "yoriai-train 0.1.0+000000000000"
     head.training.write_text(json.dumps(told))
     with pytest.raises(Refused, match="node 1 has another yoriai_train than the head"):
-        meeting.join(OTHER, pytest.fail, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
+        joining.join(OTHER, pytest.fail, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
     assert meeting.reports(head)[0]["cause"]
 
 
 def test_a_disk_that_is_not_shared_is_said_to_be_so(head, monkeypatch):
     meeting.announce(head, Path("spec.json"))
     Path("spec.json").unlink()
-    arrives = meeting._arrives
-    monkeypatch.setattr(meeting, "_arrives", lambda path, digest: arrives(path, digest, 0))
+    arrives = joining._arrives
+    monkeypatch.setattr(joining, "_arrives", lambda path, digest: arrives(path, digest, 0))
     with pytest.raises(YoriaiError, match=r"node 1 cannot read spec\.json"):
-        meeting.join(OTHER, pytest.fail, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
+        joining.join(OTHER, pytest.fail, wait_seconds=60, poll_seconds=0, verdict_seconds=0)
 
 
 def recipe(name: str, processes: int, shards, pieces, shape) -> str:

@@ -13,11 +13,13 @@ torch = pytest.importorskip("torch")
 
 from yoriai import UsageError  # noqa: E402
 from yoriai_train.job import loop  # noqa: E402
-from yoriai_train.job import start as job  # noqa: E402
+from yoriai_train.job.ranks import command  # noqa: E402
 from yoriai_train.model import weights  # noqa: E402
 from yoriai_train.model.export import export  # noqa: E402
-from yoriai_train.settings.shapes import GPT2, GPTNeoX, Llama, initialise  # noqa: E402
-from yoriai_train.settings.strategies import DDP, FSDP2, DeepSpeed3, Single, command  # noqa: E402
+from yoriai_train.model.initial import initialise  # noqa: E402
+from yoriai_train.settings import spec as job  # noqa: E402
+from yoriai_train.settings.shapes import GPT2, GPTNeoX, Llama  # noqa: E402
+from yoriai_train.settings.strategies import DDP, FSDP2, DeepSpeed3, Single  # noqa: E402
 from yoriai_train.steps.pretrain import initial_of  # noqa: E402
 
 RANKS = Path(__file__).with_name("building.py")

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from yoriai import UsageError
+from yoriai_train.job.ranks import command
 from yoriai_train.settings.strategies import (
     DDP,
     FSDP2,
@@ -17,7 +18,6 @@ from yoriai_train.settings.strategies import (
     DeepSpeed2,
     DeepSpeed3,
     Single,
-    command,
     trainer_arguments,
 )
 

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from yoriai import YoriaiError
-from yoriai_train.job.start import Spec, die_with_parent, tell
+from yoriai_train.job.ends import die_with_parent, tell
+from yoriai_train.settings.spec import Spec
 
 
 def main() -> int:

@@ -118,5 +118,3 @@ class GridEngine:
 
     def _write(self, name: str, text: str) -> None:
         (self.place / name).write_text(text)
-
-

@@ -55,7 +55,9 @@ class Machines:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if check and done.returncode:
-            raise Failed(f"{words} on {machine}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+            raise Failed(
+                f"{words} on {machine}: exit code {done.returncode}\n{done.stderr[-3000:]}"
+            )
         return done.stdout
 
     def start(self, machine: str, *words: str) -> subprocess.Popen[bytes]:
@@ -71,7 +73,10 @@ class Machines:
 
     def processes(self, machine: str) -> list[int]:
         told = subprocess.run(
-            ["ip", "netns", "pids", _namespace(machine)], capture_output=True, text=True, check=False
+            ["ip", "netns", "pids", _namespace(machine)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return [int(word) for word in told.stdout.split()]
 

@@ -21,7 +21,11 @@ from typing import Any
 from machines import Failed, machines
 from workplace import Workplace
 
-SITES = {"slurm": "slurm_checks", "grid-engine": "grid_engine_checks", "open-mpi": "open_mpi_checks"}
+SITES = {
+    "slurm": "slurm_checks",
+    "grid-engine": "grid_engine_checks",
+    "open-mpi": "open_mpi_checks",
+}
 PROGRAMS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux"}
 REPORT = Path("build/cluster.json")
 

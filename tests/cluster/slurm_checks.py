@@ -30,11 +30,16 @@ def a_time_limit_queues_the_job_again(work: Workplace, slurm: Slurm) -> str:
     """At its limit a job writes a checkpoint, is queued again and goes on; the losses are those
     of a run that was not stopped. Ended by ``scancel``, it is cancelled."""
     work.training("long", **ENDLESS)
-    job = work.launch("long", nodes=2, **{**SLURM, "walltime": "0:02:00", "stop_seconds": 60})
-    until("the second attempt", lambda: work.status(job)["attempt"] == 2)
-    reached = max(work.losses("long"))
-    until("training went on", lambda: max(work.losses("long")) > reached + 20)
+    # Slurm signals half an hour before the limit; the limit is then brought near.
+    job = work.launch("long", nodes=2, **{**SLURM, "stop_seconds": 1800})
     number = work.status(job)["job"]
+    limit = ("scontrol", "update", f"JobId={number}")
+    until("some steps", lambda: len(work.losses("long")) > 25)
+    work.machines.run(LOGIN, *limit, "TimeLimit=30")
+    until("the second attempt", lambda: work.status(job)["attempt"] == 2)
+    work.machines.run(LOGIN, *limit, "TimeLimit=60")
+    reached = max(work.losses("long"))
+    until("training went on", lambda: max(work.losses("long"), default=0) > reached + 20)
     work.machines.run(LOGIN, "scancel", number)
     seen = work.end_of(job)
     require(seen["state"] == "cancelled", f"after scancel the job is {seen['state']}: {seen}")

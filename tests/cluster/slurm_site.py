@@ -22,7 +22,8 @@ SlurmctldHost={login}({address})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={place}/munge.socket
+# A job that is queued again waits as long as its credentials live, 120 s by default.
+AuthInfo=socket={place}/munge.socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={place}/state
 SlurmdSpoolDir={place}/spool-%n
@@ -38,8 +39,6 @@ MpiDefault=none
 ReturnToService=2
 KillWait=30
 SlurmdTimeout=20
-# A job that is queued again may start at once, not two minutes later.
-SchedulerParameters=requeue_setup_env_fail
 MinJobAge=3600
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP

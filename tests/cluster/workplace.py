@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,9 +103,11 @@ class Workplace:
     def losses(self, name: str) -> dict[int, float]:
         """Loss by step, of a finished run or of one that is under way."""
         place = self.folder / "build" / name
-        found = [*place.glob("base@*/training.jsonl"), *place.glob(".work/base-*/scratch/training.jsonl")]
+        found = [
+            *place.glob("base@*/training.jsonl"),
+            *place.glob(".work/base-*/scratch/training.jsonl"),
+        ]
         if not found:
             return {}
         lines = found[0].read_text().split("\n")[:-1]
         return {row["step"]: row["loss"] for row in map(json.loads, lines)}
-

@@ -79,6 +79,10 @@ print("4242;cluster")
 SCONTROL = """
 if words[:2] == ["show", "hostnames"]:
     print("n1\\nn2")
+elif words[:2] == ["--oneliner", "show"]:
+    known = place / "address"
+    print(f"NodeName={words[-1]} Arch=x86_64 NodeAddr=" + (known.read_text() if known.exists()
+          else words[-1]) + " NodeHostName=n Version=22.05.8")
 elif words[0] == "requeue":
     (place / "requeue").touch()
 """
@@ -125,6 +129,18 @@ else:
         PBS_NODEFILE=str(place / "nodes"))
     print(f"{700 + number}.pbs1")
 """
+# It starts a task on another host of the job: words are split at spaces, as the real one does.
+QRSH = """
+assert words[:2] == ["-inherit", "-nostdin"], words
+with (place / "qrsh-hosts").open("a") as hosts:
+    hosts.write(words[2] + "\\n")
+sys.exit(subprocess.run(" ".join(words[3:]).split()).returncode)
+"""
+# All names resolve but those that the test has written down.
+GETENT = """
+unknown = place / "unknown"
+sys.exit(2 if unknown.exists() and words[1] in unknown.read_text().split() else 0)
+"""
 # Says of a job what the test has written down; as the real ones, nothing of unknown jobs.
 ANSWER = """
 answer = place / f"{name}-says"
@@ -135,6 +151,7 @@ print(answer.read_text())
 STANDS = {
     "yoriai": YORIAI, "sbatch": SBATCH, "scontrol": SCONTROL, "srun": SRUN, "mpirun": MPIRUN,
     "qsub": QSUB, "squeue": ANSWER, "qstat": ANSWER, "sacct": ANSWER, "scancel": "", "qdel": "",
+    "qrsh": QRSH, "getent": GETENT,
 }  # fmt: skip
 
 
@@ -193,15 +210,18 @@ def finish(stand: Stand, note: dict) -> None:
 
 @pytest.mark.parametrize(
     ("scheduler", "head", "number"),
-    [("slurm", "n1", 4242), ("pbs", "n1", 701), ("sge", "n1", 701), ("mpirun", "a", 0),
-     ("torchrun", "127.0.0.1", 0)],
+    [("slurm", "n1", 4242), ("pbs", "n1", 701), ("sge", "n1", 701), ("sge-pe", "n1", 701),
+     ("mpirun", "a", 0), ("torchrun", "127.0.0.1", 0)],
 )  # fmt: skip
 def test_a_job_of_two_nodes_runs_the_recipe_on_the_head_and_join_on_the_other(
     stand, scheduler, head, number
 ):
     (stand.folder / "hosts").write_text("# ours\na slots=8\na slots=8\n\nb slots=8\n")
     changes = {"hostfile": "hosts"} if scheduler == "mpirun" else {}
-    launch = stand.launch(scheduler, nodes=2, setup=["PREPARED=yes", "export PREPARED"], **changes)
+    if scheduler == "sge-pe":
+        changes = {"parallel_environment": "spread", "cpus_per_node": 8}
+    changes["setup"] = ["PREPARED=yes", "export PREPARED"]
+    launch = stand.launch(scheduler.partition("-")[0], nodes=2, **changes)
     note = schedulers.submit(launch)
     if not number:
         finish(stand, note)
@@ -220,6 +240,9 @@ def test_a_job_of_two_nodes_runs_the_recipe_on_the_head_and_join_on_the_other(
     if scheduler in ("pbs", "sge", "mpirun"):
         other = "b" if scheduler == "mpirun" else "n2"
         assert (stand.place / "hosts-seen").read_text() == f"{other} slots=1\n"
+    if scheduler == "sge-pe":
+        assert (stand.place / "qrsh-hosts").read_text() == "n2\n"
+        assert stand.calls("qsub")[0] == ["-terse", "build/launch/r-1.sh"]
     if scheduler == "sge":
         assert stand.calls("qsub")[0] == ["-terse", "-g", "g", "build/launch/r-1.sh"]
 
@@ -298,6 +321,54 @@ def test_fewer_nodes_than_asked_for_end_the_job_with_their_names(stand):
     schedulers.submit(stand.launch("slurm", nodes=3))
     assert "3 nodes are wanted and 2 were found: n1 n2" in stand.log()
     assert stand.status().detail == "exit code 1"
+
+
+def test_a_node_that_slurm_knows_by_an_address_is_met_at_that(stand):
+    stand.says("unknown", "n1 n2")
+    stand.says("address", "10.0.0.7")
+    schedulers.submit(stand.launch("slurm", nodes=2))
+    told = {row["YORIAI_RENDEZVOUS"] for row in stand.yoriai()}
+    assert told == {"10.0.0.7:24242"}
+    assert stand.status().state == "done"
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs", "sge"])
+def test_a_head_whose_name_nobody_knows_ends_the_job_before_anything_is_started(stand, scheduler):
+    stand.says("unknown", "n1")
+    schedulers.submit(stand.launch(scheduler, nodes=2))
+    assert "the address of the first node, n1, is found by no one here" in stand.log()
+    assert stand.status().detail == "exit code 1"
+    assert not (stand.place / "yoriai").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_ended_from_outside_is_cancelled_and_not_failed(stand, number):
+    os.mkfifo(stand.place / "started")
+    stand.says("long", 5)
+    note = schedulers.submit(stand.launch("local", walltime=0))
+    (stand.place / "started").read_text()
+    os.kill(int(note["job"]), number)
+    finish(stand, note)
+    assert [e[0] for e in stand.events()] == ["started", "signalled", "ended"]
+    one = stand.status()
+    assert (one.state, one.detail) == ("cancelled", schedulers.SIGNALLED)
+
+
+def test_a_job_whose_nodes_were_taken_for_another_is_queued_while_slurm_says_so(stand):
+    waiting(stand, "slurm", "7")
+    lines = ["t\tstarted\t1\t7", "t\tsignalled\t1\t", "t\tended\t1\t6", ""]
+    (stand.folder / FOLDER / "r-1.events").write_text("\n".join(lines))
+    stand.says("squeue-says", "PENDING")
+    assert stand.status().state == "queued"
+    stand.says("squeue-says", "")
+    assert stand.status().state == "cancelled"
+
+
+def test_a_run_that_failed_while_it_was_told_to_end_has_failed(stand):
+    waiting(stand, "slurm", "7")
+    lines = ["t\tstarted\t1\t7", "t\tsignalled\t1\t", "t\tended\t1\t1", ""]
+    (stand.folder / FOLDER / "r-1.events").write_text("\n".join(lines))
+    assert stand.status().state == "failed"
 
 
 def test_a_machine_without_yoriai_says_what_to_add(stand):
@@ -383,7 +454,7 @@ def test_a_queued_job_is_cancelled_by_its_number_and_never_runs(stand, scheduler
 
 
 def test_a_missing_scheduler_asks_whether_this_is_a_login_node(stand, monkeypatch):
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(stand.folder))  # whatever this machine has
     with pytest.raises(UsageError, match="sbatch is not on PATH: are you on a login node"):
         schedulers.submit(stand.launch("slurm"))
     assert list((stand.folder / FOLDER).iterdir()) == []

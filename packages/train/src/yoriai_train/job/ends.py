@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from yoriai import YoriaiError
 from yoriai_train.settings.spec import Row
 
 PR_SET_PDEATHSIG = 1
+# What reaches all processes of a job at once: a terminal's Ctrl-C, GNU timeout, Slurm's --signal.
+TO_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+# By which we end torchrun, which hands it on to its ranks. torch reads which signals it heeds from
+# TORCHELASTIC_SIGNALS_TO_HANDLE (torch 2.13, distributed/elastic/multiprocessing/api.py).
+END = signal.SIGQUIT
 # Opened here, not in the child between fork and exec, where little is safe.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -70,8 +76,37 @@ _DEADLY = {-int(s) for s in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, sig
 def die_with_parent() -> None:
     """Ask the kernel (Linux) to end this process when the one that started it ends.
 
-    And leave SIGUSR1 to that one: Slurm may send it to all processes, whom it would kill.
+    And leave to that one the signals that reach all processes of a job: it asks the ranks for a
+    checkpoint, and they must still be there to write it.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in TO_ALL:
+        signal.signal(number, signal.SIG_IGN)
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def heed_parent_only() -> None:
+    """Let signals end this rank only if the process that started it sent them (Linux).
+
+    torchrun ends the ranks that are left by SIGTERM when one has failed; the same signal from
+    anybody else is meant for the head of the job. Must come before threads are started: they
+    inherit that these signals are blocked.
+    """
+    die_with_parent()
+    if sys.platform != "linux":
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        return
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, END}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for number in signals:  # what is ignored would never arrive
+        signal.signal(number, signal.SIG_DFL)
+    parent = os.getppid()
+
+    def wait() -> None:
+        while signal.sigwaitinfo(signals).si_pid != parent:
+            pass
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parents-signals", daemon=True).start()

@@ -15,8 +15,10 @@ several nodes:
 When the head comes to a training step it writes the step's specification, then announces it in
 ``ID.ATTEMPT.training.json``. The others see it, start torchrun with the same specification and
 their own rank, and wait for the next. They leave when the script notes that the head has ended.
-What ends a node's part is written to ``ID.ATTEMPT.node-N.json``; the head then names that cause,
-not the broken connection it would see, and decides: it ends, or announces the step anew.
+A node that takes part says so in ``ID.ATTEMPT.joined-N.json``, so that the log of the head can
+name those it waits for. What ends a node's part is written to ``ID.ATTEMPT.node-N.json``; the head
+then names that cause, not the broken connection it would see, and decides: it ends, or announces
+the step anew.
 
 torchrun's *static* rendezvous is used: node N's ranks follow those of node N - 1, always, so rank 0
 is at the head and a resumed job deals the data out as before (``c10d`` sorts by host name), and
@@ -35,16 +37,18 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yoriai import Refused, Strategy, UsageError, YoriaiError, environment, files
+from yoriai_train.job.ends import END
 
 FOLDER = Path("build/launch")
 FIRST_PORT, PORTS = 20_000, 10_000
 MEETING_SECONDS = 900  # how long torchrun waits for a node that is late: some load modules slowly
+REMIND_SECONDS = 60.0  # how often a log says what is waited for
 GRACE_SECONDS = 20.0  # for the head's own error, when another node failed without naming a cause
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 VARIABLES = ("YORIAI_NODES", "YORIAI_NODE_RANK", "YORIAI_RENDEZVOUS", "YORIAI_JOB")
@@ -73,6 +77,10 @@ class Rendezvous:
     def report(self, node_rank: int) -> Path:
         """Where a node says why it failed."""
         return FOLDER / f"{self.job}.node-{node_rank}.json"
+
+    def joined(self, node_rank: int) -> Path:
+        """Where a node says which training step it takes part in."""
+        return FOLDER / f"{self.job}.joined-{node_rank}.json"
 
     def arguments(self, processes: int) -> list[str]:
         """torchrun's arguments for this node."""
@@ -179,20 +187,39 @@ def reports(rendezvous: Rendezvous) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: not row["cause"])
 
 
+def absent(rendezvous: Rendezvous) -> list[int]:
+    """The nodes that do not take part yet in the step announced last."""
+    number = _number(rendezvous)
+    ranks = range(1, rendezvous.nodes)
+    return [r for r in ranks if (read(rendezvous.joined(r)) or {}).get("number") != number]
+
+
 @contextlib.contextmanager
-def heeding(rendezvous: Rendezvous | None, process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the head's ``process`` when another node failed; else it might wait for ever."""
+def heeding(
+    rendezvous: Rendezvous | None,
+    process: subprocess.Popen[str],
+    *,
+    begun: Callable[[], bool] = lambda: True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[None]:
+    """End the head's ``process`` when another node failed; else it might wait for ever.
+
+    Until the ranks have ``begun``, what is waited for is said now and then.
+    """
     if rendezvous is None:
         yield
         return
     done = threading.Event()
 
     def watch() -> None:
+        waiting = Waiting(say)
         while not done.wait(1.0):
             if found := reports(rendezvous):
                 if found[0]["cause"] or not done.wait(GRACE_SECONDS):
-                    process.terminate()
+                    process.send_signal(END)
                 return
+            if not begun():
+                waiting.tell(_waited_for(rendezvous))
 
     thread = threading.Thread(target=watch, name="other-nodes", daemon=True)
     thread.start()
@@ -201,6 +228,28 @@ def heeding(rendezvous: Rendezvous | None, process: subprocess.Popen[str]) -> It
     finally:
         done.set()
         thread.join()
+
+
+def _waited_for(rendezvous: Rendezvous) -> str:
+    place = f"{rendezvous.host}:{rendezvous.port}"
+    if missing := absent(rendezvous):
+        return f"the head waits at {place} for node {', '.join(map(str, missing))}"
+    return (
+        f"all {rendezvous.nodes} nodes are at {place}; the head waits for the first word of a rank"
+    )
+
+
+class Waiting:
+    """Says what is waited for: when it changes, and every ``REMIND_SECONDS``."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._since, self._last, self._told = say, time.monotonic(), "", 0.0
+
+    def tell(self, what: str) -> None:
+        now = time.monotonic()
+        if what != self._last or now - self._told >= REMIND_SECONDS:
+            self._last, self._told = what, now
+            self._say(f"{what} ({now - self._since:.0f} s so far)")
 
 
 def cause(rendezvous: Rendezvous | None, own: YoriaiError) -> YoriaiError:

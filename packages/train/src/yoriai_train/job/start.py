@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from yoriai import Job, Strategy, YoriaiError, files
+from yoriai import Job, Strategy, YoriaiError, console, files
 from yoriai.errors import TimedOut
 from yoriai_train.job import ends
 from yoriai_train.job.nodes import announce, cause, heeding, rendezvous_of
@@ -22,8 +23,12 @@ from yoriai_train.job.watch import Watch, Watching
 from yoriai_train.settings import checkpoints
 from yoriai_train.settings.spec import EVENTS, LOG, SCORES, SKIPPED, STOP, Row, Spec, read_rows
 
-# --time-limit, a scheduler's SIGTERM before its SIGKILL, and what Slurm's --signal is given here.
-TIME_IS_UP = (signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1)
+# --time-limit, a scheduler's SIGTERM before its SIGKILL, what Slurm's --signal is given here, and
+# a terminal's Ctrl-C.
+TIME_IS_UP = (signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# GNU timeout signals its process and then the whole group, a job script its run besides: one wish.
+SAME_WISH_SECONDS = 5.0
+_ASKED = "\ntraining stops after this step, with a checkpoint; another signal ends it at once\n"
 
 
 def train(spec: Spec, strategy: Strategy, job: Job, watch: Watch | None = None) -> list[Row]:
@@ -62,7 +67,7 @@ def _attempt(spec: Spec, strategy: Strategy, job: Job, watching: Watching) -> Ro
             begin = stderr.tell()
             process = start_ranks(path, strategy, rendezvous, stderr)
         try:
-            with heeding(rendezvous, process):
+            with heeding(rendezvous, process, begun=lambda: bool(told), say=console.note):
                 for _ in job.progress(
                     watching.follow(ends.told(process), told), "train", spec.steps
                 ):
@@ -91,22 +96,30 @@ def asking_to_stop(file: Path) -> Iterator[list[signal.Signals]]:
     """Turn a signal that says that the time is up into ``file``, which the ranks look for.
 
     torchrun would hand a signal on and kill 30 s later, which is short for a large checkpoint; a
-    file reaches rank 0 however it was started. Gives the signals that came. A second one does
-    what it did before, and so ends the job at once.
+    file reaches rank 0 however it was started. Gives the signals that came. Another one, more
+    than ``SAME_WISH_SECONDS`` later, does what it did before, and so ends the job at once. What
+    is ignored stays so: SIGINT, where a shell started this in the background.
     """
     came: list[signal.Signals] = []
+    since = 0.0
     former: dict[signal.Signals, Any] = {}
 
     def ask(number: int, frame: Any) -> None:
+        nonlocal since
+        if came and time.monotonic() - since < SAME_WISH_SECONDS:
+            return
         if came:
             signal.signal(number, former[signal.Signals(number)])
             signal.raise_signal(number)
             return
+        since = time.monotonic()
         came.append(signal.Signals(number))
+        os.write(2, _ASKED.encode())
         file.touch()
 
     if threading.current_thread() is threading.main_thread():  # else the caller owns them
-        former = {number: signal.signal(number, ask) for number in TIME_IS_UP}
+        heard = [n for n in TIME_IS_UP if signal.getsignal(n) != signal.SIG_IGN]
+        former = {number: signal.signal(number, ask) for number in heard}
     try:
         yield came
     finally:
@@ -116,7 +129,7 @@ def asking_to_stop(file: Path) -> Iterator[list[signal.Signals]]:
 
 
 def _terminated(code: int, text: str) -> bool:
-    """Whether SIGTERM ended the ranks: some schedulers send it to all processes of a job."""
+    """Whether SIGTERM ended the ranks, where they cannot tell who sent it (not on Linux)."""
     return code == -signal.SIGTERM or f"got signal: {int(signal.SIGTERM)}" in text
 
 
@@ -201,7 +214,7 @@ def keep_rows(path: Path, step: int) -> None:
 
 def _stop(process: subprocess.Popen[str]) -> None:
     """End the job in order, then by force."""
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(ends.END)
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:

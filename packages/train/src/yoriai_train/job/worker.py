@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from yoriai import YoriaiError
-from yoriai_train.job.ends import die_with_parent, tell
+from yoriai_train.job.ends import heed_parent_only, tell
 from yoriai_train.settings.spec import Spec
 
 
 def main() -> int:
-    die_with_parent()
+    heed_parent_only()
     spec = Spec.model_validate_json(Path(sys.argv[1]).read_bytes())
     import torch
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yoriai import Refused, YoriaiError, files
+from yoriai import Refused, YoriaiError, console, files
 from yoriai_train.job import ends
-from yoriai_train.job.nodes import FOLDER, Rendezvous, code_of, names_cause, read
+from yoriai_train.job.nodes import (
+    FIRST_PORT,
+    FOLDER,
+    MEETING_SECONDS,
+    Rendezvous,
+    Waiting,
+    code_of,
+    names_cause,
+    read,
+)
 from yoriai_train.job.ranks import start_ranks
 from yoriai_train.settings.spec import Spec
 
@@ -23,6 +33,8 @@ def train_here(spec_file: Path, rendezvous: Rendezvous) -> YoriaiError | None:
 
     What the ranks say on stderr is handed on, for the log of the job.
     """
+    if problem := reach(rendezvous, console.note):
+        return problem
     spec = Spec.model_validate_json(spec_file.read_bytes())
     log = Path(spec.scratch) / f"stderr-node-{rendezvous.node_rank}.log"
     with log.open("ab") as stderr:
@@ -50,8 +62,10 @@ def join(
 
     ``train`` runs one and returns what went wrong, if anything; the head hears of it and decides.
     Raises that error if the head does not decide within ``verdict_seconds``, and
-    :class:`YoriaiError` if it says nothing at all for ``wait_seconds``.
+    :class:`YoriaiError` if it says nothing at all for ``wait_seconds``, :class:`Refused` at once
+    if this node cannot find the head's address.
     """
+    check_name(rendezvous.host)
     number, since = 0, time.monotonic()
     failed: YoriaiError | None = None
     while True:
@@ -101,6 +115,8 @@ def _take_part(
             hint="'directory' and the workspace must lie on a disk that all nodes share",
         )
     say(f"node {rendezvous.node_rank} joins training step {told['number']} ({spec.parent})")
+    here = files.canonical_json({"number": told["number"]})
+    files.write_atomically(rendezvous.joined(rendezvous.node_rank), here)
     return train(spec, rendezvous)
 
 
@@ -125,6 +141,50 @@ def _write_report(rendezvous: Rendezvous, number: int, error: YoriaiError) -> No
     }
     place = rendezvous.report(rendezvous.node_rank)
     files.write_atomically(place, files.canonical_json(value))
+
+
+def check_name(host: str) -> None:
+    """Raise :class:`Refused` if this machine cannot find the address of ``host``."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise Refused(
+            f"the head of the job is {host}, and {socket.gethostname()} cannot find its address:"
+            f" {error.strerror or error}",
+            hint=f"getent hosts {host}  shows it; put the nodes' names into DNS or /etc/hosts of"
+            " every node",
+        ) from error
+
+
+def reach(
+    rendezvous: Rendezvous,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    patience_seconds: float = MEETING_SECONDS,
+    poll_seconds: float = 1.0,
+) -> YoriaiError | None:
+    """Wait until the head listens; what hinders it, said now and then and at last returned.
+
+    torchrun would wait as long without a word.
+    """
+    begin, waiting = time.monotonic(), Waiting(say)
+    while True:
+        try:
+            socket.create_connection((rendezvous.host, rendezvous.port), timeout=5).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+        else:
+            return None
+        place = f"{rendezvous.host}:{rendezvous.port}"
+        if time.monotonic() - begin >= patience_seconds or head_ended(rendezvous) is not None:
+            return YoriaiError(
+                f"training stopped: node {rendezvous.node_rank} could not reach the head at"
+                f" {place}",
+                hint=f"{why}: let the nodes talk to one another at all ports (a firewall?), or"
+                f" write another port into the launch file (port: N, from {FIRST_PORT})",
+            )
+        waiting.tell(f"node {rendezvous.node_rank} waits for the head at {place} ({why})")
+        time.sleep(poll_seconds)
 
 
 def head_ended(rendezvous: Rendezvous) -> str | None:

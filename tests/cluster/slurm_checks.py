@@ -53,18 +53,23 @@ def a_time_limit_queues_the_job_again(work: Workplace, slurm: Slurm) -> str:
     return f"stopped at step {reached}, went on, cancelled; {told}"
 
 
-def a_dead_node_ends_the_attempt_and_the_next_goes_on(work: Workplace, slurm: Slurm) -> str:
-    """All processes of a node die at once; with the node back, the job goes on to its end."""
-    work.training("struck", **{**ENDLESS, "steps": 400})
+def a_dead_node_ends_the_job_and_the_next_goes_on(work: Workplace, slurm: Slurm) -> str:
+    """All processes of a node die at once: the job fails; launched again, it goes on to its end."""
+    work.training("struck", steps=100, checkpoint={"every_steps": 20})
     job = work.launch("struck", nodes=2, **SLURM)
     until("some steps", lambda: len(work.losses("struck")) > 25)
     for process in work.machines.processes(NODES[1]):
         os.kill(process, signal.SIGKILL)
-    until("the attempt ended", lambda: len(work.status(job)["events"]) > 1)
-    slurm.begin_node(NODES[1])
     seen = work.end_of(job)
-    require(seen["state"] == "done", f"{seen}\n{work.log(job)[-3000:]}")
-    return f"done in attempt {seen['attempt']}"
+    require(seen["state"] == "failed", f"{seen}")
+    slurm.begin_node(NODES[1])
+    until("the node is back", lambda: slurm.idle() == list(NODES))
+    again = work.launch("struck", nodes=2, **SLURM)
+    seen = work.end_of(again)
+    require(seen["state"] == "done", f"{seen}\n{work.log(again)[-3000:]}")
+    steps = list(work.losses("struck"))
+    require(steps == list(range(1, 101)), f"steps {steps}")
+    return "failed; launched again, done with every step once"
 
 
 def a_job_is_cancelled_by_our_own_command(work: Workplace, slurm: Slurm) -> str:
@@ -102,7 +107,7 @@ __all__ = ["CHECKS", "NEEDS", "begin"]
 CHECKS = (
     two_nodes_train_what_one_trains,
     a_time_limit_queues_the_job_again,
-    a_dead_node_ends_the_attempt_and_the_next_goes_on,
+    a_dead_node_ends_the_job_and_the_next_goes_on,
     a_job_is_cancelled_by_our_own_command,
     dask_workers_come_from_the_queue,
 )

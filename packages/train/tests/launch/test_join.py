@@ -150,7 +150,8 @@ def test_the_variables_of_the_script_say_where_a_node_stands():
     assert found == Rendezvous(4, 2, "node-1.cluster", 23456, "tour-1.2")
     words = command(DDP(processes=8), ["-m", "x"], found)[2:]
     expected = (
-        "torch.distributed.run --nnodes 4 --node-rank 2 --nproc-per-node 8 --max-restarts 0"
+        "torch.distributed.run --signals-to-handle SIGQUIT --nnodes 4 --node-rank 2"
+        " --nproc-per-node 8 --max-restarts 0"
         " --rdzv-backend static --rdzv-endpoint node-1.cluster:23456 --rdzv-id tour-1.2"
         " --rdzv-conf timeout=900 -m x"
     )

@@ -19,8 +19,7 @@ from yoriai_train.settings.spec import Row
 PR_SET_PDEATHSIG = 1
 # What reaches all processes of a job at once: a terminal's Ctrl-C, GNU timeout, Slurm's --signal.
 TO_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-# By which we end torchrun, which hands it on to its ranks. torch reads which signals it heeds from
-# TORCHELASTIC_SIGNALS_TO_HANDLE (torch 2.13, distributed/elastic/multiprocessing/api.py).
+# By which we end torchrun, which hands it on to its ranks; it is told to heed no other.
 END = signal.SIGQUIT
 # Opened here, not in the child between fork and exec, where little is safe.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

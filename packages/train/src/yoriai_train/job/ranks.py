@@ -49,13 +49,13 @@ def command(
     machine's full name, which laptops and containers often cannot resolve. The store itself
     still listens on all interfaces: torch has no option for that.
     """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--signals-to-handle", END.name]
     if rendezvous is not None:
-        torchrun = [sys.executable, "-m", "torch.distributed.run"]
         return [*torchrun, *rendezvous.arguments(strategy.processes), *worker]
     if strategy.processes == 1:
         return [sys.executable, *worker]
     return [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"),
+        *(*torchrun, "--nnodes", "1"),
         *("--nproc-per-node", str(strategy.processes), "--max-restarts", "0"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
         *("--local-addr", "127.0.0.1", *worker),
@@ -80,7 +80,7 @@ def environment(
     to 1.0, and to 4.0 where it took the whole core.
     """
     own = {n: v for n, v in base.items() if not (n.startswith(LAUNCHERS) or n in SLURM_PLACES)}
-    base = {"OMP_WAIT_POLICY": "passive", "TORCHELASTIC_SIGNALS_TO_HANDLE": END.name, **own}
+    base = {"OMP_WAIT_POLICY": "passive", **own}
     if rendezvous is not None and not rendezvous.on_loopback:
         found = "" if "GLOO_SOCKET_IFNAME" in base else interface_towards(rendezvous)
         return {**base, "GLOO_SOCKET_IFNAME": found} if found else base

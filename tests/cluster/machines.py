@@ -95,7 +95,7 @@ class Machines:
 
 
 def _namespace(machine: str) -> str:
-    return f"yoriai-{machine}"
+    return f"yoriai-{os.getpid()}-{machine}"
 
 
 @contextlib.contextmanager

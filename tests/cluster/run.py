@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -69,6 +70,7 @@ def run_site(name: str, wanted: list[str]) -> list[dict[str, Any]]:
 def main() -> int:
     if os.geteuid():
         raise SystemExit("daemons and network namespaces need root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the clusters end with it
     names = [word for word in sys.argv[1:] if word in SITES] or list(SITES)
     wanted = [word for word in sys.argv[1:] if word not in SITES]
     rows = [row for name in names for row in run_site(name, wanted)]

@@ -93,7 +93,7 @@ def dask_workers_come_from_the_queue(work: Workplace, slurm: Slurm) -> str:
     }  # fmt: skip
     digests = {}
     for name, how in (("here", {}), ("queued", {"engine": engine})):
-        work.recipe(name, {"text": work.data(**how)["text"]})
+        work.recipe(name, {"text": work.data()["text"]}, **how)
         told = json.loads(work.yoriai("run", f"{name}.yaml", "--json"))
         digests[name] = told["steps"]["text"]["digest"]
     require(digests["here"] == digests["queued"], f"{digests}")

@@ -46,17 +46,17 @@ class Workplace:
         self.recipe("data", self.data())
         self.yoriai("run", "data.yaml", "--out", "data")
 
-    def data(self, **text: Any) -> dict[str, Any]:
+    def data(self) -> dict[str, Any]:
         source = {"use": "corpus/jsonl", "paths": ["text.jsonl"], "language": "ja"}
-        build = {"uses": "corpus/build", "sources": [source], "dedup": {"near": None}, **text}
+        build = {"uses": "corpus/build", "sources": [source], "dedup": {"near": None}}
         return {
             "text": build,
             "pieces": {"uses": "corpus/tokenizer", "from": "text", "size": 300},
             "shards": {"uses": "corpus/tokens", "from": ["text", "pieces"]},
         }
 
-    def recipe(self, name: str, steps: dict[str, Any]) -> None:
-        value = {"name": name, "licence": "CC0-1.0", "seed": 11, "steps": steps}
+    def recipe(self, name: str, steps: dict[str, Any], **keys: Any) -> None:
+        value = {"name": name, "licence": "CC0-1.0", "seed": 11, "steps": steps, **keys}
         (self.folder / f"{name}.yaml").write_text(json.dumps(value))  # JSON is YAML
 
     def training(self, name: str, **changes: Any) -> None:

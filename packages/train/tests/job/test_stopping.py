@@ -158,6 +158,15 @@ def test_a_rank_leaves_signals_of_strangers_to_its_parent_and_heeds_the_parent(n
     rank.stdout.close()
 
 
+def test_a_rank_that_is_done_cannot_fail_while_its_libraries_are_taken_down():
+    code = (
+        "import atexit, os; from yoriai_train.job import worker;"
+        " atexit.register(os.abort); print('the last word'); worker.leave(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "the last word\n")
+
+
 @pytest.mark.parametrize(
     ("told", "words"),
     [([], "training stopped: SIGTERM came"), ([("stopped", {"step": 7})], "after step 7, which")],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.config import Configured, Uses
     from yoriai.contracts import (
+        Answer,
+        Asking,
         Backend,
         Document,
         Engine,
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
         Instructions,
         LanguageModel,
         ModelShape,
+        Prompt,
         Sample,
+        Scorer,
+        Shot,
         Source,
         SourceCard,
         Strategy,
@@ -43,6 +48,8 @@ _HOME = {
     "yoriai.artifact": ("Artifact",),
     "yoriai.config": ("Configured", "Uses"),
     "yoriai.contracts": (
+        "Answer",
+        "Asking",
         "Backend",
         "Document",
         "Engine",
@@ -52,7 +59,10 @@ _HOME = {
         "LanguageModel",
         "ModelShape",
         "Generated",
+        "Prompt",
         "Sample",
+        "Scorer",
+        "Shot",
         "Source",
         "SourceCard",
         "Strategy",
@@ -69,7 +79,9 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 # Literal, because type checkers read no expressions; a test compares it with the table.
 __all__ = [
     "Altered",
+    "Answer",
     "Artifact",
+    "Asking",
     "Backend",
     "Configured",
     "Document",
@@ -85,9 +97,12 @@ __all__ = [
     "Made",
     "ModelShape",
     "NotFound",
+    "Prompt",
     "Refused",
     "Sample",
+    "Scorer",
     "Section",
+    "Shot",
     "Source",
     "SourceCard",
     "Step",

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pytest
 
-from yoriai import Generated, Sample, Task
+from yoriai import Answer, Generated, Prompt, Sample, Task
 from yoriai_eval.scoring import asking
-from yoriai_eval.scoring.protocol import Answer, Exam, Prompt
+from yoriai_eval.scoring.protocol import Exam
 
 
 class Words(Task):

@@ -164,7 +164,7 @@ def _lm_eval_results(
         configs[name] = {
             "task": name,
             "dataset_path": exam.name,
-            "test_split": str(getattr(exam.task, "split", facts.get("split", ""))),
+            "test_split": exam.task.chosen_split or facts.get("split", ""),
             "description": exam.instruction,
             "target_delimiter": "",
             "fewshot_delimiter": exam.prompt.join,

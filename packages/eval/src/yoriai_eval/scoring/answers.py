@@ -10,9 +10,9 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
-from yoriai import Generated, Sample
+from yoriai import Answer, Generated, Sample
 from yoriai_eval.scoring.metrics import METRICS, NO_NUMBER, number
-from yoriai_eval.scoring.protocol import Answer, Exam, gold
+from yoriai_eval.scoring.protocol import Exam, gold
 
 Reason = Literal["correct", "wrong", "unparsed", "truncated", "refused", "errored"]
 _LOST: dict[str, Reason] = {"refused": "refused", "error": "errored"}
@@ -66,12 +66,7 @@ def read(exam: Exam, sample: Sample, generated: Generated) -> Reading:
     if lost:
         return Reading(answer, lost, dict.fromkeys(_per_sample(exam), 0.0))
     if exam.own:
-        own = getattr(exam.task, "scores", None)
-        scores = (
-            {"accuracy": exam.task.score(sample, generated.text)}
-            if own is None
-            else own(sample, generated.text)
-        )
+        scores = dict(exam.task.scores(sample, generated.text))
         right = scores.get(exam.metrics[0]) == 1.0
     else:
         scores = _scores(exam, answer, golds)

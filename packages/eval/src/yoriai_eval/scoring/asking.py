@@ -43,10 +43,10 @@ def _prompts(
     model: LanguageModel, exam: Exam, samples: Sequence[Sample], shots: int
 ) -> tuple[list[str], str]:
     """The prompts, and the text that all of them begin with."""
-    if exam.own:
-        if exam.form == "generation" and not exam.plain:
-            return [model.render(s.instruction, s.text) for s in samples], ""
-        return [s.text for s in samples], ""
+    if exam.own and not exam.plain:
+        return [
+            model.render(s.instruction, s.text) if is_rendered(exam, s) else s.text for s in samples
+        ], ""
     prompts, prefix = [exam.question(s, shots) for s in samples], exam.prefix(shots)
     if not exam.chat:
         return prompts, prefix
@@ -186,8 +186,7 @@ def _rank(
         }
         picked = {name: values.index(max(values)) for name, values in ranked.items()}
         scores = {RANKED[name]: float(place == right(sample)) for name, place in picked.items()}
-        if (own := getattr(exam.task, "rank", None)) is not None:
-            scores |= own(sample, sums)
+        scores |= exam.task.rank(sample, sums)
         first = exam.metrics[0] if exam.metrics[0] in scores else RANKED["sum"]
         rows.append(
             {
@@ -200,6 +199,11 @@ def _rank(
             }
         )
     return rows
+
+
+def is_rendered(exam: Exam, sample: Sample) -> bool:
+    """Whether a sample is put in the model's own form of an instruction on a text."""
+    return exam.own and not exam.plain and (exam.form == "generation" or bool(sample.instruction))
 
 
 def right(sample: Sample) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from yoriai_eval.scoring.protocol import Form
+    from yoriai.contracts import Form
 
 NO_NUMBER = -2.0  # what stands for an answer without a number: below every gold of JSTS (0 to 5)
 _NOT_NUMERIC = re.compile(r"[^0-9.]")

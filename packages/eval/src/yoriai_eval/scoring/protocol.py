@@ -14,51 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import pydantic
 import yaml
 from pydantic import Field
 
-from yoriai import Sample, Task, UsageError, YoriaiError
+from yoriai import Answer, Asking, Prompt, Sample, Shot, Task, UsageError, YoriaiError
 from yoriai.config import unknown_name
+from yoriai.contracts import Form
 from yoriai_eval.scoring.metrics import METRICS
 
 FOLDER = Path(__file__).with_name("protocols")
-# What a task asked in its own way lets a model write: its answers are words, not essays.
-OWN_CHARACTERS = 16
-Form = Literal["generation", "ranked", "gold", "bits-per-byte"]
 
 
 class _Data(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Prompt(_Data):
-    """The pieces of a prompt; ``{instruction}``, ``{input}`` and ``{output}`` are filled in."""
-
-    header: str = Field("", description="what comes first, once")
-    shot: str = Field("", description="one example with its answer")
-    join: str = Field("", description="what stands between two examples")
-    query: str = Field("{input}", description="the question, whose answer is to follow")
-
-
-class Answer(_Data):
-    """How an answer is read out of what the model wrote."""
-
-    cut: str = Field("", description="keep what comes before the first of these; empty: all")
-    strip: bool = Field(False, description="then drop white space at both ends")
-    normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
-
-
-class Shot(_Data):
-    """An example, by its place in a file of the task's data set."""
-
-    file: str = Field(description="upstream path of the file")
-    row: int = Field(-1, description="number of the row or question, from 0")
-    sha256: str = Field("", description="of input, newline and output: finds a row, or checks it")
-    input: str = Field("", description="the example itself, where it is a row of no file")
-    output: str = Field("", description="its answer")
 
 
 class Wording(_Data):
@@ -161,7 +131,7 @@ class Exam:
     max_characters: int = 0
     chat: bool = False
     own: bool = False
-    plain: bool = False  # own: a prompt is the sample's text and nothing else
+    plain: bool = False  # own: put as the prompt says, never in the model's own form
     wording: Wording | None = None
     stops: tuple[str, ...] = ()
 
@@ -215,8 +185,7 @@ def gold(sample: Sample) -> str:
 
 def full_name(task: Task) -> str:
     """What rows and logs call a task: its entry, and its own name if one entry makes many."""
-    own = getattr(task, "called", "")
-    return f"{task.entry}/{own}" if own else task.entry
+    return f"{task.entry}/{task.called}" if task.called else task.entry
 
 
 def short_name(task: Task) -> str:
@@ -241,25 +210,10 @@ def _fill(template: str, /, **values: str) -> str:
 
 
 def exams(protocol: Protocol, task: Task) -> list[Exam]:
-    """The forms in which a protocol asks a task; the task's own if it is not in there.
-
-    A task that has a method ``exams`` is asked as that says; it gets the protocol.
-    """
-    if (own := getattr(task, "exams", None)) is not None:
-        told: list[Exam] = own(protocol)
-        return told
-    asked = protocol.tasks.get(short_name(task))
+    """The forms in which a protocol asks a task; the task's own if it is not in there."""
+    asked = None if task.always_own else protocol.tasks.get(short_name(task))
     if asked is None:
-        metric = {"ranked": "accuracy", "generation": "accuracy"}.get(task.form, "bits_per_byte")
-        return [
-            Exam(
-                task=task,
-                form=task.form,
-                metrics=(metric,),
-                max_characters=OWN_CHARACTERS,
-                own=True,
-            )
-        ]
+        return [_own_exam(protocol, task, asking) for asking in task.askings()]
     count = protocol.shot_count if asked.shot_count is None else asked.shot_count
     shots = _shots(task, asked.shots, count)
     if asked.wording is not None:
@@ -283,6 +237,26 @@ def exams(protocol: Protocol, task: Task) -> list[Exam]:
     ]
 
 
+def _own_exam(protocol: Protocol, task: Task, asking: Asking) -> Exam:
+    own = asking.by == "task"
+    usual = "accuracy" if own and asking.form == "generation" else _METRICS[asking.form]
+    return Exam(
+        task=task,
+        form=asking.form,
+        metrics=asking.metrics or (usual,),
+        prompt=asking.prompt or (Prompt() if own else protocol.prompt),
+        answer=asking.answer or (Answer() if own else protocol.answer),
+        instruction=asking.instruction,
+        shots=_shots(task, (), asking.shots),
+        max_tokens=asking.max_tokens,
+        max_characters=asking.max_characters,
+        stops=asking.stops,
+        chat=protocol.chat and not own,
+        own=own,
+        plain=own and asking.prompt is not None,
+    )
+
+
 _METRICS: dict[Form, str] = {
     "generation": "exact_match",
     "ranked": "accuracy",
@@ -299,8 +273,10 @@ def _metrics(named: Sequence[str], form: Form) -> tuple[str, ...]:
 def _shots(task: Task, named: Sequence[Shot], count: int) -> tuple[Sample, ...]:
     if count == 0:
         return ()
-    from yoriai_eval.tasks.datasets import Dataset
-
-    if not isinstance(task, Dataset):
-        raise UsageError(f"{task.entry} has no examples to show; its protocol wants {count}")
-    return tuple(task.shots(named, count))
+    shots = [task.shot(one) for one in named[:count]] if named else list(task.shots(count))
+    if len(shots) < count:
+        raise UsageError(
+            f"{full_name(task)} has {len(shots)} examples to show, {count} are wanted",
+            hint="lower shot_count in the protocol, or let the task's shots() give more",
+        )
+    return tuple(shots)

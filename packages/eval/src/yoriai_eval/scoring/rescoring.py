@@ -26,10 +26,10 @@ from yoriai import (
 )
 from yoriai import artifact as artifacts
 from yoriai.plugins import Registry
-from yoriai_eval.comparison.contestants import models_of, rows_of
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.rows import models_of, rows_of
 from yoriai_eval.scoring.run import Run
 
 Row = dict[str, Any]
@@ -110,8 +110,8 @@ def prompt(exam: Exam, sample: Sample, shots: int | None) -> str | None:
     """The text a model was asked with; None where it was put into the model's own template."""
     if exam.form == "bits-per-byte":
         return sample.text
-    if exam.own:
-        return None if exam.form == "generation" and not exam.plain else sample.text
+    if exam.own and not exam.plain:
+        return None if asking.is_rendered(exam, sample) else sample.text
     return None if exam.chat else exam.question(sample, shots)
 
 
@@ -210,8 +210,7 @@ def _ranked(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
     }
     right = asking.right(sample)
     scores = {asking.RANKED[name]: float(place == right) for name, place in picked.items()}
-    if (own := getattr(exam.task, "rank", None)) is not None:
-        scores |= own(sample, sums)
+    scores |= exam.task.rank(sample, sums)
     first = exam.metrics[0] if exam.metrics[0] in scores else asking.RANKED["sum"]
     return {
         "output": sample.choices[picked["sum"]],

@@ -123,9 +123,7 @@ class Run(Step):
         return map(exam.put, islice(exam.task.samples(inputs), self.limit))
 
     def _split(self, task: Task) -> Task:
-        if "split" not in type(task).model_fields or "split" in task.model_fields_set:
-            return task
-        return task.model_copy(update={"split": self.split})
+        return task if task.split_is_given else task.of_split(self.split)
 
     def _models(self, job: Job) -> list[Asked]:
         inside = [Asked(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]

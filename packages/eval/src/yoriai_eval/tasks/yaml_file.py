@@ -19,13 +19,13 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from yoriai import Artifact, NotFound, Sample, Task, UsageError, YoriaiError
+from yoriai import Answer, Artifact, Asking, NotFound, Prompt, Sample, Task, UsageError, YoriaiError
 from yoriai.config import dotted, explain
 from yoriai.errors import Altered
 from yoriai.files import digest_bytes, digest_json
 from yoriai_eval.scoring.answers import cleaned, normalised
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Answer, Exam, Prompt, Protocol, _fill, gold
+from yoriai_eval.scoring.protocol import _fill, exams, gold, load
 from yoriai_eval.sets import store
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -83,6 +83,7 @@ class YamlTask(Task):
 
     version: ClassVar[str] = "1"
     form: ClassVar[Literal["generation"]] = "generation"  # the file says which
+    always_own: ClassVar[bool] = True
     path: str = Field(min_length=1, description="the YAML file")
 
     @property
@@ -96,23 +97,25 @@ class YamlTask(Task):
         rows = digest_bytes(self._local(told)) if isinstance(told, str) else told.sha256
         return digest_json([digest_bytes(self._content), rows])
 
-    def exams(self, protocol: Protocol) -> list[Exam]:
+    def askings(self) -> list[Asking]:
         """One form, in the file's own words, put and read as the protocol does."""
         told = self.described
-        usual = "accuracy" if told.form == "ranked" else "exact_match"
         return [
-            Exam(
-                task=self,
+            Asking(
                 form=told.form,
-                metrics=told.metrics or (usual,),
-                prompt=told.prompt or protocol.prompt,
-                answer=told.reading or protocol.answer,
+                by="protocol",
+                metrics=told.metrics,
+                prompt=told.prompt,
+                answer=told.reading,
                 instruction=told.instruction,
-                shots=tuple(self._sample(number, self._row(number)) for number in told.shots),
+                shots=len(told.shots),
                 max_characters=told.max_characters,
-                chat=protocol.chat,
             )
         ]
+
+    def shots(self, count: int) -> list[Sample]:
+        """The rows that the file names as examples, which are asked no more."""
+        return [self._sample(number, self._row(number)) for number in self.described.shots[:count]]
 
     def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
         """The rows in their order but for those that are shown as examples."""
@@ -122,9 +125,7 @@ class YamlTask(Task):
 
     def score(self, sample: Sample, output: str) -> float:
         """The first metric, as protocol ``yoriai`` reads an answer."""
-        from yoriai_eval.scoring.protocol import load
-
-        [exam] = self.exams(load("yoriai"))
+        [exam] = exams(load("yoriai"), self)
         metric = METRICS[exam.metrics[0]].sample or METRICS["exact_match"].sample
         assert metric is not None
         return metric(cleaned(exam.answer, output), [normalised(exam.answer, gold(sample))])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -20,6 +22,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def titled(title: str) -> str:
+    """Front matter with a page's title.
+
+    Themes take the tags out of a heading for ``<title>`` and thereby turn its entities into
+    signs again; what stands in the front matter is copied as it is.
+    """
+    return f"---\ntitle: {json.dumps(html.escape(title), ensure_ascii=False)}\n---"
 
 
 def code(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sitemaker.markdown import code, table
+from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
 from yoriai.plain_markdown import escape, is_safe_link, neutralise
 from yoriai.record import CAUSES, Filed, list_records
@@ -25,7 +25,9 @@ def record_pages(root: Path) -> dict[str, str]:
 
 
 def _title(filed: Filed) -> str:
-    return " · ".join(escape(filed.record.title[k]) for k in ("en", "ja") if k in filed.record.title)
+    return " · ".join(
+        escape(filed.record.title[k]) for k in ("en", "ja") if k in filed.record.title
+    )
 
 
 def _record_index(filed: Sequence[Filed]) -> str:
@@ -62,7 +64,10 @@ def _failures(filed: Sequence[Filed]) -> str:
     ]
     for cause in CAUSES:
         rows = [
-            (f"[{one.record.id}]({one.folder.name}.md)", *map(escape, (f.symptom, f.fix, f.prevention)))
+            (
+                f"[{one.record.id}]({one.folder.name}.md)",
+                *map(escape, (f.symptom, f.fix, f.prevention)),
+            )
             for one in filed
             for f in one.record.failures
             if f.cause == cause
@@ -98,7 +103,9 @@ def _record(filed: Filed, root: Path) -> str:
         ("tags", escape(", ".join(record.tags))),
     ]
     title, *others = [escape(record.title[k]) for k in ("en", "ja") if k in record.title]
-    parts = [f"# {record.id} {title}", *(f"**{other}**" for other in others)]
+    shown = next(record.title[k] for k in ("en", "ja") if k in record.title)
+    parts = [titled(f"{record.id} {shown}"), f"# {record.id} {title}"]
+    parts += [f"**{other}**" for other in others]
     parts.append(table(("this record", ""), [row for row in facts if row[1]]))
     if record.hypothesis:
         parts += ["## Hypothesis", escape(record.hypothesis)]

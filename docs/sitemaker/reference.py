@@ -29,6 +29,7 @@ KIND_TITLES = {
     "engines": "Engines",
     "backends": "Backends",
     "tasks": "Tasks",
+    "scorers": "Scorers",
 }
 # Where a value of a kind is written in a recipe.
 KIND_PLACES = {
@@ -41,6 +42,7 @@ KIND_PLACES = {
     "engines": "Under `engine`, at the top of a recipe.",
     "backends": "Under `backend` of `eval/run`.",
     "tasks": "Under `tasks` of `eval/run`, and under `decontaminate.against` of `corpus/build`.",
+    "scorers": "Named by a task of `eval/run`; a recipe names the task.",
 }
 
 

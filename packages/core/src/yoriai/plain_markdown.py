@@ -65,6 +65,8 @@ def find_markup(text: str) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(bare.split("\n"), first):
             if _TAG.search(line):
                 yield number, "raw HTML"
+            if _FENCE_LIKE.match(line):
+                yield number, "a fence that is indented, never ends or has more than a language"
             if re.search(r"\{(?:[:#.]|\s*[\w-]+=)", line):
                 yield number, "an attribute list"
             for link in _LINK.finditer(line):
@@ -141,7 +143,7 @@ def _link(found: re.Match[str]) -> str:
 
 def _code(whole: str, inside: str) -> str:
     """A code span; where its text could be read as something else, with every sign spelt out."""
-    if not (_TAG.search(inside) or "]" in inside or "{" in inside):
+    if not (_TAG.search(inside) or _ATTRIBUTES.search(inside) or re.search(r"\][(:]", inside)):
         return whole
     shown = re.sub(r"[^\w\s]", lambda found: f"&#{ord(found[0])};", inside.strip())
     return f"<code>{shown}</code>"

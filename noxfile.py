@@ -181,6 +181,12 @@ def records(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def cluster(session: nox.Session) -> None:
+    """Real Slurm, Grid Engine and Open MPI on this machine (root): ``nox -s cluster -- slurm``."""
+    run(session, "python", "tests/cluster/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure one family beside its peers: ``nox -s bench -- core``."""
     shared = ("tables", "peers")  # what the families have in common

@@ -72,6 +72,16 @@ class Source(Configured):
         """The documents of one partition, always in the same order."""
         raise NotImplementedError
 
+    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
+        """What :meth:`read` gives, without working on what stands at the positions ``skip``.
+
+        The first thing that :meth:`read` gives is at position 0. In the place of each record
+        skipped an :class:`Unreadable` is given, so that positions stay what they are. A source
+        that can crash on a record, in a library in C, overrides this; of one that does not,
+        reading a partition ends at the record that kills the process again and again.
+        """
+        return self.read(partition)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -75,6 +75,19 @@ def test_each_thing_is_asked_for_in_the_words_of_the_scheduler():
     sge = script(made("sge"), "tour-1").splitlines()
     assert {"#$ -l rt_F=2", "#$ -l h_rt=12:00:00", "#$ -cwd"} <= set(sge)
     assert "yoriai_again=(qsub -terse -g gaa50000)" in sge
+    spread = made("sge", queue="all.q", parallel_environment="mpi", cpus_per_node=8)
+    lines = script(spread, "tour-1").splitlines()
+    assert {"#$ -pe mpi 16", "#$ -q all.q", "#$ -P gaa50000"} <= set(lines)
+    assert "yoriai_again=(qsub -terse)" in lines
+    assert not any(line.startswith("#$ -l all.q") for line in lines)
+
+
+def test_only_grid_engine_has_parallel_environments_and_it_needs_one_or_a_resource_type():
+    with pytest.raises(ValidationError, match="parallel_environment: is of sge only"):
+        made("pbs", parallel_environment="mpi")
+    with pytest.raises(ValidationError, match=r"a resource type, .* or a parallel_environment"):
+        made("sge", queue="")
+    assert made("sge", queue="", parallel_environment="smp").queue == ""
 
 
 words = st.text(

@@ -71,7 +71,7 @@ def overall(verdicts: Iterable[str]) -> str:
 
 def judge(resolved: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Compare a recipe's predictions with the facts its artifacts hold."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prediction in (resolved.get("question") or {}).get("predictions", []):
         measured = find_fact(facts, prediction["fact"])
         other = prediction.get("than") or ""

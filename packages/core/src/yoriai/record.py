@@ -248,10 +248,14 @@ class Filed:
 
     def line(self, *place: Any) -> str:
         """``record.yaml:LINE`` of a key, or of the nearest one above it."""
-        path = self.folder / "record.yaml"
-        lines = (self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines)
-        number = next(lines, 0)
-        return f"{path}:{number}" if number else str(path)
+        return place_of(self.folder / "record.yaml", self.lines, place)
+
+
+def place_of(path: Path, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...]) -> str:
+    """``PATH:LINE`` of a key, or of the nearest one above it that has a line."""
+    found = (lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines)
+    number = next(found, 0)
+    return f"{path}:{number}" if number else str(path)
 
 
 def read_record(folder: Path) -> Filed:
@@ -269,9 +273,8 @@ def read_record(folder: Path) -> Filed:
     try:
         return Filed(folder, Record.model_validate(value), lines)
     except pydantic.ValidationError as error:
-        broken = Filed(folder, Record.model_construct(), lines)
         rows = [
-            f"{broken.line(*f.place)}: {dotted(f.place) or 'the record'}: {f.message}"
+            f"{place_of(path, lines, f.place)}: {dotted(f.place) or 'the record'}: {f.message}"
             + (f"; {f.hint}" if f.hint else "")
             for f in explain(error, Record)
         ]

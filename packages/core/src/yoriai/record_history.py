@@ -94,8 +94,8 @@ def _versions(root: Path) -> dict[str, list[tuple[str, str, Any]]] | None:
     data = _git(root, "cat-file", "--batch", given=asked.encode()) or b""
     found: dict[str, list[tuple[str, str, Any]]] = {}
     for commit, time, name in wanted:
-        head, _, data = data.partition(b"\n")
-        words = head.split()
+        first, _, data = data.partition(b"\n")
+        words = first.split()
         if len(words) != 3 or words[1] != b"blob":
             continue
         size = int(words[2])

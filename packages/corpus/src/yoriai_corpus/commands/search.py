@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) 
 
     if written == "-":
         try:
-            written = click.get_binary_stream("stdin").read().decode()
+            written = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError as error:
             raise UsageError("standard input is no UTF-8", hint="give it as text") from error
     opened = SearchIndex(open_kind(index, "index"))

@@ -64,13 +64,13 @@ class Workplace:
         data = [f"data/{step}@1" for step in ("shards", "pieces")]
         self.recipe(name, {"base": {**TRAINING, "from": data, **changes}})
 
-    def launch(self, name: str, **keys: Any) -> str:
-        """Submit the recipe NAME from the login machine; returns the id of the job."""
+    def launch(self, name: str, machine: str = LOGIN, **keys: Any) -> str:
+        """Submit the recipe NAME from a machine; returns the id of the job."""
         setup = [f"export PATH={Path(sys.executable).parent}:$PATH"]
         value = {"recipe": f"{name}.yaml", "setup": setup, **keys}
         value.setdefault("environment", {"OMP_NUM_THREADS": "1"})
         (self.folder / f"{name}.launch.yaml").write_text(json.dumps(value))
-        told = self.yoriai("train", "launch", f"{name}.launch.yaml", "--json")
+        told = self.yoriai("train", "launch", f"{name}.launch.yaml", "--json", machine=machine)
         return str(json.loads(told)["id"])
 
     def yoriai(self, *words: str, machine: str = LOGIN) -> str:

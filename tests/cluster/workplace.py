@@ -55,9 +55,9 @@ class Workplace:
             "shards": {"uses": "corpus/tokens", "from": ["text", "pieces"]},
         }
 
-    def recipe(self, name: str, steps: dict[str, Any], **keys: Any) -> None:
-        value = {"name": name, "licence": "CC0-1.0", "seed": 11, "steps": steps, **keys}
-        (self.folder / f"{name}.yaml").write_text(json.dumps(value))  # JSON is YAML
+    def recipe(self, file: str, steps: dict[str, Any], **keys: Any) -> None:
+        value = {"name": file, "licence": "CC0-1.0", "seed": 11, "steps": steps, **keys}
+        (self.folder / f"{file}.yaml").write_text(json.dumps(value))  # JSON is YAML
 
     def training(self, name: str, **changes: Any) -> None:
         """A recipe of one training step, on the data made before."""

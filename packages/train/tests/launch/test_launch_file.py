@@ -30,12 +30,16 @@ CLUSTERS = {
     "pbs": {"nodes": 2, "gpus_per_node": 8, "queue": "rt_HF", "group": "gch12345",
             "directives": ["-v USE_SSH=1"]},
     "sge": {"nodes": 2, "gpus_per_node": 4, "queue": "rt_F", "group": "gaa50000", "requeues": 3},
+    "sge-pe": {"nodes": 2, "cpus_per_node": 8, "parallel_environment": "mpi", "queue": "all.q",
+               "group": "project"},
     "mpirun": {"nodes": 2, "hostfile": "hosts", "walltime": 0, "port": 23456},
 }  # fmt: skip
 
 
 def made(scheduler: str, **changes) -> Launch:
-    return Launch(**{**COMMON, "scheduler": scheduler, **CLUSTERS[scheduler], **changes})
+    return Launch(
+        **{**COMMON, "scheduler": scheduler.partition("-")[0], **CLUSTERS[scheduler], **changes}
+    )
 
 
 @pytest.mark.parametrize("scheduler", CLUSTERS)

@@ -6,10 +6,12 @@ by which packages that never import one another meet. Everything here is data or
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
@@ -17,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from yoriai.artifact import Artifact
 from yoriai.config import Configured
-from yoriai.errors import UsageError
+from yoriai.errors import NotFound, UsageError
 
 # --- text -------------------------------------------------------------------------------
 
@@ -69,6 +71,16 @@ class Source(Configured):
     def read(self, partition: str) -> Iterator[Document | Unreadable]:
         """The documents of one partition, always in the same order."""
         raise NotImplementedError
+
+    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
+        """What :meth:`read` gives, without working on what stands at the positions ``skip``.
+
+        The first thing that :meth:`read` gives is at position 0. In the place of each record
+        skipped an :class:`Unreadable` is given, so that positions stay what they are. A source
+        that can crash on a record, in a library in C, overrides this; of one that does not,
+        reading a partition ends at the record that kills the process again and again.
+        """
+        return self.read(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +245,15 @@ class Sample:
     neutral: str = ""
 
 
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """sha256 over all that samples say, in their order."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        told = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True)
+        digest.update(told.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -296,6 +317,7 @@ class Asking:
     max_characters: int = 0
 
 
+MOST_SHOTS = 32  # examples of a task that its digest covers
 # What a task that says no more lets a model write: its answers are words, not essays.
 ANSWER_CHARACTERS = 16
 
@@ -349,6 +371,24 @@ class Task(Configured):
                 f"{self.entry} has no split {split!r}", hint=f"it has {', '.join(self.splits)}"
             )
         return self.model_copy(update={"split": split})
+
+    def fingerprint(self) -> str:
+        """Digest of its samples and examples, so that scores on data that changed are not reused.
+
+        Empty where they are made from artifacts, whose digests are known. A task with large files
+        gives the digests of those instead.
+        """
+        try:
+            return samples_digest([*self.samples(()), *self.shots(MOST_SHOTS)])
+        except NotFound:
+            raise
+        except OSError as error:
+            raise NotFound(
+                f"{self.entry or type(self).__name__} cannot read its data: {error}",
+                hint="the keys of the task say where it is looked for",
+            ) from error
+        except Exception:  # it wants artifacts; what else it may be ends the run
+            return ""
 
     def files(self) -> Sequence[str]:
         """Names of the data files that ``samples`` reads (``SET/PATH``), where it reads any."""

@@ -186,11 +186,11 @@ def test_documents_that_kill_every_worker_are_quarantined_and_nothing_else_is(
     assert facts["unreadable"] == 2
     assert facts["in"] == 1800 == facts["kept"] + facts["heldout"] + facts["dropped"] + 2
     paths = sorted((bench.folder / "deadly" / "text@1" / "unreadable").glob("*.parquet"))
-    from yoriai_corpus.engines import poison
+    from yoriai_corpus.engines.deaths import KILLED
     from yoriai_corpus import tables
 
     rows = [(row["id"], row["reason"]) for row in tables.read_rows(paths)]
-    assert rows == [("1/40", poison.REASON), ("4/299", poison.REASON)]
+    assert rows == [("1/40", KILLED), ("4/299", KILLED)]
 
 
 @pytest.mark.slow

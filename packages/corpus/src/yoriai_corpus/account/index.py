@@ -43,7 +43,7 @@ TABLES: dict[str, State] = {
 }  # fmt: skip
 
 
-class Index(Step):
+class IndexStep(Step):
     """Put every document, kept, held out or dropped, into one searchable file.
 
     Records that could not be read are in it by name and reason. One name may stand there
@@ -120,7 +120,7 @@ def _insert_relations(database: sqlite3.Connection, corpus: Artifact) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class IndexHit:
     """One document found, with the text around the first match."""
 
     source: str
@@ -134,7 +134,7 @@ class Hit:
 
 def search(
     path: Path, query: str, *, state: State | Literal[""] = "", limit: int
-) -> tuple[int, list[Hit]]:
+) -> tuple[int, list[IndexHit]]:
     """How many documents hold ``query``, and the first ``limit`` of them, in order."""
     if not query.strip():
         raise NotFound("an empty query finds nothing", hint="yoriai corpus search INDEX TEXT")
@@ -161,7 +161,7 @@ def search(
             [*values, limit],
         ).fetchall()
     return total[0], [
-        Hit(source, id_, language, state_, rule, licence, _around(text, pattern))
+        IndexHit(source, id_, language, state_, rule, licence, _around(text, pattern))
         for source, id_, language, state_, rule, licence, text in rows
     ]
 

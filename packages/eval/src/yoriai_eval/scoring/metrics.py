@@ -252,6 +252,12 @@ METRICS: dict[str, Metric] = {
             source="likeliest choice per character (Gu et al. 2024, OLMES, arXiv 2406.08446)",
         ),
         Metric(
+            name="accuracy_bytes",
+            form="ranked",
+            sample=exact_match,
+            source="likeliest choice per UTF-8 byte (Gao 2021, EleutherAI's blog)",
+        ),
+        Metric(
             name="accuracy_pmi",
             form="ranked",
             sample=exact_match,

@@ -61,7 +61,7 @@ class Run(Step):
     that need no model to ``scores.json``.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     makes: ClassVar[str] = "scores"
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 

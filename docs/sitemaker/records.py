@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sitemaker.markdown import code, table
+from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
+from yoriai.plain_markdown import escape, is_safe_link, neutralise
 from yoriai.record import CAUSES, Filed, list_records
 
 
@@ -24,7 +25,9 @@ def record_pages(root: Path) -> dict[str, str]:
 
 
 def _title(filed: Filed) -> str:
-    return " · ".join(filed.record.title[key] for key in ("en", "ja") if key in filed.record.title)
+    return " · ".join(
+        escape(filed.record.title[k]) for k in ("en", "ja") if k in filed.record.title
+    )
 
 
 def _record_index(filed: Sequence[Filed]) -> str:
@@ -61,7 +64,10 @@ def _failures(filed: Sequence[Filed]) -> str:
     ]
     for cause in CAUSES:
         rows = [
-            (f"[{one.record.id}]({one.folder.name}.md)", f.symptom, f.fix, f.prevention)
+            (
+                f"[{one.record.id}]({one.folder.name}.md)",
+                *map(escape, (f.symptom, f.fix, f.prevention)),
+            )
             for one in filed
             for f in one.record.failures
             if f.cause == cause
@@ -72,7 +78,7 @@ def _failures(filed: Sequence[Filed]) -> str:
                 table(("record", "symptom", "fix", "what would prevent it"), rows),
             ]
     refuted = [
-        (f"[{one.record.id}]({one.folder.name}.md)", _title(one), one.record.hypothesis)
+        (f"[{one.record.id}]({one.folder.name}.md)", _title(one), escape(one.record.hypothesis))
         for one in filed
         if one.record.verdict == "refuted"
     ]
@@ -93,14 +99,16 @@ def _record(filed: Filed, root: Path) -> str:
         ("ended", str(record.ended or "")),
         ("machine hours", "" if record.cost_hours is None else f"{record.cost_hours:g}"),
         ("of which lost", "" if record.lost_hours is None else f"{record.lost_hours:g}"),
-        ("package", record.package),
-        ("tags", ", ".join(record.tags)),
+        ("package", escape(record.package)),
+        ("tags", escape(", ".join(record.tags))),
     ]
-    title, *others = [record.title[key] for key in ("en", "ja") if key in record.title]
-    parts = [f"# {record.id} {title}", *(f"**{other}**" for other in others)]
+    title, *others = [escape(record.title[k]) for k in ("en", "ja") if k in record.title]
+    shown = next(record.title[k] for k in ("en", "ja") if k in record.title)
+    parts = [titled(f"{record.id} {shown}"), f"# {record.id} {title}"]
+    parts += [f"**{other}**" for other in others]
     parts.append(table(("this record", ""), [row for row in facts if row[1]]))
     if record.hypothesis:
-        parts += ["## Hypothesis", record.hypothesis]
+        parts += ["## Hypothesis", escape(record.hypothesis)]
     if record.predictions:
         rows = [
             (code(p.text), "" if p.measured is None else f"{p.measured:g}", p.verdict)
@@ -114,11 +122,11 @@ def _record(filed: Filed, root: Path) -> str:
         failures = [
             (
                 f.cause,
-                f.symptom,
+                escape(f.symptom),
                 f.found_by
                 + (f", after {f.found_after_hours:g} h" if f.found_after_hours is not None else ""),
-                f.fix,
-                f.prevention,
+                escape(f.fix),
+                escape(f.prevention),
             )
             for f in record.failures
         ]
@@ -126,14 +134,14 @@ def _record(filed: Filed, root: Path) -> str:
         parts += ["## Failures", table(columns, failures)]
     if record.lessons:
         lines = [
-            f"* {' · '.join(lesson.text[key] for key in ('en', 'ja') if key in lesson.text)} "
+            f"* {' · '.join(escape(lesson.text[k]) for k in ('en', 'ja') if k in lesson.text)} "
             f"*(confidence: {lesson.confidence})*"
             for lesson in record.lessons
         ]
         parts += ["## Lessons", "\n".join(lines)]
     parts += list(_story(filed, root))
     if record.links:
-        parts += ["## Links", "\n".join(f"* <{link}>" for link in record.links)]
+        parts += ["## Links", "\n".join(f"* {_web(link)}" for link in record.links)]
     return "\n\n".join(parts)
 
 
@@ -143,9 +151,14 @@ def _story(filed: Filed, root: Path) -> Iterator[str]:
         text = story.read_text(encoding="utf-8")
         text = re.sub(r"\A\s*# .*\n", "", text)
         place = filed.folder.relative_to(root).as_posix()
-        yield relink(text, place, f"records/{filed.folder.name}.md", root).strip()
-    runs = sorted(path.name for path in (filed.folder / "runs").glob("*.json"))
+        yield neutralise(relink(text, place, f"records/{filed.folder.name}.md", root)).strip()
+    names = sorted(path.name for path in (filed.folder / "runs").glob("*.json"))
+    runs = [name for name in names if re.fullmatch(r"[\w-]+\.json", name, re.ASCII)]
     if runs:
         base = f"{REPOSITORY}/blob/main/{filed.folder.relative_to(root).as_posix()}/runs"
         yield "## Run files"
         yield "\n".join(f"* [{name}]({base}/{name})" for name in runs)
+
+
+def _web(link: str) -> str:
+    return f"[{escape(link)}]({link})" if is_safe_link(link) else escape(link)

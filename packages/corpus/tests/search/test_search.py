@@ -17,7 +17,7 @@ from yoriai.artifact import open_artifact
 from yoriai_corpus import tables
 from yoriai_corpus.account.audit import paths_of
 from yoriai_corpus.search import folded
-from yoriai_corpus.search.search import Query, SearchIndex
+from yoriai_corpus.search.search import SearchIndex, SearchQuery
 
 Make = Callable[..., Artifact]
 TEXTS = [
@@ -68,7 +68,7 @@ def by_hand(query: str, *, exact: bool) -> dict[str, int]:
 
 
 def found(index: SearchIndex, query: str, **options: Any) -> dict[str, int]:
-    answer = index.find(Query(text=query, **options))
+    answer = index.find(SearchQuery(text=query, **options))
     hits = list(index.page(answer, limit=None))
     assert answer.occurrences == len(hits)
     counts = collections.Counter(hit.id for hit in hits)
@@ -122,7 +122,7 @@ def test_and_and_not_join_documents(index: SearchIndex, one: str, other: str, th
 @pytest.mark.parametrize("query", ["", " ", "\n  "])
 def test_an_empty_query_is_refused(query: str, index: SearchIndex) -> None:
     with pytest.raises(NotFound, match="empty query"):
-        index.find(Query(text=query))
+        index.find(SearchQuery(text=query))
 
 
 @pytest.mark.parametrize(("query", "said"), [("abc\udcff", "no UTF-8"), ("x" * 10_001, "10,001")])
@@ -130,7 +130,7 @@ def test_a_query_that_is_no_text_or_too_long_is_refused(
     query: str, said: str, index: SearchIndex
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        index.find(Query(text=query))
+        index.find(SearchQuery(text=query))
 
 
 def test_filters_part_what_is_found(index: SearchIndex) -> None:
@@ -148,7 +148,7 @@ def test_filters_part_what_is_found(index: SearchIndex) -> None:
 
 def test_names_addresses_and_reasons_are_found(index: SearchIndex) -> None:
     def names(query: str) -> list[str]:
-        answer = index.find(Query(text=query, names=True))
+        answer = index.find(SearchQuery(text=query, names=True))
         return [hit.id for hit in index.page(answer, limit=None)]
 
     assert names("EXAMPLE.jp/3") == ["n/3"]
@@ -158,7 +158,7 @@ def test_names_addresses_and_reasons_are_found(index: SearchIndex) -> None:
 
 
 def test_pages_join_to_all_hits_and_a_sample_is_some_of_them(index: SearchIndex) -> None:
-    answer = index.find(Query(text="a"))
+    answer = index.find(SearchQuery(text="a"))
     hits = list(index.page(answer, limit=None))
     pages = [hit for at in range(0, len(hits), 3) for hit in index.page(answer, offset=at, limit=3)]
     assert pages == hits
@@ -178,7 +178,7 @@ def test_around_a_hit_stands_its_text_with_dots_where_it_was_cut(
 ) -> None:
     text = "ﬁ" * 100 + "The Needle\nhere" + "z" * 100
     index = SearchIndex(run_step("corpus/index", [make_corpus([text, "needle"])]))
-    cut, whole = index.page(index.find(Query(text="needle")))
+    cut, whole = index.page(index.find(SearchQuery(text="needle")))
     assert cut.around == "…" + "ﬁ" * 36 + "The Needle here" + "z" * 35 + "…"
     assert whole.around == "needle"
 
@@ -204,10 +204,10 @@ def test_equal_names_in_two_corpora_are_both_in_the_index(
     ]
     index = SearchIndex(run_step("corpus/index", corpora))
     assert index.artifact.facts["documents"] == {"kept": 2}
-    hits = index.page(index.find(Query(text="text")))
+    hits = index.page(index.find(SearchQuery(text="text")))
     assert [hit.around for hit in hits] == ["one text", "two text"]
     assert [row["corpus"] for row in index.explain("mine/a")] == ["test/one@1", "test/two@1"]
-    assert index.find(Query(text="text", corpus="test/two@1")).documents == 1
+    assert index.find(SearchQuery(text="text", corpus="test/two@1")).documents == 1
 
 
 def test_the_same_corpus_gives_the_same_index(corpus: Artifact, run_step: Make) -> None:
@@ -226,7 +226,7 @@ def test_many_parts_find_what_one_finds(
 
 
 def found_anywhere(index: SearchIndex, query: str) -> set[int]:
-    hits = index.page(index.find(Query(text=query)), limit=None)
+    hits = index.page(index.find(SearchQuery(text=query)), limit=None)
     return {int(hit.id[2:]) for hit in hits}
 
 
@@ -261,7 +261,7 @@ def test_an_altered_part_is_refused_or_answers_without_harm(
     path.write_bytes(data)
     try:
         opened = SearchIndex(open_artifact(folder))
-        list(opened.page(opened.find(Query(text="a")), limit=None))
+        list(opened.page(opened.find(SearchQuery(text="a")), limit=None))
     except (YoriaiError, UnicodeDecodeError):
         pass
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import Document, Unreadable
-from yoriai_corpus.sources.files import Fault, Part
-from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.listing import SourceFile
+from yoriai_corpus.sources.records import FilePart, RecordFault
 from yoriai_corpus.sources.warc import Warc, Wet, warc_records
 
 MIB = 1 << 20
@@ -217,9 +217,9 @@ def frames(path: Path, cuts: list[int]) -> Iterator[tuple[str, bytes]]:
     size = path.stat().st_size
     edges = [0, *cuts, size]
     for start, end in pairwise(edges):
-        part = Part(File("f", str(path)), start, end, b"WARC/")
+        part = FilePart(SourceFile("f", str(path)), start, end, b"WARC/")
         for frame in warc_records(part, max_bytes=MIB):
-            assert not isinstance(frame, Fault)
+            assert not isinstance(frame, RecordFault)
             yield frame
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import Document, Unreadable
-from yoriai_corpus.sources.files import Part
-from yoriai_corpus.sources.listing import File
-from yoriai_corpus.sources.wikipedia import Wikipedia, parse_page
+from yoriai_corpus.sources.listing import SourceFile
+from yoriai_corpus.sources.records import FilePart
+from yoriai_corpus.sources.wikipedia import WikipediaDump, parse_page
 from yoriai_corpus.sources.wikitext import MAX_DEPTH, plain_text
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="ja">
@@ -109,7 +109,7 @@ def dump(tmp_path: Path, packing: str, pages: list[str] = PAGES) -> Path:
 
 
 def read(path: Path, **keys: object) -> list[Document | Unreadable]:
-    source = Wikipedia(paths=[str(path)], name="jawiki", **keys)  # type: ignore[arg-type]
+    source = WikipediaDump(paths=[str(path)], name="jawiki", **keys)  # type: ignore[arg-type]
     return [item for partition in source.partitions() for item in source.read(partition)]
 
 
@@ -180,11 +180,11 @@ def test_the_pieces_of_a_dump_have_each_page_once(
     path = dump(new_folder(), packing, pages)
     size = path.stat().st_size
     edges = [0, *sorted({max(1, cut * size // 1000) for cut in cuts}), size]
-    source = Wikipedia(paths=[str(path)])
+    source = WikipediaDump(paths=[str(path)])
     found = [
         source.document(*frame).id  # type: ignore[union-attr, misc]
         for start, end in pairwise(edges)
-        for frame in source.frames(Part(File("d", str(path)), start, end))
+        for frame in source.frames(FilePart(SourceFile("d", str(path)), start, end))
         if source.document(*frame) is not None  # type: ignore[misc]
     ]
     assert found == [str(n) for n in range(24)]
@@ -240,7 +240,20 @@ def test_too_deep_brackets_are_dropped_and_text_around_them_stays() -> None:
 
 
 PIECES = [
-    *("{{", "}}", "[[", "]]", "|", "{|\n", "\n|}", "日本", "lang|", "File:", "<ref>", "</ref>"),
+    *(
+        "{{",
+        "}}",
+        "[[",
+        "]]",
+        "|",
+        "{|\n",
+        "\n|}",
+        "日本",
+        "lang|",
+        "File:",
+        "<ref>",
+        "</ref>",
+    ),
     *("<math>", "==", "\n", "\n*", "'''", "<!--", "-->", "<nowiki>", "</nowiki>", "="),
     *("&lt;", "[http://a ", "]", "（", "）", "{{{", "}}}", "__NOTOC__", "\x00", "\x01", "<br", ">"),
 ]

@@ -6,6 +6,7 @@ share apart, and writes one file of every table. What it counted is its receipt.
 
 from __future__ import annotations
 
+from functools import partial
 import collections
 import hashlib
 import json
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from yoriai import files
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.build import sorted_keys
 from yoriai_corpus.text import lines
 from yoriai_corpus import tables
 from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.text.lines import Unit
 from yoriai_corpus.build.part_writer import record_digest
-from yoriai_corpus.build.parts import Part, PartList, Shelf
+from yoriai_corpus.build.parts import DocumentPart, PartList, PartDocuments
 from yoriai_corpus.tables import TableWriter
 
 VERSION = "2"
@@ -47,7 +49,7 @@ class FinishTask:
     """Some parts, and everything that was found out about their documents."""
 
     number: int
-    chosen: tuple[Part, ...]
+    chosen: tuple[DocumentPart, ...]
     parts: PartList
     folder: Path
     namesakes: Series
@@ -70,19 +72,18 @@ class FinishTask:
 
 def finish(task: FinishTask) -> dict[str, Any]:
     """Write the files, unless their receipt is there; returns the account of each part."""
-    if task.receipt.is_file():
-        receipt: dict[str, Any] = json.loads(task.receipt.read_bytes())
-        return receipt
+    return done(task.receipt, partial(_finish, task))
+
+
+def _finish(task: FinishTask) -> dict[str, Any]:
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(TableWriter(task.file(name), schema))
             for name, schema in tables.SCHEMAS.items()
         }
-        shelf = Shelf(task.parts.read())
+        shelf = PartDocuments(task.parts.read())
         accounts = [_finish_part(task, part, shelf, writers).facts() for part in task.chosen]
-    receipt = {"parts": accounts, "rows": {name: w.rows for name, w in writers.items()}}
-    files.write_atomically(task.receipt, files.canonical_json(receipt))
-    return receipt
+    return {"parts": accounts, "rows": {name: w.rows for name, w in writers.items()}}
 
 
 class Account:
@@ -130,7 +131,7 @@ class Account:
 
 
 def _finish_part(
-    task: FinishTask, part: Part, shelf: Shelf, writers: dict[str, TableWriter]
+    task: FinishTask, part: DocumentPart, shelf: PartDocuments, writers: dict[str, TableWriter]
 ) -> Account:
     account = Account(part.index)
     namesakes = {int(row["doc"]) & 0xFFFFFFFF for row in _rows_of(task.namesakes, part)}
@@ -180,7 +181,7 @@ def _finish_part(
     return account
 
 
-def _beside(part: Part, table: str) -> Path:
+def _beside(part: DocumentPart, table: str) -> Path:
     return part.stem.with_name(f"{part.stem.name}.{table}.parquet")
 
 
@@ -189,7 +190,7 @@ def _quarantine(row: dict[str, Any], account: Account, writers: dict[str, TableW
     account.count(row["source"], "unreadable")
 
 
-def _rows_of(series: Series | None, part: Part) -> Iterator[Any]:
+def _rows_of(series: Series | None, part: DocumentPart) -> Iterator[Any]:
     """The records of a part, from files in order of document."""
     first, after = sorted_keys.ordinal(part.index, 0), sorted_keys.ordinal(part.index + 1, 0)
     for path in series.paths() if series else ():
@@ -199,7 +200,7 @@ def _rows_of(series: Series | None, part: Part) -> Iterator[Any]:
 
 
 def _duplicates(
-    task: FinishTask, part: Part, shelf: Shelf
+    task: FinishTask, part: DocumentPart, shelf: PartDocuments
 ) -> dict[int, tuple[Losers, float, str, tuple[str, str]]]:
     """By place: why a document goes, how alike it is, and which one stays instead."""
     found: dict[int, tuple[Losers, float, str, tuple[str, str]]] = {}

@@ -116,3 +116,23 @@ def headline(account: Mapping[str, Any]) -> list[str]:
         f"kept: {sizes}",
         f"dropped: {rules or 'nothing'}",
     ]
+
+
+def sources_of(inputs: Sequence[Mapping[str, Any]], key: str = "by_source") -> list[str] | None:
+    """The sources that the corpora among ``inputs`` have documents of; None if one does not say.
+
+    ``inputs`` as in :meth:`yoriai.Step.expect`. ``key``: the account of a finished corpus.
+    """
+    names: set[str] = set()
+    for value in inputs:
+        made = value.get("made")
+        if made is not None and made.kind != "corpus":
+            continue
+        if made is not None:
+            rows = made.facts.get(key, {})
+            names |= {n for n, row in rows.items() if row.get("documents", row.get("kept", 0))}
+        elif "sources" in value and key == "by_source":
+            names |= set(value["sources"])
+        elif "vocabulary_size" not in value:  # no tokenizer, so a corpus that does not say
+            return None
+    return sorted(names) or None

@@ -10,7 +10,7 @@ import click
 
 from yoriai import NotFound, console
 from yoriai.artifact import Artifact
-from yoriai_corpus.commands.opening import folder, open_kind
+from yoriai_corpus.commands import folder, open_kind
 
 _RELATED = 5  # duplicates named by why, the rest is a number
 

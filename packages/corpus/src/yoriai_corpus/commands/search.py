@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from yoriai import UsageError, console
-from yoriai_corpus.commands.opening import folder, open_kind
+from yoriai_corpus.commands import folder, open_kind
 
 STATES = ("kept", "held out", "dropped", "unreadable")
 
@@ -57,10 +57,10 @@ def search(
     It is found in any width and case unless --exact is given. All places are counted: how often
     it stands there, in how many documents, and of which source.
     """
-    from yoriai_corpus.search.search import Query, SearchIndex
+    from yoriai_corpus.search.search import SearchIndex, SearchQuery
 
     opened = SearchIndex(open_kind(index, "index"))
-    found = opened.find(Query(text=query, state=state or "", **asked))
+    found = opened.find(SearchQuery(text=query, state=state or "", **asked))
     if sample:
         hits = list(opened.sample(found, sample, seed=seed))
     else:
@@ -144,8 +144,8 @@ def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) 
     TEXT is what a model wrote, or - to read it from standard input. A span is shown if it would
     not be found one character longer at either end.
     """
-    from yoriai_corpus.search.search import SearchIndex
     from yoriai_corpus.search import trace as tracing
+    from yoriai_corpus.search.search import SearchIndex
 
     if written == "-":
         try:

@@ -38,7 +38,7 @@ SUFFIXES = (".text", ".names", ".documents")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TableStretch:
     """Row groups ``first`` to ``last`` (not included) of one file of a corpus's table."""
 
     corpus: str
@@ -49,9 +49,9 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class PartTask:
+class IndexTask:
     number: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TableStretch, ...]
     folder: Path
 
     @property
@@ -62,9 +62,11 @@ class PartTask:
         return f"part {self.number} of the index"
 
 
-def cut(corpora: Sequence[tuple[str, State, Sequence[Path]]], most_bytes: int) -> list[list[Piece]]:
+def cut(
+    corpora: Sequence[tuple[str, State, Sequence[Path]]], most_bytes: int
+) -> list[list[TableStretch]]:
     """Row groups, in order, in parts of about so many bytes of text each."""
-    parts: list[list[Piece]] = [[]]
+    parts: list[list[TableStretch]] = [[]]
     size = 0
     for corpus, state, paths in corpora:
         for path in paths:
@@ -77,15 +79,15 @@ def cut(corpora: Sequence[tuple[str, State, Sequence[Path]]], most_bytes: int) -
                     grown = 0 if column is None else row.column(column).total_uncompressed_size
                     if size and size + grown > most_bytes:
                         if group > first:
-                            parts[-1].append(Piece(corpus, state, path, first, group))
+                            parts[-1].append(TableStretch(corpus, state, path, first, group))
                         parts.append([])
                         first, size = group, 0
                     size += grown
-                parts[-1].append(Piece(corpus, state, path, first, metadata.num_row_groups))
+                parts[-1].append(TableStretch(corpus, state, path, first, metadata.num_row_groups))
     return [pieces for pieces in parts if pieces]
 
 
-def make(task: PartTask) -> dict[str, Any]:
+def make(task: IndexTask) -> dict[str, Any]:
     """Write the files of a part, the last of them when the others are there; say what it holds."""
     if not task.stem.with_suffix(".documents").is_file():
         _write(task)
@@ -95,7 +97,7 @@ def make(task: PartTask) -> dict[str, Any]:
     return {"number": task.number, "files": names, "states": {s: states.count(s) for s in states}}
 
 
-def _write(task: PartTask) -> None:
+def _write(task: IndexTask) -> None:
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS.names}
     texts, names = bytearray(), bytearray()
     text_lengths: list[int] = []
@@ -123,7 +125,7 @@ def _write(task: PartTask) -> None:
     temporary.replace(path)
 
 
-def _rows(pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+def _rows(pieces: Sequence[TableStretch]) -> Iterator[dict[str, Any]]:
     empty = dict.fromkeys(COLUMNS.names, "") | {"value": None, "threshold": None, "text": ""}
     for piece in pieces:
         with pq.ParquetFile(piece.path) as file:
@@ -159,14 +161,14 @@ def _table(path: Path) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class IndexedTexts:
     """The texts of a part, or the names: an index and where each document (or field) begins."""
 
     index: FmIndex
     starts: npt.NDArray[np.uint32]
 
     @classmethod
-    def open(cls, path: Path) -> Field:
+    def open(cls, path: Path) -> IndexedTexts:
         """Raises :class:`YoriaiError` for a file that is missing, cut, foreign or damaged."""
         arrays = array_file.load(path, {**fm_index.TYPES, "documents": np.uint32})
         try:
@@ -184,16 +186,16 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class IndexPart:
     """An opened part."""
 
-    texts: Field
-    names: Field
+    texts: IndexedTexts
+    names: IndexedTexts
     table: pa.Table
 
     @classmethod
-    def open(cls, stem: Path) -> Part:
-        texts, names = (Field.open(stem.with_suffix(suffix)) for suffix in SUFFIXES[:2])
+    def open(cls, stem: Path) -> IndexPart:
+        texts, names = (IndexedTexts.open(stem.with_suffix(suffix)) for suffix in SUFFIXES[:2])
         table = _table(stem.with_suffix(".documents"))
         if table.num_rows and (
             len(texts.starts) - 1 != table.num_rows

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from yoriai import Artifact, NotFound, UsageError
 from yoriai_corpus.search import folded
-from yoriai_corpus.search.part import NAME_FIELDS, Field, Part
+from yoriai_corpus.search.part import NAME_FIELDS, IndexedTexts, IndexPart
 
 I64 = npt.NDArray[np.int64]
 MOST_CHARACTERS = 10_000  # of a query
@@ -22,7 +22,7 @@ FILTERS = ("state", "source", "language", "licence", "rule", "corpus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class SearchQuery:
     """What to look for. A document is found if it holds ``text``, all of ``also`` and none of
     ``without``, and its columns are as the filters say (empty: any). ``since`` and ``until`` are
     compared as text with the document's date (ISO 8601), the latter included."""
@@ -57,7 +57,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class IndexHit:
     """One place where it stands: which document, at which character, with what is around."""
 
     source: str
@@ -82,10 +82,10 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """All places: by part, their positions in the part's text, ascending."""
 
-    query: Query
+    query: SearchQuery
     places: Sequence[I64]
     documents: int
     by_source: dict[str, dict[str, int]]
@@ -105,7 +105,7 @@ class SearchIndex:
             artifact.file(f"parts/{number:05d}.text").with_suffix("")
             for number in range(artifact.facts["parts"])
         ]
-        self.parts = [Part.open(stem) for stem in stems]
+        self.parts = [IndexPart.open(stem) for stem in stems]
 
     def count(self, text: str, *, exact: bool = True) -> int:
         """How often a text occurs in all texts, kept or not; overlapping occurrences count each."""
@@ -115,7 +115,7 @@ class SearchIndex:
             for low, high in folded.ranges(each.texts.index, text, exact=exact)
         )
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: SearchQuery) -> SearchResult:
         """All places of a query; every one is located, which takes some microseconds each."""
         query.check()
         places: list[I64] = []
@@ -131,22 +131,24 @@ class SearchIndex:
                 row = by_source.setdefault(column[document].as_py(), {})
                 row["occurrences"] = row.get("occurrences", 0) + count
                 row["documents"] = row.get("documents", 0) + 1
-        return Found(query, places, documents, dict(sorted(by_source.items())))
+        return SearchResult(query, places, documents, dict(sorted(by_source.items())))
 
     def page(
-        self, found: Found, *, offset: int = 0, limit: int | None = 10, margin: int = 40
-    ) -> Iterator[Hit]:
+        self, found: SearchResult, *, offset: int = 0, limit: int | None = 10, margin: int = 40
+    ) -> Iterator[IndexHit]:
         """Hits in the order of the documents, from the ``offset``-th on."""
         end = found.occurrences if limit is None else offset + limit
         yield from self._hits(found, range(offset, min(end, found.occurrences)), margin)
 
-    def sample(self, found: Found, count: int, *, seed: int, margin: int = 40) -> Iterator[Hit]:
+    def sample(
+        self, found: SearchResult, count: int, *, seed: int, margin: int = 40
+    ) -> Iterator[IndexHit]:
         """So many of all hits, each as likely as any other; the same for the same seed."""
         total = found.occurrences
         chosen = random.Random(seed).sample(range(total), min(count, total))
         yield from self._hits(found, sorted(chosen), margin)
 
-    def _hits(self, found: Found, numbers: Sequence[int], margin: int) -> Iterator[Hit]:
+    def _hits(self, found: SearchResult, numbers: Sequence[int], margin: int) -> Iterator[IndexHit]:
         ends = np.cumsum([len(places) for places in found.places])
         for number in numbers:
             where = int(np.searchsorted(ends, number, side="right"))
@@ -185,7 +187,7 @@ class SearchIndex:
         return [self.artifact.file(name) for name in found]
 
 
-def _places(each: Part, query: Query) -> tuple[I64, I64]:
+def _places(each: IndexPart, query: SearchQuery) -> tuple[I64, I64]:
     """Where the query stands in a part, and in which document each place lies."""
     field = each.names if query.names else each.texts
     positions = _locate(field, query.text, exact=query.exact)
@@ -198,7 +200,7 @@ def _places(each: Part, query: Query) -> tuple[I64, I64]:
     return positions[keep], held[keep]
 
 
-def _locate(field: Field, text: str, *, exact: bool) -> I64:
+def _locate(field: IndexedTexts, text: str, *, exact: bool) -> I64:
     found = [
         field.index.locate(np.arange(low, high, dtype=np.int64))
         for low, high in folded.ranges(field.index, text, exact=exact)
@@ -206,12 +208,12 @@ def _locate(field: Field, text: str, *, exact: bool) -> I64:
     return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
 
 
-def _documents(field: Field, positions: I64, query: Query) -> I64:
+def _documents(field: IndexedTexts, positions: I64, query: SearchQuery) -> I64:
     held = field.documents(positions)
     return held // NAME_FIELDS if query.names else held
 
 
-def _mask(each: Part, query: Query) -> npt.NDArray[np.bool_]:
+def _mask(each: IndexPart, query: SearchQuery) -> npt.NDArray[np.bool_]:
     mask = np.ones(max(1, each.table.num_rows), dtype=np.bool_)
     for name in FILTERS:
         value = getattr(query, name)
@@ -228,7 +230,7 @@ def _mask(each: Part, query: Query) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _hit(each: Part, position: int, query: Query, margin: int) -> Hit:
+def _hit(each: IndexPart, position: int, query: SearchQuery, margin: int) -> IndexHit:
     field = each.names if query.names else each.texts
     number = int(field.documents(np.array([position]))[0])
     begin, end = int(field.starts[number]), int(field.starts[number + 1]) - 1
@@ -237,7 +239,7 @@ def _hit(each: Part, position: int, query: Query, margin: int) -> Hit:
     start, stop = max(begin, position - margin), min(end, after + margin)
     text = field.index.extract(start, stop)
     match = position - start
-    return Hit(
+    return IndexHit(
         row["source"], row["id"], row["language"], row["state"], row["rule"], row["licence"],
         row["url"], row["corpus"], position - begin,
         ("…" if start > begin else "") + text[:match],

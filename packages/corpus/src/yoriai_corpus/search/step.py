@@ -10,13 +10,13 @@ from yoriai import Job, Made, Step, files
 from yoriai_corpus.account.audit import paths_of
 from yoriai_corpus.engines import pool
 from yoriai_corpus.search import part
-from yoriai_corpus.search.part import PartTask
+from yoriai_corpus.search.part import IndexTask
 
 MEGABYTE = 2**20
 MOST_PART_MB = 1024  # a part's suffixes have 32 bits, and sorting them takes ten times its bytes
 
 
-class Index(Step):
+class IndexStep(Step):
     """Index every document, kept, held out or dropped, and what could not be read by its name.
 
     One name may stand there several times: in two corpora, or kept once and unreadable as a
@@ -42,7 +42,7 @@ class Index(Step):
         (job.scratch / "parts").mkdir(parents=True, exist_ok=True)
         (job.out / "parts").mkdir()
         tasks = [
-            PartTask(number, tuple(pieces), job.scratch / "parts")
+            IndexTask(number, tuple(pieces), job.scratch / "parts")
             for number, pieces in enumerate(part.cut(tables, self.part_mb * MEGABYTE))
         ]
         counts: dict[str, int] = {}

@@ -27,7 +27,7 @@ SHORTEST = 8  # characters; shorter spans of Japanese occur by chance in a few m
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpanPlace:
     """One document that holds a span, and at which of its characters."""
 
     source: str
@@ -40,7 +40,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TracedSpan:
     """Characters ``begin`` to ``end`` of the text: how often they occur, and some of the places."""
 
     begin: int
@@ -48,7 +48,7 @@ class Span:
     text: str
     occurrences: int
     bits: float
-    places: Sequence[Place]
+    places: Sequence[SpanPlace]
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,7 +56,7 @@ class Span:
 
 def trace(
     index: SearchIndex, text: str, *, shortest: int = SHORTEST, places: int = 10
-) -> list[Span]:
+) -> list[TracedSpan]:
     """The maximal spans of at least ``shortest`` characters, in order, each with some places.
 
     Raises :class:`UsageError` for a text that is too long or no text.
@@ -77,7 +77,7 @@ def trace(
     wanted = [(begin, end) for begin, end in spans if end - begin >= shortest]
     costs = _costs(index, text) if wanted else []
     return [
-        Span(
+        TracedSpan(
             begin, end, text[begin:end], index.count(text[begin:end]),
             math.fsum(costs[begin:end]), list(_where(index, text[begin:end], places)),
         )
@@ -94,7 +94,7 @@ def maximal(spans: Any) -> list[tuple[int, int]]:
     return found
 
 
-def covered(spans: Sequence[Span]) -> int:
+def covered(spans: Sequence[TracedSpan]) -> int:
     """Characters of the text that lie in any of the spans."""
     total = last = 0
     for span in spans:
@@ -128,7 +128,7 @@ def _all_places(index: SearchIndex, text: str, most: int) -> Any:
                 continue
             last = document
             row = part.row(document)
-            yield Place(
+            yield SpanPlace(
                 row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
                 position - int(part.texts.starts[document]),
             )  # fmt: skip

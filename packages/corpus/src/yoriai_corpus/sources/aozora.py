@@ -20,7 +20,8 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.encodings import decode
-from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part
+from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault
 from yoriai_corpus.sources.text_files import whole_files
 
 MISSING = "〓"  # the geta mark: there was a character here that no encoding has
@@ -60,7 +61,7 @@ _SMALL = dict(zip(_LARGE, _LITTLE, strict=True))
 
 
 @dataclass(slots=True)
-class Work:
+class AozoraWork:
     """A work without Aozora's marks."""
 
     title: str = ""
@@ -71,10 +72,10 @@ class Work:
     """Characters that stand as :data:`MISSING`."""
 
 
-def read_work(raw: str, *, ruby: Literal["drop", "parentheses"] = "drop") -> Work:
+def read_work(raw: str, *, ruby: Literal["drop", "parentheses"] = "drop") -> AozoraWork:
     """Takes a file of Aozora Bunko apart. What has none of its parts is all text."""
     raw = raw.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
-    work = Work()
+    work = AozoraWork()
     head, body = _parts(raw)
     body, work.colophon = _cut_colophon(body)
     if head:
@@ -193,9 +194,9 @@ class Aozora(FileSource):
     )
     max_mb: int = Field(32, ge=1, description="a text larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         for frame in whole_files(part, self.max_mb):
-            if not isinstance(frame, Fault) and frame[1].startswith(b"PK\x03\x04"):
+            if not isinstance(frame, RecordFault) and frame[1].startswith(b"PK\x03\x04"):
                 yield from _unzipped(part.name, frame[1], self.max_mb * MEGABYTE)
             else:
                 yield frame
@@ -215,25 +216,25 @@ class Aozora(FileSource):
         return Document(self.name, place, text, self.language, "", self.licence)
 
 
-def _unzipped(name: str, data: bytes, max_bytes: int) -> Iterator[tuple[str, bytes] | Fault]:
+def _unzipped(name: str, data: bytes, max_bytes: int) -> Iterator[tuple[str, bytes] | RecordFault]:
     """The texts in a zip file, in memory: the names in it are never used as paths."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = [m for m in archive.infolist() if m.filename.lower().endswith(".txt")]
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        yield Fault(name, f"not a zip file: {error}")
+        yield RecordFault(name, f"not a zip file: {error}")
         return
     if not members:
-        yield Fault(name, "no text in the zip file")
+        yield RecordFault(name, "no text in the zip file")
     for number, member in enumerate(members):
         place = name if len(members) == 1 else f"{name}#{number}"
         try:
             with archive.open(member) as stream:
                 text = stream.read(max_bytes + 1)
         except Exception as error:  # zipfile raises what its parts raise, zlib.error among them
-            yield Fault(place, f"cannot be unpacked: {type(error).__name__}: {error}"[:200])
+            yield RecordFault(place, f"cannot be unpacked: {type(error).__name__}: {error}"[:200])
             continue
         if len(text) > max_bytes:
-            yield Fault(place, f"longer than {max_bytes} bytes")
+            yield RecordFault(place, f"longer than {max_bytes} bytes")
         else:
             yield place, text

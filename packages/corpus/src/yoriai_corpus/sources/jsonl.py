@@ -11,13 +11,13 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.checks import fault
-from yoriai_corpus.sources.files import MEGABYTE, Fault, Part, records
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 from yoriai_corpus.sources.rows import RowSource, getter, row_reader
 
 _MARK = b"\xef\xbb\xbf"
 
 
-class Jsonl(RowSource):
+class JsonlFiles(RowSource):
     """JSON Lines. A row that cannot be used is counted and kept aside with its reason."""
 
     version: ClassVar[str] = "2"
@@ -25,7 +25,7 @@ class Jsonl(RowSource):
     splits: ClassVar[frozenset[str]] = frozenset({"", "zst", "bz2"})
     max_record_mb: int = Field(64, ge=1, description="longest row that is read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return records(part, max_bytes=self.max_record_mb * MEGABYTE)
 
     def parser(self) -> Callable[[str, bytes], Document | Unreadable]:

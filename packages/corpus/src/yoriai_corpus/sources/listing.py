@@ -27,7 +27,7 @@ class NothingMatches(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class SourceFile:
     """One file of a source: its short name, and where it lies (a path, or an address)."""
 
     name: str
@@ -93,7 +93,7 @@ def reason_of(error: Exception) -> str:
 
 def list_files(
     patterns: Iterable[str], *, suffixes: Sequence[str] = (), tree: bool = False
-) -> list[File]:
+) -> list[SourceFile]:
     """The files that the patterns mean, in order of name, none of them twice.
 
     ``suffixes`` are those that count inside a folder (empty: folders are refused; ``"*"``:
@@ -115,7 +115,7 @@ def list_files(
             raise NothingMatches(
                 f"no file matches {pattern}", hint="check the path and the pattern"
             )
-    files: dict[str, File] = {}
+    files: dict[str, SourceFile] = {}
     for path, below in sorted((path, below) for _, path, below in found.values()):
         stem = below if tree else below.rpartition("/")[2]
         if _PIECE.fullmatch(stem):
@@ -124,7 +124,7 @@ def list_files(
         while name in files:
             number += 1
             name = f"{stem}#{number}"
-        files[name] = File(name, path)
+        files[name] = SourceFile(name, path)
     return sorted(files.values(), key=lambda file: file.name)
 
 

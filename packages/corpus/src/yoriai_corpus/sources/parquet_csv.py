@@ -10,8 +10,8 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.checks import fault
-from yoriai_corpus.sources.files import MEGABYTE, Fault, Part, records
-from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.listing import SourceFile
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 from yoriai_corpus.sources.rows import RowSource, getter, row_reader
 
 if TYPE_CHECKING:
@@ -29,19 +29,19 @@ class Parquet(RowSource):
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
     splits: ClassVar[frozenset[str]] = frozenset({""})
 
-    def frames(self, part: Part) -> Iterator[tuple[str, Any] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, Any] | RecordFault]:
         first = part.start == 0  # what is wrong with the file as a whole is said once
         try:
             table = _open_parquet(part.file)
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             if first or isinstance(error, OSError):
-                yield Fault(part.name, f"no readable parquet file: {_words(error)}")
+                yield RecordFault(part.name, f"no readable parquet file: {_words(error)}")
             return
         with table:
             problem = text_problem(table.schema_arrow, self.names().text)
             if problem:
                 if first:
-                    yield Fault(part.name, problem)
+                    yield RecordFault(part.name, problem)
                 return
             known = table.schema_arrow.names
             wanted = dict.fromkeys(
@@ -55,7 +55,7 @@ class Parquet(RowSource):
                 row += rows
 
 
-def _open_parquet(file: File) -> pq.ParquetFile:
+def _open_parquet(file: SourceFile) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     if file.is_remote:
@@ -74,8 +74,8 @@ def _row_groups(table: pq.ParquetFile, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _group(
-    table: pq.ParquetFile, part: Part, group: int, row: int, columns: list[str]
-) -> Iterator[tuple[str, Any] | Fault]:
+    table: pq.ParquetFile, part: FilePart, group: int, row: int, columns: list[str]
+) -> Iterator[tuple[str, Any] | RecordFault]:
     """(place, row) of a row group; the place is ``name@number`` of the row in the file."""
     try:
         for batch in table.iter_batches(ROWS, row_groups=[group], columns=columns):
@@ -86,7 +86,7 @@ def _group(
                 row += 1
     except (OSError, ValueError) as error:
         reason = f"row group {group} cannot be read from here on: {_words(error)}"
-        yield Fault(f"{part.name}@{row}", reason)
+        yield RecordFault(f"{part.name}@{row}", reason)
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -166,15 +166,15 @@ class Csv(RowSource):
     encoding: Literal["utf-8", "cp932", "euc_jp"] = Field("utf-8", description="of the files")
     max_record_mb: int = Field(64, ge=1, description="longest field, and longest line")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, Any] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, Any] | RecordFault]:
         most = self.max_record_mb * MEGABYTE
         csv.field_size_limit(most)  # for the whole process: the module has no other way
-        faults: list[Fault] = []
+        faults: list[RecordFault] = []
         starts: list[str] = []  # places of the lines of the row that is being read
 
         def lines() -> Iterator[str]:
             for frame in records(part, max_bytes=most):
-                if isinstance(frame, Fault):
+                if isinstance(frame, RecordFault):
                     faults.append(frame)
                     continue
                 place, line = frame
@@ -196,7 +196,7 @@ class Csv(RowSource):
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield Fault(starts[0], f"no row of a table: {error}")
+                yield RecordFault(starts[0], f"no row of a table: {error}")
                 continue
             yield from faults
             faults.clear()
@@ -208,16 +208,16 @@ class Csv(RowSource):
                 yield starts[0], dict(zip(header, row, strict=True))
                 continue
             elif not row:
-                yield Fault(starts[0], "empty line")
+                yield RecordFault(starts[0], "empty line")
                 continue
             else:
                 reason = f"{len(row)} fields where the header has {len(header)}"
-                yield Fault(starts[0], reason)
+                yield RecordFault(starts[0], reason)
                 continue
             if getter(self.names().text)(dict.fromkeys(header, "x")) is None:
                 names = " or ".join(map(repr, self.names().text))
                 reason = f"no column {names}; there are {', '.join(header)}"[:300]
-                yield Fault(part.name, reason.encode("utf-8", "backslashreplace").decode())
+                yield RecordFault(part.name, reason.encode("utf-8", "backslashreplace").decode())
                 return
 
     def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:

@@ -22,9 +22,9 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.encodings import declared_in, decode
-from yoriai_corpus.sources.files import MEGABYTE, Fault, Part
 from yoriai_corpus.sources.html import HtmlSource, is_in
 from yoriai_corpus.sources.packing import Chunk, Damage, packing_of, unpack
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault
 
 PREFIX = b"WARC/"
 MAX_HEADER_BYTES = 1 << 16
@@ -51,7 +51,7 @@ class _Tape:
     ``data[0]`` is where reading stands. Bytes of members that a later piece reads are not given.
     """
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: FilePart) -> None:
         self.part = part
         self.data = bytearray()
         self.damage: Damage | None = None
@@ -110,10 +110,10 @@ def begins(data: bytes | bytearray) -> bool:
     return data.startswith(PREFIX) or (len(data) < len(PREFIX) and PREFIX.startswith(data))
 
 
-def warc_records(part: Part, *, max_bytes: int) -> Iterator[tuple[str, bytes] | Fault]:
+def warc_records(part: FilePart, *, max_bytes: int) -> Iterator[tuple[str, bytes] | RecordFault]:
     """(place, bytes) of each record that begins inside the part, its header and its block.
 
-    A :class:`Fault` stands for a record that is cut or longer than ``max_bytes``, for one whose
+    A :class:`RecordFault` stands for a record that is cut or too long, for one whose
     Content-Length is missing or does not lead to the next record, for garbage between records
     and for damage to the packing. In an unpacked file that is read from the middle, what looks
     like the first line of a record at the beginning of a line is taken for one.
@@ -130,7 +130,7 @@ def warc_records(part: Part, *, max_bytes: int) -> Iterator[tuple[str, bytes] | 
                 return
             damage, tape.damage = tape.damage, None
             reason = f"the file ends or breaks here: {damage.reason}"
-            yield Fault(part.place(damage.member, damage.offset), reason)
+            yield RecordFault(part.place(damage.member, damage.offset), reason)
             continue
         if tape.data[0] in _BETWEEN:
             tape.advance(1)
@@ -140,10 +140,10 @@ def warc_records(part: Part, *, max_bytes: int) -> Iterator[tuple[str, bytes] | 
             return
         place = part.place(member, offset)
         item = _record(tape, max_bytes, is_plain)
-        yield Fault(place, item) if isinstance(item, str) else (place, item)
+        yield RecordFault(place, item) if isinstance(item, str) else (place, item)
 
 
-def _packing_of(part: Part) -> str:
+def _packing_of(part: FilePart) -> str:
     try:
         with part.file.open() as stream:
             return packing_of(part.file.path, stream.read(10))
@@ -242,7 +242,7 @@ class WarcSource(HtmlSource):
     member_prefix: ClassVar[bytes] = PREFIX
     max_mb: int = Field(64, ge=1, description="a record larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return warc_records(part, max_bytes=self.max_mb * MEGABYTE)
 
     def tally(self, partition: str) -> dict[str, int]:
@@ -253,7 +253,7 @@ class WarcSource(HtmlSource):
         kinds: Counter[str] = Counter()
         for part in self.parts(partition):
             for frame in self.frames(part):
-                if isinstance(frame, Fault):
+                if isinstance(frame, RecordFault):
                     kinds["unreadable"] += 1
                     continue
                 try:

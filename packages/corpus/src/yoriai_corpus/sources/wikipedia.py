@@ -20,8 +20,9 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources import wikitext
-from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part, records
+from yoriai_corpus.sources.files import FileSource
 from yoriai_corpus.sources.packing import Damage, unpack
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 
 _NAMESPACE = re.compile(r"<namespace key=\"(-?\d+)\"[^>]*>([^<]*)</namespace>")
 
@@ -52,7 +53,7 @@ class Page:
     text: str = ""
 
 
-class Wikipedia(FileSource):
+class WikipediaDump(FileSource):
     """Articles of MediaWiki dumps as plain text."""
 
     version: ClassVar[str] = "1"
@@ -67,10 +68,10 @@ class Wikipedia(FileSource):
     title: bool = Field(True, description="put the page's title before its text")
     max_mb: int = Field(64, ge=1, description="a page larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | RecordFault]:
         site = site_of(part)
         for frame in records(part, delimiter=b"</page>", max_bytes=self.max_mb * MEGABYTE):
-            yield frame if isinstance(frame, Fault) else (frame[0], (site, frame[1]))
+            yield frame if isinstance(frame, RecordFault) else (frame[0], (site, frame[1]))
 
     def document(self, place: str, content: tuple[SiteInfo, bytes]) -> Document | Unreadable | None:
         site, data = content
@@ -113,7 +114,7 @@ def text_of(page: Page, site: SiteInfo) -> str:
         return html.unescape(stripped).strip()
 
 
-def site_of(part: Part) -> SiteInfo:
+def site_of(part: FilePart) -> SiteInfo:
     """Reads the head of the part's file; what it does not say stays empty."""
     head = b""
     for chunk in unpack(part.file):

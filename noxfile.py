@@ -169,9 +169,10 @@ print(len(registry.plugins), "plugins listed, nothing heavy imported")
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The site, in build/site: reference pages are made first, then mkdocs builds strictly."""
+    """The site, in build/site: made pages first, then mkdocs, strictly, then the policy."""
     run(session, "python", "docs/generate.py")
     run(session, "mkdocs", "build", "--strict", NO_MKDOCS_2_WARNING="1")
+    run(session, "python", "docs/protect.py")
 
 
 @nox.session(venv_backend="none")

@@ -36,6 +36,7 @@ from yoriai_eval.scoring.rescoring import Questions
 LM_EVAL = {
     "accuracy": "acc",
     "accuracy_characters": "acc_norm",
+    "accuracy_bytes": "acc_bytes",
     "accuracy_pmi": "acc_mutual_info",
 }
 OUTPUT_TYPES = {

@@ -200,29 +200,18 @@ def _generation(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
 
 
 def _ranked(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
+    if row.get("ended") == "error":
+        return asking.errored(exam, row["note"])
     sums = row["likelihoods"]
-    by_character = [v / max(1, len(c)) for v, c in zip(sums, sample.choices, strict=True)]
     # What the choices cost after no question is in no row, so that pick stands as it is.
-    picked = {
-        "sum": sums.index(max(sums)),
-        "characters": by_character.index(max(by_character)),
-        "pmi": row["picked"]["pmi"],
-    }
-    right = asking.right(sample)
-    scores = {asking.RANKED[name]: float(place == right) for name, place in picked.items()}
-    scores |= exam.task.rank(sample, sums)
-    first = exam.metrics[0] if exam.metrics[0] in scores else asking.RANKED["sum"]
-    return {
-        "output": sample.choices[picked["sum"]],
-        "picked": picked,
-        "reason": "correct" if scores[first] else "wrong",
-        "scores": scores,
-        "score": scores[first],
-    }
+    picked = {**asking.picks(sums, sample.choices), "pmi": row["picked"]["pmi"]}
+    picked = {name: picked[name] for name in row["picked"]}  # older rows have fewer ways
+    return asking.ranking(exam, sample, sums, picked)
 
 
 def _gold(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
-    return {"bytes": len(gold(sample).encode())}
+    size = len(gold(sample).encode())
+    return {"bytes": size} | ({"bits": asking.BITS_PER_BYTE * size} if "reason" in row else {})
 
 
 def _bits(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:

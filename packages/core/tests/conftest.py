@@ -130,7 +130,7 @@ class Slow(Step):
             if done.exists():
                 continue
             if signal == "wait":
-                threading.Event().wait(60)
+                threading.Event().wait()
             elif signal and part == int(at):
                 try:
                     os.kill(os.getpid(), int(signal))

@@ -6,18 +6,21 @@ by which packages that never import one another meet. Everything here is data or
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from yoriai.artifact import Artifact
 from yoriai.config import Configured
-from yoriai.errors import UsageError
+from yoriai.errors import NotFound, UsageError
 
 # --- text -------------------------------------------------------------------------------
 
@@ -44,6 +47,17 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a source meets that is no document of it (a redirect, an image): counted by kind.
+
+    It is not counted as read. Kinds are few: a type or a status, never a name or an address.
+    """
+
+    source: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
     """What the datasheet says of a source."""
@@ -66,9 +80,25 @@ class Source(Configured):
         """Names of independent parts, in a fixed order."""
         return ["all"]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def passed_over(self) -> dict[str, int]:
+        """What lies beside that no partition reads, by kind: files of other types, say."""
+        return {}
+
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
         """The documents of one partition, always in the same order."""
         raise NotImplementedError
+
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
+        """What :meth:`read` gives, without working on what stands at the positions ``skip``.
+
+        The first thing that :meth:`read` gives is at position 0. In the place of each record
+        skipped an :class:`Unreadable` is given, so that positions stay what they are. A source
+        that can crash on a record, in a library in C, overrides this; of one that does not,
+        reading a partition ends at the record that kills the process again and again.
+        """
+        return self.read(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +263,15 @@ class Sample:
     neutral: str = ""
 
 
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """sha256 over all that samples say, in their order."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        told = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True)
+        digest.update(told.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -247,11 +286,29 @@ class Prompt(_Data):
 
 
 class Answer(_Data):
-    """How an answer is read out of what the model wrote."""
+    """How an answer is read out of what the model wrote, in the order of the keys."""
 
+    drop_thoughts: bool = Field(
+        False,
+        description="leave out all up to the last </think>; one left open is no answer",
+    )
+    strip_first: bool = Field(False, description="drop white space at both ends before the cut")
     cut: str = Field("", description="keep what comes before the first of these; empty: all")
     strip: bool = Field(False, description="then drop white space at both ends")
+    pattern: str = Field(
+        "", description="regular expression: its last match, or that one's first group; empty: all"
+    )
+    take: Literal["", "last-number"] = Field("", description="the last number in it, as written")
     normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
 
 
 class Shot(_Data):
@@ -296,6 +353,7 @@ class Asking:
     max_characters: int = 0
 
 
+MOST_SHOTS = 32  # examples of a task that its digest covers
 # What a task that says no more lets a model write: its answers are words, not essays.
 ANSWER_CHARACTERS = 16
 
@@ -349,6 +407,24 @@ class Task(Configured):
                 f"{self.entry} has no split {split!r}", hint=f"it has {', '.join(self.splits)}"
             )
         return self.model_copy(update={"split": split})
+
+    def fingerprint(self) -> str:
+        """Digest of its samples and examples, so that scores on data that changed are not reused.
+
+        Empty where they are made from artifacts, whose digests are known. A task with large files
+        gives the digests of those instead.
+        """
+        try:
+            return samples_digest([*self.samples(()), *self.shots(MOST_SHOTS)])
+        except NotFound:
+            raise
+        except OSError as error:
+            raise NotFound(
+                f"{self.entry or type(self).__name__} cannot read its data: {error}",
+                hint="the keys of the task say where it is looked for",
+            ) from error
+        except Exception:  # it wants artifacts; what else it may be ends the run
+            return ""
 
     def files(self) -> Sequence[str]:
         """Names of the data files that ``samples`` reads (``SET/PATH``), where it reads any."""

@@ -118,6 +118,7 @@ def _check_target(target: Any, kind: str, name: str) -> list[str]:
         "strategies": contracts.Strategy,
         "backends": contracts.Backend,
         "tasks": contracts.Task,
+        "scorers": contracts.Scorer,
     }
     if kind == "commands":
         return [] if isinstance(target, click.Command) else [f"{name}: is no click.Command"]

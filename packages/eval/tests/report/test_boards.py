@@ -50,7 +50,7 @@ def artifact(digest, models, *, protocol="v1.3", split="test", limit=100, shots=
     return Given(
         name=more.get("name", f"nine/{digest}@1"),
         digest=digest,
-        facts={**facts, **{m: {"tasks": tasks} for m, tasks in models.items()}},
+        facts={**facts, "models": {m: {"tasks": tasks} for m, tasks in models.items()}},
         config=config,
         outside={f"eval/{n}#{i}": more.get("data", "d0") for i, n in enumerate(names, 1)},
         tallies=tallies,
@@ -225,10 +225,10 @@ def test_means_have_the_intervals_of_the_run_and_the_means_of_floors():
     one = averaged("a", {"x": whole(0.5)})
     (board,) = leaderboard.boards([one])
     line = board.lines[0]
-    assert [line.average.low, line.average.high] == one.facts["x"]["average_interval"]
+    assert [line.average.low, line.average.high] == one.of("x")["average_interval"]
     assert line.average.floor == pytest.approx(0.2)
     rc = line.categories["RC"]  # of one task: that task's own interval
-    assert [rc.low, rc.high] == one.facts["x"]["tasks"]["jsquad"]["interval"]
+    assert [rc.low, rc.high] == one.of("x")["tasks"]["jsquad"]["interval"]
     nli = line.categories["NLI"]  # five tasks of half width 0.02
     assert nli.high - nli.score == pytest.approx(0.02 / 5**0.5, abs=1e-4)
 

@@ -91,7 +91,7 @@ def test_lm_eval_samples_have_its_fields_in_its_order(scored, asked, tmp_path):
     assert ranked["target"] == str(choice.answer)
     likelihoods = [float(answers[0][0]) for answers in ranked["resps"]]
     assert likelihoods == [-0.5 - 1.25 * len(c.encode()) for c in choice.choices]
-    assert ranked["metrics"] == ["acc", "acc_norm", "acc_mutual_info"]
+    assert ranked["metrics"] == ["acc", "acc_norm", "acc_bytes", "acc_mutual_info"]
     assert ranked["prompt_hash"] == hashlib.sha256(choice.text.encode()).hexdigest()
     held = by_name["samples_heldout"][0]
     assert held["arguments"] == {"gen_args_0": {"arg_0": held["doc"]["text"]}}

@@ -37,6 +37,7 @@ from yoriai_eval.scoring.rows import scored
 LM_EVAL = {
     "accuracy": "acc",
     "accuracy_characters": "acc_norm",
+    "accuracy_bytes": "acc_bytes",
     "accuracy_pmi": "acc_mutual_info",
 }
 OUTPUT_TYPES = {

@@ -33,6 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
+from yoriai_eval.scoring.profile import profile
 from yoriai_eval.scoring.protocol import Exam
 
 
@@ -43,7 +44,7 @@ def _default_backend() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Candidate:
     """A model to ask: its name in the scores, what the backend opens, and its identity."""
 
     name: str
@@ -59,12 +60,15 @@ class Run(Step):
     that need no model to ``scores.json``.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     makes: ClassVar[str] = "scores"
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
-    protocol: str = Field("yoriai", description="how to ask: yoriai, v1.3 or oct2023")
+    protocol: str = Field(
+        "yoriai",
+        description="how to ask: yoriai, v1.3, v1.3.0, oct2023, or a .yaml file of your own",
+    )
     split: Literal["test", "dev", "train"] = Field(
         "test", description="rows of the data sets that are asked"
     )
@@ -104,6 +108,9 @@ class Run(Step):
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
             _refuse_bad_samples(exam, self.samples(exam, job.inputs))
+            if exam.form != "bits-per-byte":
+                for note in profile(exam, self.samples(exam, job.inputs)):
+                    console.note(note)
         told: dict[str, Any] = {}
         for asked in models:
             told[asked.name] = self._ask(asked, exams, job)
@@ -121,14 +128,14 @@ class Run(Step):
     def _split(self, task: Task) -> Task:
         return task if task.split_is_given else task.of_split(self.split)
 
-    def _models(self, job: Job) -> list[Asked]:
-        inside = [Asked(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]
+    def _models(self, job: Job) -> list[Candidate]:
+        inside = [Candidate(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]
         return inside + [
-            Asked(name, Path(place), files.digest_bytes(self.fingerprint().encode()), place)
+            Candidate(name, Path(place), files.digest_bytes(self.fingerprint().encode()), place)
             for name, place in self.models.items()
         ]
 
-    def _open(self, asked: Asked) -> LanguageModel:
+    def _open(self, asked: Candidate) -> LanguageModel:
         try:
             return self.backend.open(asked.place)
         except ImportError as error:
@@ -137,7 +144,7 @@ class Run(Step):
                 hint=f"pip install {error.name}" if error.name else "yoriai doctor",
             ) from error
 
-    def _ask(self, asked: Asked, exams: Sequence[Exam], job: Job) -> dict[str, Any]:
+    def _ask(self, asked: Candidate, exams: Sequence[Exam], job: Job) -> dict[str, Any]:
         """Ask a model all exams that its logs do not answer yet; how it was asked."""
         model: LanguageModel | None = None
         told = job.scratch / f"{asked.name}.asked_with.json"
@@ -177,10 +184,14 @@ class Run(Step):
         return count if self.limit is None else min(count, self.limit)
 
     def _facts(
-        self, models: Sequence[Asked], exams: Sequence[Exam], corpora: Sequence[Artifact], job: Job
+        self,
+        models: Sequence[Candidate],
+        exams: Sequence[Exam],
+        corpora: Sequence[Artifact],
+        job: Job,
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "protocol": self.protocol,
+            "protocol": protocol.load(self.protocol).name,
             "split": self.split,
             "limit": self.limit or 0,
             "floors": {},
@@ -192,7 +203,7 @@ class Run(Step):
         totals.average(facts, protocol.load(self.protocol), [m.name for m in models])
         return facts
 
-    def _write_samples(self, models: Sequence[Asked], exams: Sequence[Exam], job: Job) -> None:
+    def _write_samples(self, models: Sequence[Candidate], exams: Sequence[Exam], job: Job) -> None:
         with (job.out / "samples.jsonl").open("wb") as stream:
             for asked in models:
                 for exam in exams:
@@ -200,7 +211,7 @@ class Run(Step):
                         stream.write(logs.line(row))
 
 
-def _log(job: Job, asked: Asked, exam: Exam) -> Path:
+def _log(job: Job, asked: Candidate, exam: Exam) -> Path:
     return job.scratch / f"{asked.name}.{exam.name.replace('/', '.')}.{exam.form}.jsonl"
 
 
@@ -250,7 +261,7 @@ def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:
         raise YoriaiError(f"{exam.name} has no samples")
 
 
-def _refuse_no_number(asked: Asked, rows: Sequence[dict[str, Any]]) -> None:
+def _refuse_no_number(asked: Candidate, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         values = [row.get("bits", 0.0), *row.get("likelihoods", ())]
         if not all(map(math.isfinite, values)):

@@ -12,8 +12,8 @@ import torch
 
 from yoriai_train.data import windows
 from yoriai_train.data.order import Int64s
-from yoriai_train.job.start import Spec, check_parts
 from yoriai_train.model.loss import IGNORED
+from yoriai_train.settings.spec import Spec, check_parts
 from yoriai_train.settings.stability import shift
 
 # input_ids and targets, of shape (B, S); with boundaries position_ids (B, S); sources (B,) where

@@ -20,14 +20,15 @@ import torch
 from yoriai import YoriaiError
 from yoriai_train.job import batches
 from yoriai_train.job.batches import Batches
+from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
 from yoriai_train.job.module import CausalModule
-from yoriai_train.job.start import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows, tell
 from yoriai_train.model import weights
 from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
 from yoriai_train.model.export import export
 from yoriai_train.settings import checkpoints, strategies
+from yoriai_train.settings.spec import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows
 from yoriai_train.settings.stability import Spike, Watcher, shift, span_to_skip
 
 REWOUND = 75  # the exit code of a rank that wants to be started again further back

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from yoriai import UsageError
-from yoriai_train.job.start import Spec
 from yoriai_train.plan.decoder import Shape
 from yoriai_train.plan.memory import Setup, formulas_of, strategy_fields
 from yoriai_train.plan.memory_changes import changes
+from yoriai_train.settings.spec import Spec
 
 MOST = 4  # changes named: the cheapest ones
 

@@ -68,16 +68,6 @@ class Assumptions:
     pipeline_parallel: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line for people: the group it stands in, its name, value and a remark."""
-
-    group: str
-    name: str
-    value: str
-    words: str = ""
-
-
 @dataclass(frozen=True)
 class Plan:
     """The answer. Sizes are bytes, times seconds, unless a name says otherwise."""
@@ -203,12 +193,6 @@ class Plan:
             self.assumptions.network_gbit_per_second or self.gpu.network_gbit_per_second
         ) / 8
         return tuple(traffic(self.setup, self.gpu.link_gb_per_second / 2, node_network))
-
-    def rows(self) -> list[Row]:
-        """The plan as lines for people."""
-        from yoriai_train.plan.words import rows
-
-        return rows(self)
 
     def facts(self) -> dict[str, Any]:
         """The plan as plain JSON."""

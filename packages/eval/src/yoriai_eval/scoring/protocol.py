@@ -16,10 +16,9 @@ from functools import cache
 from pathlib import Path
 
 import pydantic
-import yaml
 from pydantic import Field
 
-from yoriai import Answer, Asking, Prompt, Sample, Shot, Task, UsageError, YoriaiError
+from yoriai import Answer, Asking, Prompt, Sample, Shot, Task, UsageError, YoriaiError, safe_yaml
 from yoriai.config import unknown_name
 from yoriai.contracts import Form
 from yoriai_eval.scoring.metrics import METRICS
@@ -112,7 +111,7 @@ def load(name: str) -> Protocol:
     if name not in names():
         raise unknown_name(name, names(), "protocol")
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    return Protocol.model_validate(yaml.safe_load(text))
+    return Protocol.model_validate(safe_yaml.load(text, f"{name}.yaml"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

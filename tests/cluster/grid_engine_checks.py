@@ -28,7 +28,7 @@ def two_nodes_train_what_one_trains(work: Workplace, engine: GridEngine) -> str:
 def a_time_limit_queues_the_job_again(work: Workplace, engine: GridEngine) -> str:
     """At its limit, which the script counts, a job is queued again and goes on."""
     work.training("long", **ENDLESS)
-    job = work.launch("long", nodes=2, **{**SGE, "walltime": "0:04:00", "stop_seconds": 120})
+    job = work.launch("long", nodes=2, **{**SGE, "walltime": "0:02:30", "stop_seconds": 90})
     until("the second attempt", lambda: work.status(job)["attempt"] == 2)
     reached = max(work.losses("long"), default=0)
     until("training went on", lambda: max(work.losses("long"), default=0) > reached + 5)

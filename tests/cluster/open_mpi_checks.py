@@ -64,7 +64,7 @@ def two_nodes_train_what_one_trains(work: Workplace, mpi: OpenMPI) -> str:
     work.yoriai("run", "one.yaml")
     work.training("two")
     (work.folder / "hosts").write_text("".join(f"{name} slots=2\n" for name in NODES))
-    job = work.launch("two", nodes=2, scheduler="mpirun", hostfile="hosts")
+    job = work.launch("two", NODES[0], nodes=2, scheduler="mpirun", hostfile="hosts")
     seen = work.end_of(job)
     require(seen["state"] == "done", f"{seen}\n{work.log(job)}")
     return same_losses(work.losses("two"), work.losses("one"), most=1e-6)

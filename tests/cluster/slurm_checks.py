@@ -93,8 +93,8 @@ def dask_workers_come_from_the_queue(work: Workplace, slurm: Slurm) -> str:
     }  # fmt: skip
     digests = {}
     for name, how in (("here", {}), ("queued", {"engine": engine})):
-        work.recipe(name, {"text": work.data()["text"]}, **how)
-        told = json.loads(work.yoriai("run", f"{name}.yaml", "--json"))
+        work.recipe(name, {"text": work.data()["text"]}, **how, name="same")
+        told = json.loads(work.yoriai("run", f"{name}.yaml", "--out", name, "--json"))
         digests[name] = told["steps"]["text"]["digest"]
     require(digests["here"] == digests["queued"], f"{digests}")
     jobs = len(list((work.folder / "dask-logs").glob("*")))

@@ -55,22 +55,22 @@ class Workplace:
             "shards": {"uses": "corpus/tokens", "from": ["text", "pieces"]},
         }
 
-    def recipe(self, name: str, steps: dict[str, Any], **keys: Any) -> None:
-        value = {"name": name, "licence": "CC0-1.0", "seed": 11, "steps": steps, **keys}
-        (self.folder / f"{name}.yaml").write_text(json.dumps(value))  # JSON is YAML
+    def recipe(self, file: str, steps: dict[str, Any], **keys: Any) -> None:
+        value = {"name": file, "licence": "CC0-1.0", "seed": 11, "steps": steps, **keys}
+        (self.folder / f"{file}.yaml").write_text(json.dumps(value))  # JSON is YAML
 
     def training(self, name: str, **changes: Any) -> None:
         """A recipe of one training step, on the data made before."""
         data = [f"data/{step}@1" for step in ("shards", "pieces")]
         self.recipe(name, {"base": {**TRAINING, "from": data, **changes}})
 
-    def launch(self, name: str, **keys: Any) -> str:
-        """Submit the recipe NAME from the login machine; returns the id of the job."""
+    def launch(self, name: str, machine: str = LOGIN, **keys: Any) -> str:
+        """Submit the recipe NAME from a machine; returns the id of the job."""
         setup = [f"export PATH={Path(sys.executable).parent}:$PATH"]
         value = {"recipe": f"{name}.yaml", "setup": setup, **keys}
         value.setdefault("environment", {"OMP_NUM_THREADS": "1"})
         (self.folder / f"{name}.launch.yaml").write_text(json.dumps(value))
-        told = self.yoriai("train", "launch", f"{name}.launch.yaml", "--json")
+        told = self.yoriai("train", "launch", f"{name}.launch.yaml", "--json", machine=machine)
         return str(json.loads(told)["id"])
 
     def yoriai(self, *words: str, machine: str = LOGIN) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from yoriai.artifact import Artifact
 from yoriai.config import Configured
@@ -268,11 +269,29 @@ class Prompt(_Data):
 
 
 class Answer(_Data):
-    """How an answer is read out of what the model wrote."""
+    """How an answer is read out of what the model wrote, in the order of the keys."""
 
+    drop_thoughts: bool = Field(
+        False,
+        description="leave out all up to the last </think>; one left open is no answer",
+    )
+    strip_first: bool = Field(False, description="drop white space at both ends before the cut")
     cut: str = Field("", description="keep what comes before the first of these; empty: all")
     strip: bool = Field(False, description="then drop white space at both ends")
+    pattern: str = Field(
+        "", description="regular expression: its last match, or that one's first group; empty: all"
+    )
+    take: Literal["", "last-number"] = Field("", description="the last number in it, as written")
     normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
 
 
 class Shot(_Data):

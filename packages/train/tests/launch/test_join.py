@@ -1,5 +1,6 @@
 """How nodes meet: what is announced, joined, refused and reported; and two nodes that train."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -104,6 +105,17 @@ def test_a_node_waits_for_the_head_to_listen_and_says_what_it_waits_for(head):
         assert joining.reach(head, listen, poll_seconds=0) is None
     assert len(said) == 1
     assert f"waits for the head at 127.0.0.1:{head.port} (Connection refused)" in said[0]
+
+
+def test_a_head_on_another_machine_than_the_hostfile_says_is_told_so(head):
+    elsewhere = dataclasses.replace(head, host="192.0.2.1")  # for documentation: nobody has it
+    said = []
+    with meeting.heeding(elsewhere, None, say=said.append):
+        pass
+    assert "192.0.2.1, where the nodes should meet, is no address of this machine" in said[0]
+    with meeting.heeding(head, None, say=said.append):
+        pass
+    assert len(said) == 1
 
 
 def test_a_head_that_never_listens_is_a_cause_that_names_the_place(head):

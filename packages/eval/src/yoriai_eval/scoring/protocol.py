@@ -14,13 +14,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pydantic
 from pydantic import Field
 
-from yoriai import Answer, Asking, Prompt, Sample, Shot, Task, UsageError, YoriaiError, safe_yaml
-from yoriai.config import unknown_name
+from yoriai import (
+    Answer,
+    Asking,
+    NotFound,
+    Prompt,
+    Sample,
+    Shot,
+    Task,
+    UsageError,
+    YoriaiError,
+    safe_yaml,
+)
+from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
+from yoriai.recipe import parse_yaml
 from yoriai_eval.scoring.metrics import METRICS
 
 FOLDER = Path(__file__).with_name("protocols")
@@ -105,13 +118,54 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-@cache
 def load(name: str) -> Protocol:
-    """The protocol of that name; raises :class:`yoriai.NotFound` with the nearest."""
+    """The protocol of that name, or of a ``.yaml`` file of one's own.
+
+    Raises :class:`yoriai.NotFound` with the nearest name, and :class:`yoriai.UsageError` naming
+    the key that is wrong in a file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _of_file(Path(name).expanduser())
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Protocol:
     if name not in names():
         raise unknown_name(name, names(), "protocol")
-    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    return Protocol.model_validate(safe_yaml.load(text, f"{name}.yaml"))
+    told = safe_yaml.load((FOLDER / f"{name}.yaml").read_bytes(), f"{name}.yaml")
+    return Protocol.model_validate(_on_base(told))
+
+
+def _on_base(told: dict[str, Any]) -> dict[str, Any]:
+    """Keys over those of the shipped protocol that ``base`` names."""
+    base = told.pop("base", "")
+    return {**_shipped(base).model_dump(), **told} if base else told
+
+
+def _of_file(place: Path) -> Protocol:
+    try:
+        told, _ = parse_yaml(place.read_text(encoding="utf-8"), str(place))
+    except OSError as error:
+        raise NotFound(
+            f"the protocol {place} cannot be read: {error.strerror}",
+            hint=f"give a file, or one of {', '.join(names())}",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the protocol {place} is no UTF-8: {error}") from error
+    try:
+        made = Protocol.model_validate(_on_base(told))
+    except pydantic.ValidationError as error:
+        faults = explain(error, Protocol)
+        said = "; ".join(f"{dotted(f.place) or 'file'}: {f.message}" for f in faults)
+        hint = next((fault.hint for fault in faults if fault.hint), "")
+        raise UsageError(f"the protocol {place}: {said}", hint=hint) from error
+    if made.name in names():
+        raise UsageError(
+            f"the protocol {place} is called {made.name!r}, as one that ships",
+            hint="name: another",
+        )
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +202,11 @@ class Exam:
     def stop(self) -> tuple[str, ...]:
         """Where writing may end early without changing the answer that is read.
 
-        Only where leading white space is not stripped before the cut would an early stop be
-        exact in every case; readers cut first and strip then (both protocols of llm-jp-eval),
-        so what follows the first cut is never read. A task's own ``stops`` come after it.
+        That is the cut, unless something before it is dropped first: white space, thoughts. A
+        task's own ``stops`` come after it.
         """
-        return ((self.answer.cut,) if self.answer.cut else ()) + self.stops
+        exact = not (self.answer.strip_first or self.answer.drop_thoughts)
+        return ((self.answer.cut,) if self.answer.cut and exact else ()) + self.stops
 
     def put(self, sample: Sample) -> Sample:
         """The sample in the words of this exam; ask, read and score that one."""

@@ -66,7 +66,10 @@ class Run(Step):
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
-    protocol: str = Field("yoriai", description="how to ask: yoriai, v1.3 or oct2023")
+    protocol: str = Field(
+        "yoriai",
+        description="how to ask: yoriai, v1.3, v1.3.0, oct2023, or a .yaml file of your own",
+    )
     split: Literal["test", "dev", "train"] = Field(
         "test", description="rows of the data sets that are asked"
     )
@@ -184,7 +187,7 @@ class Run(Step):
         self, models: Sequence[Asked], exams: Sequence[Exam], corpora: Sequence[Artifact], job: Job
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "protocol": self.protocol,
+            "protocol": protocol.load(self.protocol).name,
             "split": self.split,
             "limit": self.limit or 0,
             "floors": {},

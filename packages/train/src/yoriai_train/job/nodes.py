@@ -211,6 +211,12 @@ def heeding(
         return
     done = threading.Event()
 
+    if not is_here(rendezvous.host):
+        say(
+            f"{rendezvous.host}, where the nodes should meet, is no address of this machine; with a"
+            " hostfile, launch on the first node in it"
+        )
+
     def watch() -> None:
         waiting = Waiting(say)
         while not done.wait(1.0):
@@ -228,6 +234,15 @@ def heeding(
     finally:
         done.set()
         thread.join()
+
+
+def is_here(host: str) -> bool:
+    """Whether a name or an address is one of this machine's."""
+    for family, kind, protocol, _, place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+            return True
+    return False
 
 
 def _waited_for(rendezvous: Rendezvous) -> str:

@@ -41,9 +41,9 @@ def main() -> int:
 def leave(code: int) -> NoReturn:
     """End this process with what it has said and written, and without taking libraries down.
 
-    At that point all is on disk. What gloo's threads do while the interpreter ends is a race:
-    a rank that had trained to the end was seen to die of SIGABRT, "terminate called without an
-    active exception" (torch 2.13).
+    At that point all is on disk, and threads of libraries still run while the interpreter ends:
+    a rank that had trained to the end was seen to die of SIGABRT there, "terminate called without
+    an active exception" (torch 2.13, gloo).
     """
     sys.stdout.flush()
     sys.stderr.flush()

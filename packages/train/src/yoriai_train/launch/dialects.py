@@ -56,6 +56,11 @@ start_others() {
     for pid in "${pids[@]}"; do wait "$pid" || code=$?; done
     exit "$code"
 }
+queue_again() {
+    # By this exit code a job asks to be queued again (qsub(1)); its hosts need not be submit hosts.
+    note requeued "$job"
+    exit 99
+}
 """
 
 _SUBMIT_AGAIN = """
@@ -157,7 +162,7 @@ DIALECTS = {
     ),
     "sge with a parallel environment": Dialect(
         _queued("JOB_ID", "qsub", "SGE_O_WORKDIR"),
-        _listed_in('"$PE_HOSTFILE"') + _QRSH + _SUBMIT_AGAIN,
+        _listed_in('"$PE_HOSTFILE"') + _QRSH,
     ),
 }
 

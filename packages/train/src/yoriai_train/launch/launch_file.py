@@ -308,7 +308,7 @@ def script(launch: Launch, job_id: str) -> str:
     uses_hostfile = launch.scheduler in ("torchrun", "mpirun")
     while any(mark in line.split("\n") for line in prepare):
         mark += "_"
-    again = {"sge": f"qsub -terse{_group(launch)}", "pbs": "qsub"}.get(launch.scheduler, "")
+    again = {"sge": f"qsub -terse{_group(launch)}", "pbs": "qsub"}.get(launch.scheduler + way, "")
     return "\n".join(
         [
             "#!/bin/bash",
@@ -340,5 +340,5 @@ def script(launch: Launch, job_id: str) -> str:
 
 
 def _group(launch: Launch) -> str:
-    """ABCI's qsub takes the group on its command line only; other Grid Engines know no -g."""
-    return f" -g {launch.group}" if launch.group and not launch.parallel_environment else ""
+    """ABCI's qsub takes the group on its command line only."""
+    return f" -g {launch.group}" if launch.group else ""

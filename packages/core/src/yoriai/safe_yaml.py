@@ -51,9 +51,9 @@ def load_with_node(text: str | bytes, name: str) -> tuple[Any, yaml.Node | None]
         _count(node, {}, set())
         loader = yaml.SafeLoader("")
         try:
-            return _unshared(loader.construct_document(node)), node  # type: ignore[no-untyped-call]
+            return _unshared(loader.construct_document(node)), node
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         # ValueError: a date like 2026-13-45.
         kind = "" if isinstance(error, _KeyTwice) else "not valid YAML: "

@@ -61,7 +61,7 @@ def workshop(session: nox.Session) -> Path:
 
 
 def _extras(package: str) -> str:
-    return {"core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]"}.get(
+    return {"core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]", "domain_adapt": "[gguf]"}.get(
         package, ""
     )
 

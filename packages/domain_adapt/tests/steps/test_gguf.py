@@ -26,8 +26,7 @@ JAPANESE = (
 
 
 def unigram(folder: Path, size: int) -> Path:
-    """A SentencePiece-like unigram tokenizer.json with byte fallback; scores by frequency."""
-    import math
+    """A unigram tokenizer.json as SentencePiece's are exported: byte fallback, scores in 1/64."""
     from collections import Counter
 
     counts: Counter[str] = Counter()
@@ -38,10 +37,10 @@ def unigram(folder: Path, size: int) -> Path:
     best = [piece for piece, _ in counts.most_common(size - 260)]
     for character in {c for piece in best for c in piece} - set(best):
         best.append(character)
-    whole = sum(counts.values())
+    draw = random.Random(2)
     rows = [["<unk>", -60.0], ["<s>", -60.0], ["</s>", -60.0]]
     rows += [[f"<0x{byte:02X}>", -60.0] for byte in range(256)]
-    rows += [[p, round(math.log(max(1, counts[p]) / whole) * 64) / 64] for p in best]
+    rows += [[p, -draw.randint(300, 1400) / 64] for p in best]
     marks = [
         {"id": i, "content": c, "special": True, "normalized": False, "single_word": False,
          "lstrip": False, "rstrip": False}
@@ -109,7 +108,8 @@ def test_random_texts_have_the_ids_of_the_tokenizers_library(model, yoriai_job):
     letters = [*"".join(JAPANESE), *" \n\tabc<>/s0x", "🍣", "é", "鬱", "𠮷"]
     texts = ["".join(random_.choices(letters, k=random_.randint(1, 60))) for _ in range(400)]
     ours = vocabulary.read_tokenizer(base.path).encode_batch(texts, add_special_tokens=False)
-    assert LlamaCpp(made.path / "model.gguf").encode(texts) == [e.ids for e in ours]
+    theirs = LlamaCpp(made.path / "model.gguf").encode(texts)
+    check_ids(base, theirs, [e.ids for e in ours])
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -174,6 +174,15 @@ def test_a_kind_of_model_without_a_place_is_refused_by_name(model, yoriai_job, t
         yoriai_job("file", Gguf(), [base])
 
 
+def check_ids(base, theirs, ours):
+    """Equal ids, but where two ways to cut a text have exactly the same score: few."""
+    rows = json.loads((base.path / "tokenizer.json").read_text())["model"]["vocab"]
+    other = [(a, b) for a, b in zip(theirs, ours, strict=True) if a != b]
+    assert len(other) <= 0.05 * len(ours)
+    for a, b in other:
+        assert sum(rows[i][1] for i in a) == sum(rows[i][1] for i in b)
+
+
 DATA = os.environ.get("YORIAI_DATA")
 
 
@@ -192,4 +201,5 @@ def test_real_japanese_has_sentencepieces_ids_in_llama_cpp(model, yoriai_job, tm
     base = model()
     made = yoriai_job("file", Gguf(), [base])
     ours = vocabulary.read_tokenizer(base.path).encode_batch(texts, add_special_tokens=False)
-    assert LlamaCpp(made.path / "model.gguf").encode(texts) == [e.ids for e in ours]
+    theirs = LlamaCpp(made.path / "model.gguf").encode(texts)
+    check_ids(base, theirs, [e.ids for e in ours])

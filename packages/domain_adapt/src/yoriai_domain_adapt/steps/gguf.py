@@ -26,8 +26,12 @@ PROBES = (
     "naïve café – “quotes” … ﷽ αβγ привет",
     "0123456789 ０１２３",
 )
-# What llama.cpp's own arithmetic differs by from PyTorch's in the same numbers, measured on
-# SmolLM2-135M: 0.0002 nats in f32, 0.011 in f16 (activations are rounded to f16 in products).
+# Two ways to cut a text may have exactly the same score; llama.cpp's unigram kind goes from the
+# end of a text and SentencePiece from its beginning. Measured: 8 of 1,500 Japanese manuals cut by
+# a SentencePiece model of 6,000 pieces, all of them such ties.
+TIES = 0.02
+# Room for llama.cpp's own arithmetic beside PyTorch's: 0.011 nats were measured on SmolLM2-135M in
+# f16, whose products round activations.
 LOGITS = {"f32": 0.01, "f16": 0.1, "bf16": 0.2, "q8_0": 0.5, "q4_0": 3.0}
 
 
@@ -50,7 +54,7 @@ class Gguf(Step):
     )
     check: bool = Field(True, description="open the file in llama.cpp (package xllamacpp)")
     gate: Tolerance = Field(
-        Tolerance(ids=0.0), description="how far the file may drift; logits: by kind, if not said"
+        Tolerance(ids=TIES), description="how far the file may drift; logits: by kind, if not said"
     )
 
     def run(self, job: Job) -> Made:

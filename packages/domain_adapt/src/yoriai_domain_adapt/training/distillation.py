@@ -106,7 +106,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        log.append({"step": step, "loss": float(loss), "soft": float(soft), "hard": float(hard)})
+        log.append({"step": step, "loss": loss.item(), "soft": soft.item(), "hard": hard.item()})
         if (step + 1) % SAVE_EVERY == 0:
             _save(scratch, student, optimizer, parameters, log)
     student.eval()

@@ -169,15 +169,22 @@ print(len(registry.plugins), "plugins listed, nothing heavy imported")
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The site, in build/site: reference pages are made first, then mkdocs builds strictly."""
+    """The site, in build/site: made pages first, then mkdocs, strictly, then the policy."""
     run(session, "python", "docs/generate.py")
     run(session, "mkdocs", "build", "--strict", NO_MKDOCS_2_WARNING="1")
+    run(session, "python", "docs/protect.py")
 
 
 @nox.session(venv_backend="none")
 def records(session: nox.Session) -> None:
     """Every experiment record is valid and holds no secret."""
     run(session, "yoriai", "records", "check")
+
+
+@nox.session(venv_backend="none")
+def cluster(session: nox.Session) -> None:
+    """Real Slurm, Grid Engine and Open MPI on this machine (root): ``nox -s cluster -- slurm``."""
+    run(session, "python", "tests/cluster/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -98,7 +98,7 @@ def compare(folder: Path, texts: list[str], language: str, rounds: int) -> tuple
     fast.encode_special_tokens = True
     [stretch] = encoding.cut([path], 2**40)
 
-    def ours() -> list[encoding.Encoded]:
+    def ours() -> list[encoding.EncodedTexts]:
         return [
             encoding.encode(pieces, encoding.texts_of(table), 2, "<u2")
             for _, table in encoding.read(stretch, "language")

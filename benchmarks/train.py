@@ -134,11 +134,12 @@ def parallel_run(strategy: str, folder: Path, options: argparse.Namespace) -> Fa
         folder, options.short, options,
         strategy_class=f"yoriai_train.settings.strategies:{strategy}", strategy={"processes": 2},
     )  # fmt: skip
+    from yoriai_train.job import ranks
     from yoriai_train.settings import strategies
 
     words = [str(PEERS_FOLDER / "ours.py"), str(spec), "1"]
-    command = strategies.command(getattr(strategies, strategy)(processes=2), words)
-    os.environ.update(strategies.environment())
+    command = ranks.command(getattr(strategies, strategy)(processes=2), words)
+    os.environ.update(ranks.environment())
     return {"who": strategy, "precision": "32-true", **execute(command, 1)}
 
 

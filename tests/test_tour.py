@@ -149,7 +149,7 @@ def test_deepspeed_in_two_processes_is_one_setting_away(tmp_path: Path) -> None:
         done = subprocess.run(
             [*tour_command(tmp_path / strategy, "--until", "base", *words),
              "--set", f"base.strategy=train/{strategy}"],
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
         log = (tmp_path / strategy / "base@1" / "training.jsonl").read_text()
@@ -170,7 +170,7 @@ def test_the_page_and_the_record_tell_the_story(tour: Tour) -> None:
 def test_search_finds_kept_and_dropped_text_and_why_explains(tour: Tour) -> None:
     index = str(tour.root / "index@1")
     kept = run_cli("corpus", "search", index, "リポジトリ", "--json").json
-    assert kept["total"] > 50
+    assert kept["documents"] > 50
     dropped = run_cli("corpus", "search", index, "ファイル", "--state", "dropped", "--json").json
     hit = dropped["hits"][0]
     why = run_cli("corpus", "why", index, f"{hit['source']}/{hit['id']}")
@@ -188,7 +188,7 @@ def test_ones_own_files_can_take_the_place_of_the_sources(tmp_path: Path) -> Non
         [sys.executable, "-m", "yoriai", "run", str(tour_command(tmp_path)[4]), "--until", "text",
          "--out", str(tmp_path / "out"), "--set", f"text.sources={sources}",
          "--set", "text.dedup.near=null", "--json"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["facts"]["text"]["in"] == 300

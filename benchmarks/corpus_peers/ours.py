@@ -40,7 +40,7 @@ def minhash(path: str) -> None:
 
 def chain(path: str, lists: str, out: str) -> None:
     from yoriai import Document
-    from yoriai_corpus.build.partition import Tally, apply_rules
+    from yoriai_corpus.build.partition import PartitionTally, apply_rules
     from yoriai_corpus.rules.base import expand
     from yoriai_corpus.rules.llm_jp import JapaneseWeb
     from yoriai_corpus.text.batch import Batch
@@ -55,7 +55,7 @@ def chain(path: str, lists: str, out: str) -> None:
             some = chosen[begin : begin + BATCH]
             documents = Batch(Document("web", r["id"], r["text"], "ja", r["url"]) for r in some)
             places = list(range(begin, begin + len(some)))
-            for _, place, _, rule in apply_rules(documents, places, rules, Tally()):
+            for _, place, _, rule in apply_rules(documents, places, rules, PartitionTally()):
                 found[place] = (rule.entry.rpartition(".")[2], "")
             for place, document in zip(places, documents, strict=True):
                 found[place] = ("", document.text)
@@ -204,7 +204,7 @@ def time_tasks() -> list[list[float]]:
     from yoriai_corpus.build import step as build
 
     found: list[list[float]] = []
-    run = build.Work.run
+    run = build.Building.run
 
     def timed_run(self: Any, work: Any, tasks: Any, *args: Any, **keywords: Any) -> Any:
         if os.environ.get("YORIAI_WORKERS") != "1":
@@ -218,7 +218,7 @@ def time_tasks() -> list[list[float]]:
 
         return run(self, timed_work, tasks, *args, **keywords)
 
-    build.Work.run = timed_run
+    build.Building.run = timed_run
     return found
 
 

@@ -18,7 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from yoriai.mixture import build_mixture
 from yoriai.shards import ShardWriter
 from yoriai_train.data.windows import Samples
-from yoriai_train.settings.shapes import Llama, initialise
+from yoriai_train.model.initial import initialise
+from yoriai_train.settings.shapes import Llama
 
 VOCABULARY, CONTEXT, SEED, TOKENS = 16_000, 512, 1, 2_000_000
 SHAPE = Llama(

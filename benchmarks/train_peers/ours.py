@@ -24,7 +24,7 @@ clock.stage("import transformers")
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization  # noqa: E402
 
 from yoriai_train.job import loop  # noqa: E402
-from yoriai_train.job.start import Spec  # noqa: E402
+from yoriai_train.settings.spec import Spec  # noqa: E402
 
 clock.stage("import yoriai_train")
 spent = 0.0  # inside the steps proper: model, gradients, optimizer

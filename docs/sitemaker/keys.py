@@ -14,6 +14,7 @@ import pydantic
 from sitemaker.markdown import code, table
 from yoriai import contracts
 from yoriai.config import Uses, describe
+from yoriai.plain_markdown import escape
 
 
 def list_keys(
@@ -51,7 +52,7 @@ def _inner_models(annotation: Any, item: str) -> Iterator[tuple[type[pydantic.Ba
 def keys_table(model: type[pydantic.BaseModel]) -> str:
     """The keys of a configuration: type, default and description."""
     rows = [
-        (code(key), name_type(field), default_of(field), field.description or "")
+        (code(key), name_type(field), default_of(field), escape(field.description or ""))
         for key, field in list_keys(model)
     ]
     return table(("key", "type", "default", "description"), rows)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
 import re
 from collections.abc import Iterable, Sequence
+
+from yoriai.plain_markdown import neutralise
 
 NOTE = "*This page is generated from the code.*"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
+    """A Markdown table; bars inside cells are escaped. Cells hold Markdown: escape what is text."""
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -20,17 +24,26 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def titled(title: str) -> str:
+    """Front matter with a page's title.
+
+    Themes take the tags out of a heading for ``<title>`` and thereby turn its entities into
+    signs again; what stands in the front matter is copied as it is.
+    """
+    return f"---\ntitle: {json.dumps(html.escape(title), ensure_ascii=False)}\n---"
+
+
 def code(text: str) -> str:
     """Text as inline code, also if it holds backticks."""
     ticks = "``" if "`" in text else "`"
-    return f"{ticks}{text}{ticks}"
+    return neutralise(f"{ticks}{text}{ticks}")
 
 
 def plain(docstring: str | None) -> str:
-    """A docstring as Markdown: roles and double backticks become inline code."""
+    """A docstring as Markdown without markup of its own: roles become inline code."""
     text = inspect.cleandoc(docstring or "")
     text = re.sub(r":(?:class|func|meth|data|mod|attr):`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
-    return text.replace("``", "`")
+    return neutralise(text.replace("``", "`"))
 
 
 def slug(heading: str) -> str:

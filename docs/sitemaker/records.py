@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sitemaker.markdown import code, table
+from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
-from yoriai.record import CAUSES, Filed, list_records
+from yoriai.plain_markdown import escape, is_safe_link, neutralise
+from yoriai.record import CAUSES, Filed, Prediction, list_records
+from yoriai.record_history import Stated, list_stated, tree_id
 
 
 def record_pages(root: Path) -> dict[str, str]:
@@ -18,13 +20,16 @@ def record_pages(root: Path) -> dict[str, str]:
         "records/index.md": _record_index(filed),
         "records/what-did-not-work.md": _failures(filed),
     }
+    stated = list_stated(folder, filed)
     for one in filed:
-        pages[f"records/{one.folder.name}.md"] = _record(one, root)
+        pages[f"records/{one.folder.name}.md"] = _record(one, root, stated[one.folder.name])
     return pages
 
 
 def _title(filed: Filed) -> str:
-    return " · ".join(filed.record.title[key] for key in ("en", "ja") if key in filed.record.title)
+    return " · ".join(
+        escape(filed.record.title[k]) for k in ("en", "ja") if k in filed.record.title
+    )
 
 
 def _record_index(filed: Sequence[Filed]) -> str:
@@ -61,7 +66,10 @@ def _failures(filed: Sequence[Filed]) -> str:
     ]
     for cause in CAUSES:
         rows = [
-            (f"[{one.record.id}]({one.folder.name}.md)", f.symptom, f.fix, f.prevention)
+            (
+                f"[{one.record.id}]({one.folder.name}.md)",
+                *map(escape, (f.symptom, f.fix, f.prevention)),
+            )
             for one in filed
             for f in one.record.failures
             if f.cause == cause
@@ -72,7 +80,7 @@ def _failures(filed: Sequence[Filed]) -> str:
                 table(("record", "symptom", "fix", "what would prevent it"), rows),
             ]
     refuted = [
-        (f"[{one.record.id}]({one.folder.name}.md)", _title(one), one.record.hypothesis)
+        (f"[{one.record.id}]({one.folder.name}.md)", _title(one), escape(one.record.hypothesis))
         for one in filed
         if one.record.verdict == "refuted"
     ]
@@ -83,7 +91,7 @@ def _failures(filed: Sequence[Filed]) -> str:
     return "\n\n".join(parts)
 
 
-def _record(filed: Filed, root: Path) -> str:
+def _record(filed: Filed, root: Path, stated: Sequence[Stated]) -> str:
     record = filed.record
     facts = [
         ("state", record.state),
@@ -93,32 +101,41 @@ def _record(filed: Filed, root: Path) -> str:
         ("ended", str(record.ended or "")),
         ("machine hours", "" if record.cost_hours is None else f"{record.cost_hours:g}"),
         ("of which lost", "" if record.lost_hours is None else f"{record.lost_hours:g}"),
-        ("package", record.package),
-        ("tags", ", ".join(record.tags)),
+        ("package", escape(record.package)),
+        ("tags", escape(", ".join(record.tags))),
     ]
-    title, *others = [record.title[key] for key in ("en", "ja") if key in record.title]
-    parts = [f"# {record.id} {title}", *(f"**{other}**" for other in others)]
+    title, *others = [escape(record.title[k]) for k in ("en", "ja") if k in record.title]
+    shown = next(record.title[k] for k in ("en", "ja") if k in record.title)
+    parts = [titled(f"{record.id} {shown}"), f"# {record.id} {title}"]
+    parts += [f"**{other}**" for other in others]
     parts.append(table(("this record", ""), [row for row in facts if row[1]]))
     if record.hypothesis:
-        parts += ["## Hypothesis", record.hypothesis]
+        parts += ["## Hypothesis", escape(record.hypothesis)]
     if record.predictions:
         rows = [
-            (code(p.text), "" if p.measured is None else f"{p.measured:g}", p.verdict)
-            for p in record.predictions
+            (
+                code(p.text),
+                "" if p.measured is None else f"{p.measured:g}{_unit(p.unit)}",
+                _limit(p),
+                p.verdict,
+                f"{row.words('en')} · {row.words('ja')}",
+            )
+            for p, row in zip(record.predictions, stated, strict=True)
         ]
-        parts += [
-            "## Predictions",
-            table(("predicted before the run", "measured", "verdict"), rows),
-        ]
+        columns = ("prediction", "measured", "predicted", "verdict", "when it was written")
+        parts += ["## Predictions", _standing(stated), table(columns, rows)]
+    if record.argument:
+        parts += ["**Why the verdict is another than the predictions make it:**"]
+        parts += [escape(record.argument)]
     if record.failures:
         failures = [
             (
                 f.cause,
-                f.symptom,
+                escape(f.symptom),
                 f.found_by
                 + (f", after {f.found_after_hours:g} h" if f.found_after_hours is not None else ""),
-                f.fix,
-                f.prevention,
+                escape(f.fix),
+                escape(f.prevention),
             )
             for f in record.failures
         ]
@@ -126,14 +143,15 @@ def _record(filed: Filed, root: Path) -> str:
         parts += ["## Failures", table(columns, failures)]
     if record.lessons:
         lines = [
-            f"* {' · '.join(lesson.text[key] for key in ('en', 'ja') if key in lesson.text)} "
+            f"* {' · '.join(escape(lesson.text[k]) for k in ('en', 'ja') if k in lesson.text)} "
             f"*(confidence: {lesson.confidence})*"
             for lesson in record.lessons
         ]
         parts += ["## Lessons", "\n".join(lines)]
     parts += list(_story(filed, root))
+    parts += _others(filed)
     if record.links:
-        parts += ["## Links", "\n".join(f"* <{link}>" for link in record.links)]
+        parts += ["## Links", "\n".join(f"* {_web(link)}" for link in record.links)]
     return "\n\n".join(parts)
 
 
@@ -143,9 +161,64 @@ def _story(filed: Filed, root: Path) -> Iterator[str]:
         text = story.read_text(encoding="utf-8")
         text = re.sub(r"\A\s*# .*\n", "", text)
         place = filed.folder.relative_to(root).as_posix()
-        yield relink(text, place, f"records/{filed.folder.name}.md", root).strip()
-    runs = sorted(path.name for path in (filed.folder / "runs").glob("*.json"))
+        yield neutralise(relink(text, place, f"records/{filed.folder.name}.md", root)).strip()
+    names = sorted(path.name for path in (filed.folder / "runs").glob("*.json"))
+    runs = [name for name in names if re.fullmatch(r"[\w-]+\.json", name, re.ASCII)]
     if runs:
         base = f"{REPOSITORY}/blob/main/{filed.folder.relative_to(root).as_posix()}/runs"
         yield "## Run files"
         yield "\n".join(f"* [{name}]({base}/{name})" for name in runs)
+
+
+def _unit(unit: str) -> str:
+    return f" {escape(unit)}" if unit else ""
+
+
+def _limit(prediction: Prediction) -> str:
+    relation, limit = prediction.expectation() or ("", "")
+    if isinstance(limit, tuple):
+        return f"{limit[0]:g} to {limit[1]:g}{_unit(prediction.unit)}"
+    return escape(f"{relation} {limit:g}" if relation else "") + _unit(prediction.unit)
+
+
+def _standing(stated: Sequence[Stated]) -> str:
+    kinds = {row.standing for row in stated}
+    if kinds == {"afterwards"}:
+        return "The predictions were **written afterwards**. · 予測は**後から書かれました**。"
+    if kinds <= {"before-run", "before-result"}:
+        return "Every prediction was committed first. · 予測はすべて先に commit されました。"
+    return "When each prediction was written stands beside it. · 書かれた時は表にあります。"
+
+
+def _others(filed: Filed) -> list[str]:
+    """People, things by digest, withheld facts, validity, other records and the sealed whole."""
+    record, parts = filed.record, []
+    if record.validity and record.validity.status != "valid":
+        v = record.validity
+        parts.append(f"**{v.status}** by {escape(v.by)}: {escape(v.why)}")
+    if record.withheld:
+        rows = [(escape(w.what), escape(w.why), str(w.until), escape(w.contact))
+                for w in record.withheld]  # fmt: skip
+        parts += ["## Withheld", table(("what", "why", "until", "contact"), rows)]
+    if record.people:
+        people = [(escape(p.name), escape(p.org), p.orcid or "", escape(", ".join(p.roles)))
+                  for p in record.people]  # fmt: skip
+        parts += ["## People", table(("name", "organisation", "ORCID", "roles"), people)]
+    for title, things in (("Inputs", record.inputs), ("Outputs", record.outputs)):
+        if things:
+            rows = [(escape(t.kind), escape(t.name), code(t.sha256 or "–"), escape(t.licence))
+                    for t in things]  # fmt: skip
+            parts += [f"## {title}", table(("kind", "name", "SHA-256", "licence"), rows)]
+    if named := record.references():
+        lines = [f"* {key.replace('_', ' ')}: {', '.join(ids)}" for key, ids in named.items()]
+        parts += ["## Other records", "\n".join(lines)]
+    errata = filed.folder / "errata.md"
+    if errata.is_file():
+        text = re.sub(r"\A\s*# .*\n", "", errata.read_text(encoding="utf-8"))
+        parts += ["## Errata", neutralise(text).strip()]
+    parts += ["## Identity", f"`swh:1:dir:{tree_id(filed.folder)}` (the git tree of the record)"]
+    return parts
+
+
+def _web(link: str) -> str:
+    return f"[{escape(link)}]({link})" if is_safe_link(link) else escape(link)

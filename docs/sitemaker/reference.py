@@ -14,6 +14,7 @@ from sitemaker.markdown import NOTE, code, plain, slug, table
 from yoriai import contracts, hookspecs
 from yoriai.cli import CORE_COMMANDS, Context, cli
 from yoriai.errors import EXIT_CODES, NotFound
+from yoriai.plain_markdown import escape
 from yoriai.plugins import MOMENTS, Found, Registry
 from yoriai.recipe import Recipe
 from yoriai.step import Step
@@ -28,6 +29,7 @@ KIND_TITLES = {
     "engines": "Engines",
     "backends": "Backends",
     "tasks": "Tasks",
+    "scorers": "Scorers",
 }
 # Where a value of a kind is written in a recipe.
 KIND_PLACES = {
@@ -40,6 +42,7 @@ KIND_PLACES = {
     "engines": "Under `engine`, at the top of a recipe.",
     "backends": "Under `backend` of `eval/run`.",
     "tasks": "Under `tasks` of `eval/run`, and under `decontaminate.against` of `corpus/build`.",
+    "scorers": "Named by a task of `eval/run`; a recipe names the task.",
 }
 
 
@@ -67,7 +70,7 @@ def index_page(registry: Registry) -> str:
     plugins = [
         (
             code(plugin.name),
-            f"{plugin.distribution} {plugin.version}",
+            escape(f"{plugin.distribution} {plugin.version}"),
             ", ".join(f"{len(entries)} {kind}" for kind, entries in plugin.entries.items()),
         )
         for plugin in registry.plugins
@@ -191,7 +194,7 @@ def _option(parameter: click.Parameter) -> tuple[str, str, str] | None:
         name += f" {parameter.metavar or _metavar(parameter)}"
     repeated = " May be given several times." if parameter.multiple else ""
     default = "" if parameter.is_flag or parameter.multiple else _default_text(parameter.default)
-    return code(name), (parameter.help or "") + repeated, default
+    return code(name), escape((parameter.help or "") + repeated), default
 
 
 def _metavar(option: click.Option) -> str:
@@ -246,10 +249,8 @@ def kind_page(kind: str, registry: Registry) -> str:
             [
                 (
                     f"[`{f.name}`](#{slug(f.name)})",
-                    f.entry.summary,
-                    f.entry.stability,
-                    f.entry.licence,
-                    f.entry.since,
+                    *map(escape, (f.entry.summary, f.entry.stability, f.entry.licence)),
+                    escape(f.entry.since),
                 )
                 for f in found
             ],
@@ -266,7 +267,7 @@ def _entry(found: Found, registry: Registry) -> Iterator[str]:
     try:
         target = registry.load(found)
     except NotFound as error:
-        yield f"{found.entry.summary} (Its keys are not shown: {error.message}.)"
+        yield f"{escape(found.entry.summary)} (Its keys are not shown: {escape(error.message)}.)"
         return
     yield plain(target.__doc__)
     if isinstance(target, type) and issubclass(target, Step):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from yoriai import environment
+from yoriai import environment, reachable_code
 from yoriai.cli import main
 from yoriai.plugins import Registry, load_registry
 from yoriai.testing import Answer, run_cli
@@ -130,7 +130,7 @@ class Slow(Step):
             if done.exists():
                 continue
             if signal == "wait":
-                threading.Event().wait(60)
+                threading.Event().wait()
             elif signal and part == int(at):
                 try:
                     os.kill(os.getpid(), int(signal))
@@ -172,6 +172,7 @@ def quiet_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
         if str(origin or "").startswith(str(tmp_path)):
             del sys.modules[name]
     environment.code_identity.cache_clear()
+    reachable_code.forget()
     importlib.invalidate_caches()
 
 
@@ -253,6 +254,7 @@ def yoriai(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     def call(*words: str) -> Answer:
         capsys.readouterr()
         environment.code_identity.cache_clear()
+        reachable_code.forget()
         code: Any = 0
         argv = sys.argv
         sys.argv = ["yoriai", *words]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from yoriai import environment, files, runner
+from yoriai import environment, files, reachable_code, runner
 from yoriai.artifact import open_artifact
 from yoriai.errors import Refused, UsageError, YoriaiError
 from yoriai.plugins import load_registry
@@ -26,6 +26,7 @@ def run(recipe):
 
     def call(*settings, text=None, root=ROOT, **options):
         environment.code_identity.cache_clear()
+        reachable_code.forget()
         registry = load_registry()
         loaded = load_recipe(recipe(text) if text else recipe(), registry, settings)
         chosen = runner.Options(
@@ -120,9 +121,18 @@ def test_a_new_version_is_made_beside_the_old_and_reuses_what_did_not_change(run
 def test_changed_code_is_a_change(run, lab):
     run()
     with (lab / "steps.py").open("a") as stream:
-        stream.write("\n# mended\n")
+        stream.write("\nMENDED = True\n")
     with pytest.raises(Refused, match=r"code\[0\]: lab\+"):
         run()
+
+
+def test_comments_docstrings_and_modules_that_no_step_reaches_are_no_change(run, lab):
+    run()
+    source = (lab / "steps.py").read_text()
+    assert '"""' in source
+    (lab / "steps.py").write_text("# a word\n" + source.replace('"""', '"""Changed: ', 1))
+    (lab / "commands.py").write_text("NEW = 1\n")
+    assert set(states(run()).values()) == {"reused"}
 
 
 def test_changed_code_of_a_plugin_in_one_file_is_a_change(tmp_path, monkeypatch):
@@ -131,6 +141,7 @@ def test_changed_code_of_a_plugin_in_one_file_is_a_change(tmp_path, monkeypatch)
     module.write_text("A = 1\n")
     before = environment.code_identity("single_file")
     environment.code_identity.cache_clear()
+    reachable_code.forget()
     module.write_text("A = 2\n")
     assert environment.code_identity("single_file") != before
 

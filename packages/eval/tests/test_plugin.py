@@ -4,8 +4,8 @@ import pytest
 
 from yoriai import NotFound
 from yoriai_eval.backends.mock import Mock
-from yoriai_eval.comparison.contestants import rows_of
 from yoriai_eval.scoring import rescoring
+from yoriai_eval.scoring.rows import rows_of
 from yoriai_eval.scoring.sections import describe
 from yoriai_eval.tasks.own import JaForms, JaLanguage
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from yoriai_train.model.generation import continue_texts
-from yoriai_train.steps.pretrain import describe
+from yoriai_train.steps.made import describe
 from yoriai_train.steps.sections import describe as sections
 
 

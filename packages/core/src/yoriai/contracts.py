@@ -6,17 +6,21 @@ by which packages that never import one another meet. Everything here is data or
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from yoriai.artifact import Artifact
 from yoriai.config import Configured
+from yoriai.errors import NotFound, UsageError
 
 # --- text -------------------------------------------------------------------------------
 
@@ -43,6 +47,17 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a source meets that is no document of it (a redirect, an image): counted by kind.
+
+    It is not counted as read. Kinds are few: a type or a status, never a name or an address.
+    """
+
+    source: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
     """What the datasheet says of a source."""
@@ -65,9 +80,25 @@ class Source(Configured):
         """Names of independent parts, in a fixed order."""
         return ["all"]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def passed_over(self) -> dict[str, int]:
+        """What lies beside that no partition reads, by kind: files of other types, say."""
+        return {}
+
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
         """The documents of one partition, always in the same order."""
         raise NotImplementedError
+
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
+        """What :meth:`read` gives, without working on what stands at the positions ``skip``.
+
+        The first thing that :meth:`read` gives is at position 0. In the place of each record
+        skipped an :class:`Unreadable` is given, so that positions stay what they are. A source
+        that can crash on a record, in a library in C, overrides this; of one that does not,
+        reading a partition ends at the record that kills the process again and again.
+        """
+        return self.read(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +186,57 @@ class ModelShape(Configured):
         raise NotImplementedError
 
 
+Cut = Literal["optimizer", "gradients", "parameters"]
+
+
 class Strategy(Configured):
     """How training is spread over ``processes`` on each node.
 
     How many there are decides nothing but how rounding falls, so it is no part of identity: a run
     may go on with another number.
+
+    All that training asks of a strategy stands here. ``cuts`` names what is cut over the
+    processes instead of being whole on each. ``engine`` says who makes the update: ``torch`` in
+    the open, or ``deepspeed`` inside the backward pass (it clips by itself, and its checkpoints
+    are folders of one file a rank). ``one_process`` runs as plain Python, never under torchrun.
     """
 
     circumstances: ClassVar[tuple[str, ...]] = ("processes",)
+    engine: ClassVar[Literal["torch", "deepspeed"]] = "torch"
+    cuts: ClassVar[frozenset[Cut]] = frozenset()
+    one_process: ClassVar[bool] = False
 
     processes: int = Field(1, ge=1, description="processes on each node")
+
+    @classmethod
+    def checkpoint_form(cls) -> str:
+        """What its checkpoints hold; strategies of one form read one another's.
+
+        ``whole`` is Lightning's file with the whole model.
+        """
+        if cls.engine == "torch" and not cls.cuts:
+            return "whole"
+        return f"cut by {cls.engine} ({', '.join(sorted(cls.cuts))})"
+
+    @property
+    def sequence_parts(self) -> int:
+        """How many consecutive ranks share each sequence."""
+        return 1
 
     def build(self, *, num_nodes: int = 1) -> Any:
         """What ``Trainer(strategy=...)`` takes (imports torch and lightning)."""
         raise NotImplementedError
+
+    def trainer_precision(self, precision: str) -> str:
+        """The precision that Lightning's trainer is told, where the strategy sees to it itself."""
+        return precision
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Do to ``module.model`` what the strategy needs.
+
+        Called once on every rank in ``configure_model``: processes are connected, and nothing is
+        on its device yet. ``batch`` is the sequences of a micro-batch over all processes.
+        """
 
 
 # --- evaluation -------------------------------------------------------------------------
@@ -195,6 +263,101 @@ class Sample:
     neutral: str = ""
 
 
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """sha256 over all that samples say, in their order."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        told = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True)
+        digest.update(told.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prompt(_Data):
+    """The pieces of a prompt; ``{instruction}``, ``{input}`` and ``{output}`` are filled in."""
+
+    header: str = Field("", description="what comes first, once")
+    shot: str = Field("", description="one example with its answer")
+    join: str = Field("", description="what stands between two examples")
+    query: str = Field("{input}", description="the question, whose answer is to follow")
+
+
+class Answer(_Data):
+    """How an answer is read out of what the model wrote, in the order of the keys."""
+
+    drop_thoughts: bool = Field(
+        False,
+        description="leave out all up to the last </think>; one left open is no answer",
+    )
+    strip_first: bool = Field(False, description="drop white space at both ends before the cut")
+    cut: str = Field("", description="keep what comes before the first of these; empty: all")
+    strip: bool = Field(False, description="then drop white space at both ends")
+    pattern: str = Field(
+        "", description="regular expression: its last match, or that one's first group; empty: all"
+    )
+    take: Literal["", "last-number"] = Field("", description="the last number in it, as written")
+    normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
+
+
+class Shot(_Data):
+    """An example that a protocol names, by its place in a file of the task's data or in words."""
+
+    file: str = Field("", description="upstream path of the file")
+    row: int = Field(-1, description="number of the row or question, from 0")
+    sha256: str = Field("", description="of input, newline and output: finds a row, or checks it")
+    input: str = Field("", description="the example itself, where it is a row of no file")
+    output: str = Field("", description="its answer")
+
+
+Form = Literal["generation", "ranked", "gold", "bits-per-byte"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One way to ask a task.
+
+    ``ranked``: the choice with the highest log-likelihood after the prompt is the answer;
+    ``generation``: the model writes, and the task scores it; ``gold``: the bits that the right
+    answer costs after the prompt; ``bits-per-byte``: the model reads the text.
+
+    ``by`` says whose words and metrics hold. ``task``: without a ``prompt`` a sample is its bare
+    text or, where it has an instruction, the model's own form of one (its chat template);
+    answers are scored by the task's ``scores`` and ``rank``, whose names ``metrics`` are.
+    ``protocol``: a missing ``prompt`` or ``answer`` is the protocol's, and ``metrics`` are common
+    ones. The first metric is the score; none means the form's usual one. ``shots`` examples of
+    the task come before each question, as the prompt shows them. An answer ends at one of the
+    ``stops`` or at the limit in tokens or characters (0: no limit of that kind).
+    """
+
+    form: Form
+    by: Literal["task", "protocol"] = "task"
+    metrics: tuple[str, ...] = ()
+    prompt: Prompt | None = None
+    answer: Answer | None = None
+    instruction: str = ""
+    shots: int = 0
+    stops: tuple[str, ...] = ()
+    max_tokens: int = 0
+    max_characters: int = 0
+
+
+MOST_SHOTS = 32  # examples of a task that its digest covers
+# What a task that says no more lets a model write: its answers are words, not essays.
+ANSWER_CHARACTERS = 16
+
+
 class Task(Configured):
     """What a model is asked, and in which form.
 
@@ -202,18 +365,107 @@ class Task(Configured):
     * ``generation``: the model answers ``instruction`` on ``text``; ``score`` compares;
     * ``bits-per-byte``: the model reads ``text``; lower is better.
 
-    A protocol (see ``eval/run``) may ask the same samples in another form and with shots.
+    A protocol (see ``eval/run``) may ask the same samples in another form and with shots, unless
+    the task is ``always_own``: then it is asked as :meth:`askings` says under every protocol.
+    ``has_floors`` is off where scoring an answer costs too much to look for the best constant.
+    ``splits`` names the parts of its data set: those that its field ``split`` may say, a Literal,
+    if it has one.
     """
 
     form: ClassVar[Literal["ranked", "generation", "bits-per-byte"]]
+    always_own: ClassVar[bool] = False
+    has_floors: ClassVar[bool] = True
+    splits: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        if "split" in cls.model_fields:
+            cls.splits = get_args(cls.model_fields["split"].annotation)
+
+    @property
+    def called(self) -> str:
+        """Its own name, where one entry makes many tasks (``eval/yaml``); else empty."""
+        return ""
+
+    @property
+    def chosen_split(self) -> str:
+        """The split that ``samples`` gives; empty for a task that has none."""
+        return str(self.split) if self.splits else ""  # type: ignore[attr-defined]
+
+    @property
+    def split_is_given(self) -> bool:
+        """Whether the recipe chose the split, so that no step may choose another."""
+        return "split" in self.model_fields_set
+
+    def of_split(self, split: str) -> Self:
+        """The same task on another split; itself if it has none. Raises UsageError."""
+        if not self.splits:
+            return self
+        if split not in self.splits:
+            raise UsageError(
+                f"{self.entry} has no split {split!r}", hint=f"it has {', '.join(self.splits)}"
+            )
+        return self.model_copy(update={"split": split})
+
+    def fingerprint(self) -> str:
+        """Digest of its samples and examples, so that scores on data that changed are not reused.
+
+        Empty where they are made from artifacts, whose digests are known. A task with large files
+        gives the digests of those instead.
+        """
+        try:
+            return samples_digest([*self.samples(()), *self.shots(MOST_SHOTS)])
+        except NotFound:
+            raise
+        except OSError as error:
+            raise NotFound(
+                f"{self.entry or type(self).__name__} cannot read its data: {error}",
+                hint="the keys of the task say where it is looked for",
+            ) from error
+        except Exception:  # it wants artifacts; what else it may be ends the run
+            return ""
+
+    def files(self) -> Sequence[str]:
+        """Names of the data files that ``samples`` reads (``SET/PATH``), where it reads any."""
+        return ()
+
+    def absent(self) -> Sequence[str]:
+        """Those of :meth:`files` that are not on this machine."""
+        return ()
+
+    def askings(self) -> Sequence[Asking]:
+        """How it is asked in its own way; the first form gives the score."""
+        return [Asking(form=self.form, max_characters=ANSWER_CHARACTERS)]
 
     def samples(self, artifacts: Sequence[Artifact]) -> Iterable[Sample]:
         """The questions, always the same and in the same order."""
         raise NotImplementedError
 
+    def shots(self, count: int) -> Sequence[Sample]:
+        """The first so many examples that may be shown before a question; fewer if there are not.
+
+        They are never among the samples.
+        """
+        return ()
+
+    def shot(self, named: Shot) -> Sample:
+        """The example that a protocol names; raises UsageError where it cannot be found."""
+        if not named.input:
+            raise UsageError(f"{self.entry} has no file {named.file!r} to show an example from")
+        return Sample(id="shot", text=named.input, answer=named.output)
+
     def score(self, sample: Sample, output: str) -> float:
         """Between 0 and 1, for the generation form."""
         raise NotImplementedError
+
+    def scores(self, sample: Sample, output: str) -> Mapping[str, float]:
+        """The values of its own metrics on one answer, in the generation form."""
+        return {"accuracy": self.score(sample, output)}
+
+    def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:
+        """Values of its own metrics on one ranked question, beside the common ones."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,4 +536,22 @@ class Backend(Configured):
     """A way to open models: a folder that holds one, or whatever else the entry can open."""
 
     def open(self, folder: Path) -> LanguageModel:
+        raise NotImplementedError
+
+
+class Scorer(Configured):
+    """How an opened model's answers become scores: what training and evaluation share.
+
+    ``score`` gives, for each task by its short name, a number (the score of its first metric), or
+    bits per byte by group. ``limit``: the first so many samples of each; None: all.
+    """
+
+    def score(
+        self,
+        model: LanguageModel,
+        tasks: Sequence[Task],
+        artifacts: Sequence[Artifact],
+        *,
+        limit: int | None = None,
+    ) -> dict[str, float | dict[str, float]]:
         raise NotImplementedError

@@ -20,6 +20,7 @@ KINDS: tuple[str, ...] = (
     "strategies",
     "backends",
     "tasks",
+    "scorers",
 )
 
 

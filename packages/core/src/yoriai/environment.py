@@ -13,7 +13,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from yoriai import files
+from yoriai import files, reachable_code
 from yoriai.plugins import Registry
 
 # What decides the numbers of a run; their versions are written into every run file.
@@ -34,18 +34,16 @@ NOTED = (
 
 @functools.cache
 def code_identity(module: str) -> str:
-    """``distribution version+hash`` of the package that holds ``module``.
+    """``distribution version+hash`` of the whole package that holds ``module``.
 
-    The hash covers the package's Python files, so an edited rule never passes for the old
-    one, whether the package was installed from a wheel or in place.
+    The hash covers the bytes of its Python files: what must be equal on all ranks of a job. What
+    decides an artifact is less (:mod:`yoriai.reachable_code`).
     """
     package = module.partition(":")[0].partition(".")[0]
     try:
         spec = util.find_spec(package)
     except ValueError:  # __main__, and modules made by hand, have no specification
         spec = None
-    owners = _owners().get(package, [])
-    version = f"{owners[0]} {metadata.version(owners[0])}" if owners else package
     digest = hashlib.sha256()
     if spec and spec.submodule_search_locations is None and spec.has_location:
         digest.update(Path(str(spec.origin)).read_bytes())  # a package of one file
@@ -53,17 +51,7 @@ def code_identity(module: str) -> str:
         for path in sorted(Path(root).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")
-    return f"{version}+{digest.hexdigest()[:12]}"
-
-
-@functools.cache
-def _owners() -> dict[str, list[str]]:
-    owners = {name: list(found) for name, found in metadata.packages_distributions().items()}
-    # Packages installed in place may list no files; the project's own follow one rule.
-    for name in ("core", "corpus", "train", "eval", "domain-adapt"):
-        module = "yoriai" if name == "core" else "yoriai_" + name.replace("-", "_")
-        owners.setdefault(module, []).insert(0, f"yoriai-{name}")
-    return owners
+    return f"{reachable_code.distribution_of(package)}+{digest.hexdigest()[:12]}"
 
 
 def plugin_fingerprint(registry: Registry) -> str:

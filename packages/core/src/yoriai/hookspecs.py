@@ -78,6 +78,11 @@ def yoriai_tasks() -> Iterable[Entry]:
 
 
 @hookspec
+def yoriai_scorers() -> Iterable[Entry]:
+    """How answers become scores. The target is a :class:`yoriai.Scorer`."""
+
+
+@hookspec
 def yoriai_run_started(run: RunView) -> Mapping[str, Any] | None:
     """Facts about the machine, stored in the run file under ``environment.<plugin>``.
 

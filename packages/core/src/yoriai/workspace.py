@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yoriai import artifact as artifacts
-from yoriai import config, environment, files
+from yoriai import config, files, reachable_code
 from yoriai.artifact import MANIFEST, Artifact, open_artifact
 from yoriai.errors import NotFound
 from yoriai.recipe import Loaded, PlannedStep
@@ -83,7 +83,7 @@ class Workspace:
         return {
             "step": planned.entry,
             "config": self.redactor.value(config.identity(planned.step)),
-            "code": sorted({environment.code_identity(module) for module in modules}),
+            "code": reachable_code.code_identities(modules),
             "seed": self.loaded.recipe.seed,
             "outside": self.redactor.value(outside),
             "inputs": [{"name": a.name, "digest": a.digest} for a in inputs],

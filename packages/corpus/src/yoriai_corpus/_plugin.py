@@ -44,8 +44,10 @@ def yoriai_steps() -> Iterable[Entry]:
         _entry("tokens", "shards.tokens:Tokens", "Encode corpora into Megatron token shards."),
         _entry("union", "build.union:Union", "Join corpora of sources with rules of their own."),
         _entry("mixture", "shards.mixture:Mix", "Mix token shards anew: weights, budgets, phases."),
-        _entry("index", "account.index:Index", "Make kept and dropped text searchable."),
-        _entry("character-model", "rules.perplexity:CharacterModelStep", "Train for perplexity."),
+        _entry("index", "search.step:IndexStep", "Make kept and dropped text searchable."),
+        _entry(
+            "character-model", "build.character_model:CharacterModelStep", "Train for perplexity."
+        ),
     ]
 
 
@@ -66,7 +68,7 @@ def yoriai_sources() -> Iterable[Entry]:
             "sources.packages:PythonCode",
             "Source code of Python's standard library.",
         ),
-        _entry("jsonl", "sources.jsonl:Jsonl", "JSON Lines with a text field, packed or not."),
+        _entry("jsonl", "sources.jsonl:JsonlFiles", "JSON Lines with a text field, packed or not."),
         _entry("parquet", "sources.parquet_csv:Parquet", "Parquet tables with a column of text."),
         _entry("csv", "sources.parquet_csv:Csv", "CSV and TSV tables with a column of text."),
         _entry(
@@ -90,7 +92,7 @@ def yoriai_sources() -> Iterable[Entry]:
             "Extracted text of web archives (WET).",
             requires=("FastWARC",),
         ),
-        _entry("wikipedia", "sources.wikipedia:Wikipedia", "Articles of MediaWiki XML dumps."),
+        _entry("wikipedia", "sources.wikipedia:WikipediaDump", "Articles of MediaWiki XML dumps."),
         _entry("aozora", "sources.aozora:Aozora", "Works of Aozora Bunko, from text or zip files."),
         _entry(
             "code-files",
@@ -99,7 +101,7 @@ def yoriai_sources() -> Iterable[Entry]:
         ),
         _entry(
             "huggingface",
-            "sources.huggingface:HuggingFace",
+            "sources.huggingface:HuggingFaceRows",
             "Hugging Face data sets, at a pinned commit or from a folder.",
             requires=("datasets",),
         ),
@@ -116,7 +118,9 @@ def yoriai_filters() -> Iterable[Entry]:
         _entry("kana", "rules.japanese:Kana", "Drop documents without kana near their start."),
         _entry("latin", "rules.english:Latin", "Drop English documents in other scripts."),
         _entry("code-shape", "rules.code:CodeShape", "RedPajama's limits on the shape of code."),
-        _entry("file-names", "rules.code:CodeFiles", "Keep code by endings; drop vendored files."),
+        _entry(
+            "file-names", "rules.code:StackQuality", "Keep code by endings; drop vendored files."
+        ),
         _entry("generated-code", "rules.code:GeneratedCode", "Drop code that programs wrote."),
         _entry("gopher-quality", "rules.gopher:GopherQuality", "Gopher's limits on words, lines."),
         _entry(
@@ -150,7 +154,9 @@ def yoriai_filters() -> Iterable[Entry]:
             "llm-jp-ja-cc", "rules.llm_jp:JapaneseWeb", "LLM-jp-13B v1's rules for Japanese pages."
         ),
         _entry(
-            "llm-jp-wikipedia", "rules.llm_jp:Wikipedia", "LLM-jp-13B v1's rules for Wikipedia."
+            "llm-jp-wikipedia",
+            "rules.llm_jp:LlmJpWikipedia",
+            "LLM-jp-13B v1's rules for Wikipedia.",
         ),
         _entry("llm-jp-pile", "rules.llm_jp:Pile", "LLM-jp-13B v1's rules for the Pile."),
         _entry("llm-jp-stack", "rules.llm_jp:Stack", "LLM-jp-13B v1's rules for the Stack."),
@@ -191,7 +197,7 @@ def yoriai_filters() -> Iterable[Entry]:
         ),
         Entry(
             name="nouns",
-            target="yoriai_corpus.rules.hojichar:Nouns",
+            target="yoriai_corpus.rules.hojichar:NounShare",
             summary="Drop text that is nearly all nouns.",
             requires=("fugashi",),
             since="0.1.0",
@@ -246,7 +252,10 @@ def yoriai_engines() -> Iterable[Entry]:
 @hookimpl
 def yoriai_commands() -> Iterable[Entry]:
     return [
-        _entry("search", "commands.find:search", "Find text in what was kept and in what was not."),
+        _entry(
+            "search", "commands.search:search", "Find text in what was kept and in what was not."
+        ),
+        _entry("trace", "commands.search:trace", "Find which documents hold what a model wrote."),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
         _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai import Artifact, UsageError
-from yoriai_corpus.account.audit import ANY, Counts, by_register, compare, count, read_groups
+from yoriai_corpus.account.audit import ANY, OutcomeCounts, by_register, compare, count, read_groups
 from yoriai_corpus.account.intervals import risk_ratio
 
 Make = Callable[..., Artifact]
@@ -25,7 +25,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_every_comparison_is_that_of_counting_by_hand(rows: list[tuple[list[str], str]]) -> None:
-    counts = Counts()
+    counts = OutcomeCounts()
     for groups, rule in rows:
         counts.add(groups, rule)
     for row in compare(counts):
@@ -42,8 +42,8 @@ def test_every_comparison_is_that_of_counting_by_hand(rows: list[tuple[list[str]
     assert len(compare(counts)) == len(counts.group_total) * len(counts.dropped)
 
 
-def filled(dropped: int, of: int, rest_dropped: int, rest_of: int) -> Counts:
-    counts = Counts()
+def filled(dropped: int, of: int, rest_dropped: int, rest_of: int) -> OutcomeCounts:
+    counts = OutcomeCounts()
     for groups, hits, total in ((["g"], dropped, of), ([], rest_dropped, rest_of)):
         for number in range(total):
             counts.add(groups, "r" if number < hits else "")

@@ -16,7 +16,7 @@ from yoriai import Artifact, Document, NotFound, Sample, Task, UsageError
 from yoriai_corpus.build import contamination
 from yoriai_corpus.text.batch import Batch
 from yoriai_corpus.build.step import Decontaminate
-from yoriai_corpus.build.contamination import Finder, Item
+from yoriai_corpus.build.contamination import Finder, EvaluationText
 
 Make = Callable[..., Artifact]
 
@@ -90,7 +90,7 @@ def test_a_copy_with_a_small_edit_every_few_words_is_found_as_near(
     edited = list(question)
     for place in range(7, 150, 15):  # no sixteen characters stay together
         edited[place] = "＊"
-    contamination.write_index(tmp_path / "i.npz", [Item("t", "q", question)], 16, 0.5)
+    contamination.write_index(tmp_path / "i.npz", [EvaluationText("t", "q", question)], 16, 0.5)
     batch = Batch(
         [Document("s", "1", "前置き" + "".join(edited)), Document("s", "2", "別の文章" * 99)]
     )
@@ -99,7 +99,7 @@ def test_a_copy_with_a_small_edit_every_few_words_is_found_as_near(
     assert (list(found), hit.kind, hit.item) == ([0], "near", "q")
     # Each edit takes five of the 146 n-grams.
     assert hit.share == pytest.approx((146 - 50) / 146)
-    contamination.write_index(tmp_path / "j.npz", [Item("t", "q", question)], 16, None)
+    contamination.write_index(tmp_path / "j.npz", [EvaluationText("t", "q", question)], 16, None)
     assert Finder(tmp_path / "j.npz").find(batch) == {}
 
 
@@ -107,7 +107,7 @@ def test_what_all_questions_of_a_task_share_is_no_sign_of_any(tmp_path: Path) ->
     rng = random.Random(4)
     template = "次の前提から仮説が導けるかを答えてください。"
     items = [
-        Item("t", str(n), template + "".join(chr(0x4E00 + rng.randrange(3000)) for _ in range(40)))
+        EvaluationText("t", str(n), template + "".join(chr(0x4E00 + rng.randrange(3000)) for _ in range(40)))
         for n in range(40)
     ]
     contamination.write_index(tmp_path / "i.npz", items, 16, None)
@@ -136,7 +136,7 @@ def test_hits_are_those_of_brute_force(
 ) -> None:
     path = new_folder() / "index.npz"
     contamination.write_index(
-        path, [Item("t", str(n), text) for n, text in enumerate(items)], 5, None
+        path, [EvaluationText("t", str(n), text) for n, text in enumerate(items)], 5, None
     )
     batch = Batch(Document("s", str(n), text) for n, text in enumerate(texts))
     found = {

@@ -11,10 +11,10 @@ import pytest
 
 from yoriai import Document, Filter, Source, SourceCard, Unreadable, Verdict, YoriaiError
 from yoriai_corpus.build import partition
-from yoriai_corpus.engines import poison
+from yoriai_corpus.engines.deaths import DEATHS, KILLED
 from yoriai_corpus import tables
 from yoriai_corpus.build.partition import Marker, PartitionTask, after_death, process
-from yoriai_corpus.sources.files import guarded
+from yoriai_corpus.sources.records import guarded
 
 
 class Death(BaseException):
@@ -39,13 +39,15 @@ class Thousand(Source):
 class Guarded(Thousand):
     """The same, but it passes over what is to be skipped."""
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable]:
         def parse(place: str, number: int) -> Document:
             if number == self.deadly:
                 raise Death
             return Document("thousand", str(number), f"text {number}", "en")
 
-        yield from guarded("thousand", ((str(n), n) for n in range(1000)), parse)
+        yield from guarded("thousand", ((str(n), n) for n in range(1000)), parse, skip)
 
 
 class Deadly(Filter):
@@ -77,23 +79,22 @@ def test_a_document_whose_judging_kills_the_process_is_quarantined_and_no_other(
 ) -> None:
     receipt, deaths = run_to_the_end(PartitionTask(0, 0, "all", Thousand(), (Deadly(),), tmp_path))
     assert (receipt["in"], receipt["kept"], receipt["unreadable"]) == (1000, 999, 1)
-    assert unreadable(tmp_path) == [("700", poison.REASON)]
-    assert deaths == poison.DEATHS
-    assert poison.positions == frozenset()
+    assert unreadable(tmp_path) == [("700", KILLED)]
+    assert deaths == DEATHS
 
 
 def test_a_record_whose_reading_kills_the_process_is_passed_over(tmp_path: Path) -> None:
     receipt, deaths = run_to_the_end(PartitionTask(0, 0, "all", Guarded(deadly=700), (), tmp_path))
     assert (receipt["in"], receipt["kept"], receipt["unreadable"]) == (1000, 999, 1)
-    assert [reason for _, reason in unreadable(tmp_path)] == [poison.REASON]
-    assert deaths == poison.DEATHS
+    assert [reason for _, reason in unreadable(tmp_path)] == [KILLED]
+    assert deaths == DEATHS
 
 
 def test_a_reader_that_cannot_pass_over_a_record_ends_there_and_says_so(tmp_path: Path) -> None:
     receipt, deaths = run_to_the_end(PartitionTask(0, 0, "all", Thousand(deadly=700), (), tmp_path))
     assert (receipt["in"], receipt["kept"], receipt["unreadable"]) == (701, 700, 1)
     assert "was not read" in unreadable(tmp_path)[0][1]
-    assert deaths == poison.DEATHS + 1
+    assert deaths == DEATHS + 1
 
 
 def test_deaths_at_different_places_are_nobodys_fault(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai import Document, Verdict
-from yoriai_corpus.rules.code import CodeFiles, CodeShape, GeneratedCode, code_shape
+from yoriai_corpus.rules.code import CodeShape, GeneratedCode, StackQuality, code_shape
 from yoriai_corpus.text.batch import Batch
 
 PIECES = [
@@ -74,7 +74,7 @@ def test_lines_and_letters_are_those_of_str(text: str) -> None:
     ],
 )
 def test_files_go_by_name_and_folder(id_: str, url: str, action: str, span: str) -> None:
-    verdict = CodeFiles().judge(Document("s", id_, "x", "code", url))
+    verdict = StackQuality().judge(Document("s", id_, "x", "code", url))
     assert (verdict.action, verdict.span) == (action, span)
 
 

@@ -27,7 +27,7 @@ from yoriai_corpus.rules.hojichar import (
     EndingEllipsis,
     HeaderFooter,
     Kuten,
-    Nouns,
+    NounShare,
     ShortLines,
     SpecialCharacters,
     WordRepetition,
@@ -233,7 +233,7 @@ SENTENCES = [
 @needs("hojichar", "emoji", "fugashi", "unidic_lite")
 @pytest.mark.parametrize(
     ("rule", "name"),
-    [(Nouns(), "DiscardTooManyNouns"), (WordRepetition(), "WordRepetitionRatioFilter")],
+    [(NounShare(), "DiscardTooManyNouns"), (WordRepetition(), "WordRepetitionRatioFilter")],
     ids=["nouns", "words"],
 )
 def test_words_are_counted_as_hojichar_counts_them(rule: Limit, name: str) -> None:
@@ -248,5 +248,5 @@ def test_without_the_analyser_the_rule_says_what_to_install(
     monkeypatch.setitem(sys.modules, "fugashi", None)
     hojichar._tagger.cache_clear()
     with pytest.raises(UsageError, match="fugashi"):
-        keeps(Nouns(), "猫")
+        keeps(NounShare(), "猫")
     hojichar._tagger.cache_clear()

@@ -31,12 +31,12 @@ from yoriai_corpus.rules.llm_jp import (
     IdPrefix,
     JapaneseLines,
     JapaneseWeb,
+    LlmJpWikipedia,
     Pile,
     Stack,
-    Wikipedia,
 )
 from yoriai_corpus.rules.words import find_list, read_words
-from yoriai_corpus.sources.jsonl import Jsonl
+from yoriai_corpus.sources.jsonl import JsonlFiles
 from yoriai_corpus.text.batch import Batch
 
 KATAKANA = "[ァ-ヴー]"
@@ -301,7 +301,7 @@ def test_articles_are_cut_as_published(regex: ModuleType, text: str) -> None:
     if text.strip():
         left = published_parentheses(regex, published_footnotes(regex, text))
     fault = "" if left.strip() else "rest" if text.strip() else "empty"
-    assert outcomes(Wikipedia(), [document]) == [(fault, "" if fault else left)]
+    assert outcomes(LlmJpWikipedia(), [document]) == [(fault, "" if fault else left)]
 
 
 def test_long_runs_of_space_do_not_take_for_ever() -> None:
@@ -330,7 +330,7 @@ def test_sets_and_paths_are_where_our_reader_leaves_them(write_jsonl: Callable[.
         for path in ("a.py", "a.txt")
     ]
     for layout, rows, chain in (("pile", pile, Pile()), ("stack", stack, Stack())):
-        source = Jsonl.model_validate({"paths": [str(write_jsonl(rows))], "layout": layout})
+        source = JsonlFiles.model_validate({"paths": [str(write_jsonl(rows))], "layout": layout})
         documents = [item for part in source.partitions() for item in source.read(part)]
         assert all(isinstance(item, Document) for item in documents)
         faults = [name for name, _ in outcomes(chain, documents)]  # type: ignore[arg-type]

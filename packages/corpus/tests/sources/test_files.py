@@ -19,19 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import Document, NotFound, Unreadable, UsageError
-from yoriai_corpus.engines import poison
+from yoriai_corpus.engines.deaths import KILLED
 from yoriai_corpus.sources import files
-from yoriai_corpus.sources.files import (
-    Fault,
-    FileSource,
-    Part,
-    cuts_of,
-    guarded,
-    open_part,
-    records,
-)
-from yoriai_corpus.sources.listing import File, list_files
+from yoriai_corpus.sources.files import FileSource, cuts_of
+from yoriai_corpus.sources.listing import SourceFile, list_files
 from yoriai_corpus.sources.packing import BLOCK, Damage, packing_of, unpack, zstd_frames
+from yoriai_corpus.sources.records import FilePart, RecordFault, guarded, open_part, records
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -48,7 +41,7 @@ class Words(FileSource):
     splits = frozenset({"", "zst", "bz2"})
     suffixes = (".txt",)
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return records(part)
 
     def document(self, place: str, content: bytes) -> Document | None:
@@ -64,21 +57,21 @@ def lines_of(data: bytes, delimiter: bytes = b"\n") -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def write(new_folder: Callable[[], Path]) -> Callable[[bytes, str], File]:
+def write(new_folder: Callable[[], Path]) -> Callable[[bytes, str], SourceFile]:
     folder = new_folder()
 
-    def write(data: bytes, name: str = "f") -> File:
+    def write(data: bytes, name: str = "f") -> SourceFile:
         (folder / name).write_bytes(data)
-        return File(name, str(folder / name))
+        return SourceFile(name, str(folder / name))
 
     return write
 
 
-def pieces(file: File, cuts: Sequence[int]) -> list[tuple[str, bytes] | Fault]:
+def pieces(file: SourceFile, cuts: Sequence[int]) -> list[tuple[str, bytes] | RecordFault]:
     ends = [*cuts[1:], file.size()]
-    found: list[tuple[str, bytes] | Fault] = []
+    found: list[tuple[str, bytes] | RecordFault] = []
     for start, end in zip(cuts, ends, strict=True):
-        found += records(Part(file, start, end))
+        found += records(FilePart(file, start, end))
     return found
 
 
@@ -93,18 +86,18 @@ some_bytes = st.lists(
 
 @given(data=some_bytes | st.binary(), cuts=st.sets(st.integers(1, 120), max_size=6))
 def test_the_pieces_of_plain_bytes_hold_each_line_once_in_order(
-    data: bytes, cuts: set[int], write: Callable[..., File]
+    data: bytes, cuts: set[int], write: Callable[..., SourceFile]
 ) -> None:
     file = write(data)
     inside = [0, *sorted(cut for cut in cuts if cut < len(data))]
     got = pieces(file, inside)
-    assert [frame[1] for frame in got if not isinstance(frame, Fault)] == lines_of(data)
-    assert got == list(records(Part(file)))
+    assert [frame[1] for frame in got if not isinstance(frame, RecordFault)] == lines_of(data)
+    assert got == list(records(FilePart(file)))
 
 
 @given(data=some_bytes, cuts=st.sets(st.integers(1, 120), max_size=6), block=st.integers(1, 9))
 def test_a_delimiter_of_many_bytes_may_lie_across_blocks_and_cuts(
-    data: bytes, cuts: set[int], block: int, write: Callable[..., File]
+    data: bytes, cuts: set[int], block: int, write: Callable[..., SourceFile]
 ) -> None:
     file = write(data)
     inside = [0, *sorted(cut for cut in cuts if cut < len(data))]
@@ -112,8 +105,10 @@ def test_a_delimiter_of_many_bytes_may_lie_across_blocks_and_cuts(
         patch.setattr("yoriai_corpus.sources.packing.BLOCK", block)
         got = []
         for start, end in zip(inside, [*inside[1:], len(data)], strict=True):
-            got += records(Part(file, start, end), delimiter=b"</p>")
-    assert [frame[1] for frame in got if not isinstance(frame, Fault)] == lines_of(data, b"</p>")
+            got += records(FilePart(file, start, end), delimiter=b"</p>")
+    assert [frame[1] for frame in got if not isinstance(frame, RecordFault)] == lines_of(
+        data, b"</p>"
+    )
 
 
 @settings(max_examples=40)
@@ -121,13 +116,13 @@ def test_a_delimiter_of_many_bytes_may_lie_across_blocks_and_cuts(
     members=st.lists(some_bytes, min_size=1, max_size=6), packing=st.sampled_from(["zst", "bz2"])
 )
 def test_the_pieces_of_a_file_of_many_members_hold_each_line_once_in_order(
-    members: list[bytes], packing: str, write: Callable[..., File]
+    members: list[bytes], packing: str, write: Callable[..., SourceFile]
 ) -> None:
     packed = [PACK[packing](member) for member in members]
     file = write(b"".join(packed), f"f.{packing}")
     starts = [sum(map(len, packed[:i])) for i in range(len(packed))]
-    whole = list(records(Part(file)))
-    assert [frame[1] for frame in whole if not isinstance(frame, Fault)] == lines_of(
+    whole = list(records(FilePart(file)))
+    assert [frame[1] for frame in whole if not isinstance(frame, RecordFault)] == lines_of(
         b"".join(members)
     )
     assert pieces(file, starts) == whole
@@ -139,25 +134,25 @@ def test_the_pieces_of_a_file_of_many_members_hold_each_line_once_in_order(
 
 @pytest.mark.parametrize("packing", PACK)
 def test_what_was_packed_is_read_as_it_was_whatever_the_suffix(
-    packing: str, write: Callable[..., File]
+    packing: str, write: Callable[..., SourceFile]
 ) -> None:
     data = random.Random(1).randbytes(3 * BLOCK) + b"\n" * BLOCK * 9 + "日本語".encode() * BLOCK
     for name in (f"f.{packing}", "f.data"):
         file = write(PACK[packing](data) + PACK[packing](b"more"), name)
-        with open_part(Part(file)) as opened:
+        with open_part(FilePart(file)) as opened:
             assert opened.read() == data + b"more"
 
 
-def test_a_place_leads_to_the_record(write: Callable[..., File]) -> None:
+def test_a_place_leads_to_the_record(write: Callable[..., SourceFile]) -> None:
     data = b"one\n\xe6\x97\xa5\nthree"
-    assert [f[0] for f in records(Part(write(data))) if not isinstance(f, Fault)] == [
+    assert [f[0] for f in records(FilePart(write(data))) if not isinstance(f, RecordFault)] == [
         "f@0",
         "f@4",
         "f@8",
     ]
     first = PACK["zst"](b"one\ntw")
     file = write(first + PACK["zst"](b"o\nthree\n"), "g.zst")
-    assert list(records(Part(file))) == [
+    assert list(records(FilePart(file))) == [
         ("g.zst@0", b"one"),
         ("g.zst@4", b"two"),
         (f"g.zst@{len(first)}+2", b"three"),
@@ -165,7 +160,7 @@ def test_a_place_leads_to_the_record(write: Callable[..., File]) -> None:
 
 
 def test_large_files_are_cut_by_their_size_and_zstd_at_its_frames(
-    write: Callable[..., File],
+    write: Callable[..., SourceFile],
 ) -> None:
     everything = frozenset({"", "zst", "bz2"})
     file = write(b"x\n" * 500)
@@ -200,24 +195,24 @@ def test_partitions_cut_and_read_what_the_whole_file_holds(tmp_path: Path) -> No
 @settings(max_examples=30)
 @given(share=st.floats(0, 1), seed=st.integers(0, 3))
 def test_all_records_before_the_place_where_a_file_is_cut_off_are_read(
-    packing: str, share: float, seed: int, write: Callable[..., File]
+    packing: str, share: float, seed: int, write: Callable[..., SourceFile]
 ) -> None:
     numbers = random.Random(seed)
     data = b"".join(b"%d\n" % numbers.getrandbits(64) for _ in range(40_000))
     whole = PACK[packing](data)
     file = write(whole[: int(share * (len(whole) - 1))], f"f.{packing}")
-    got = list(records(Part(file)))
-    good = [frame[1] for frame in got if not isinstance(frame, Fault)]
+    got = list(records(FilePart(file)))
+    good = [frame[1] for frame in got if not isinstance(frame, RecordFault)]
     assert good == lines_of(data)[: len(good)]
     assert len(got) == len(good) + 1
-    assert isinstance(got[-1], Fault)
+    assert isinstance(got[-1], RecordFault)
     assert got[-1].place == f"f.{packing}@{sum(len(line) + 1 for line in good)}"
     assert "breaks here" in got[-1].reason
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst", "bz2"])
 def test_records_before_a_damaged_byte_are_read_exactly(
-    packing: str, write: Callable[..., File]
+    packing: str, write: Callable[..., SourceFile]
 ) -> None:
     """The oracle is the library itself, fed byte by byte until it complains."""
     numbers = random.Random(5)
@@ -235,19 +230,19 @@ def test_records_before_a_damaged_byte_are_read_exactly(
     with contextlib.suppress(Exception):
         for byte in packed:
             known += unpacker.decompress(bytes([byte]))
-    got = list(records(Part(file)))
-    good = [frame[1] for frame in got if not isinstance(frame, Fault)]
+    got = list(records(FilePart(file)))
+    good = [frame[1] for frame in got if not isinstance(frame, RecordFault)]
     sure = known[: known.rfind(b"\n") + 1]
     read = b"\n".join([*good, b""])
     # bzip2 checks a block when it has given all of it, so that some of a bad one may be read.
     assert read.startswith(sure) if packing == "bz2" else read == sure
-    assert [type(frame) for frame in got[len(good) :]] == [Fault]
+    assert [type(frame) for frame in got[len(good) :]] == [RecordFault]
 
 
 @pytest.mark.parametrize("packing", ["zst", "bz2"])
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_reading_goes_on_in_the_member_behind_a_damaged_one(
-    packing: str, bad: int, write: Callable[..., File]
+    packing: str, bad: int, write: Callable[..., SourceFile]
 ) -> None:
     numbers = random.Random(2)
     members = [
@@ -256,11 +251,11 @@ def test_reading_goes_on_in_the_member_behind_a_damaged_one(
     packed = [bytearray(PACK[packing](member)) for member in members]
     packed[bad][len(packed[bad]) // 2] ^= 0xFF
     file = write(b"".join(packed), f"f.{packing}")
-    got = list(records(Part(file)))
+    got = list(records(FilePart(file)))
     starts = [sum(map(len, packed[:i])) for i in range(4)]
     assert pieces(file, starts) == got
-    good = [frame[1] for frame in got if not isinstance(frame, Fault)]
-    (fault,) = [frame for frame in got if isinstance(frame, Fault)]
+    good = [frame[1] for frame in got if not isinstance(frame, RecordFault)]
+    (fault,) = [frame for frame in got if isinstance(frame, RecordFault)]
     assert fault.place.startswith(f"f.{packing}@{starts[bad] or ''}")
     # A damaged byte may unpack to wrong lines before it is noticed; those around it are sound,
     # but for the first behind, which cannot be told from the end of a damaged one.
@@ -272,20 +267,20 @@ def test_reading_goes_on_in_the_member_behind_a_damaged_one(
 
 @pytest.mark.parametrize("end", [b"\0" * 700, b""])
 def test_zeros_behind_the_last_member_are_padding_and_other_bytes_are_not(
-    end: bytes, write: Callable[..., File]
+    end: bytes, write: Callable[..., SourceFile]
 ) -> None:
-    assert list(records(Part(write(PACK["gz"](b"one\n") + end)))) == [("f@0", b"one")]
-    got = list(records(Part(write(PACK["gz"](b"one\n") + end + b"rubbish"))))
+    assert list(records(FilePart(write(PACK["gz"](b"one\n") + end)))) == [("f@0", b"one")]
+    got = list(records(FilePart(write(PACK["gz"](b"one\n") + end + b"rubbish"))))
     assert got[0] == ("f@0", b"one")
-    assert isinstance(got[1], Fault)
+    assert isinstance(got[1], RecordFault)
 
 
 def test_a_packed_file_with_nothing_in_it_is_a_fault_and_a_plain_one_is_not(
-    write: Callable[..., File],
+    write: Callable[..., SourceFile],
 ) -> None:
-    assert [type(f) for f in records(Part(write(b"", "f.gz")))] == [Fault]
-    assert list(records(Part(write(b"", "f.txt")))) == []
-    assert [type(f) for f in records(Part(write(b"plain text\n", "f.gz")))] == [Fault]
+    assert [type(f) for f in records(FilePart(write(b"", "f.gz")))] == [RecordFault]
+    assert list(records(FilePart(write(b"", "f.txt")))) == []
+    assert [type(f) for f in records(FilePart(write(b"plain text\n", "f.gz")))] == [RecordFault]
 
 
 @given(
@@ -296,10 +291,10 @@ def test_a_packed_file_with_nothing_in_it_is_a_fault_and_a_plain_one_is_not(
     name=st.sampled_from(["f", "f.gz", "f.zst", "f.bz2", "f.xz"]),
 )
 def test_no_bytes_at_all_raise(
-    data: bytes, magic: bytes, name: str, write: Callable[..., File]
+    data: bytes, magic: bytes, name: str, write: Callable[..., SourceFile]
 ) -> None:
     file = write(magic + data, name)
-    list(records(Part(file)))
+    list(records(FilePart(file)))
     assert zstd_frames(file)[0] == 0
 
 
@@ -308,35 +303,35 @@ def test_no_bytes_at_all_raise(
 
 @given(data=some_bytes, most=st.integers(1, 12), block=st.integers(1, 9))
 def test_a_record_that_is_too_long_is_one_fault_with_its_length(
-    data: bytes, most: int, block: int, write: Callable[..., File]
+    data: bytes, most: int, block: int, write: Callable[..., SourceFile]
 ) -> None:
     file = write(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yoriai_corpus.sources.packing.BLOCK", block)
-        got = list(records(Part(file), max_bytes=most))
+        got = list(records(FilePart(file), max_bytes=most))
     wanted = lines_of(data)
     assert len(got) == len(wanted)
     for frame, line in zip(got, wanted, strict=True):
         if len(line) > most:
-            assert isinstance(frame, Fault)
+            assert isinstance(frame, RecordFault)
             assert frame.reason == f"longer than {most} bytes: {len(line)} bytes"
         else:
-            assert not isinstance(frame, Fault)
+            assert not isinstance(frame, RecordFault)
             assert frame[1] == line
 
 
 @pytest.mark.parametrize("packing", ["", "zst", "gz"])
 def test_a_line_of_a_hundred_megabytes_is_counted_and_not_held(
-    packing: str, write: Callable[..., File]
+    packing: str, write: Callable[..., SourceFile]
 ) -> None:
     data = b"before\n" + b"x" * 100_000_000 + b"\nafter\n"
     file = write(PACK[packing](data))
     del data
     tracemalloc.start()
-    first, long, last = records(Part(file), max_bytes=8 << 20)
+    first, long, last = records(FilePart(file), max_bytes=8 << 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(long, Fault)
+    assert isinstance(long, RecordFault)
     assert "100000000 bytes" in long.reason
     assert (first, last) == (("f@0", b"before"), ("f@100000008", b"after"))
     assert peak < 24 << 20
@@ -361,11 +356,10 @@ def test_a_record_that_killed_its_process_is_not_tried_again(
 ) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\nskip\ntwo\nthree\n")
     source = Words(paths=[str(tmp_path)])
-    monkeypatch.setattr(poison, "positions", frozenset({2}))
-    one, two, three = source.read("a.txt")
+    one, two, three = source.read_without("a.txt", frozenset({2}))
     assert isinstance(one, Document)
     assert isinstance(two, Document)
-    assert three == Unreadable("local", "a.txt@13", poison.REASON)
+    assert three == Unreadable("local", "a.txt@13", KILLED)
 
 
 def test_frames_that_break_off_are_one_record_and_no_exception(
@@ -373,7 +367,7 @@ def test_frames_that_break_off_are_one_record_and_no_exception(
 ) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\n")
 
-    def broken(self: Words, part: Part) -> Iterator[tuple[str, bytes]]:
+    def broken(self: Words, part: FilePart) -> Iterator[tuple[str, bytes]]:
         yield "a.txt@0", b"one"
         raise RuntimeError("the library gave up")
 
@@ -599,24 +593,24 @@ def test_small_files_that_are_gathered_share_a_partition(
     assert [d.text for d in source.read("c.txt")] == ["cccc"]  # type: ignore[union-attr]
 
 
-def test_a_part_opened_as_a_file_ends_where_the_part_ends(write: Callable[..., File]) -> None:
+def test_a_part_opened_as_a_file_ends_where_the_part_ends(write: Callable[..., SourceFile]) -> None:
     first, second = PACK["bz2"](b"one"), PACK["bz2"](b"two")
     file = write(first + second, "f.bz2")
-    with open_part(Part(file, 0, len(first))) as opened:
+    with open_part(FilePart(file, 0, len(first))) as opened:
         assert opened.read() == b"one"
-    with open_part(Part(file, 3, file.size())) as opened:
+    with open_part(FilePart(file, 3, file.size())) as opened:
         assert opened.read() == b"two"
-    with open_part(Part(write(b"0123456789"), 2, 5)) as opened:
+    with open_part(FilePart(write(b"0123456789"), 2, 5)) as opened:
         assert opened.read() == b"234"
     with (
-        open_part(Part(write(PACK["gz"](b"x" * 50)[:-9], "g.gz"))) as opened,
+        open_part(FilePart(write(PACK["gz"](b"x" * 50)[:-9], "g.gz"))) as opened,
         pytest.raises(OSError),
     ):
         opened.read()
 
 
 def test_gzip_members_with_a_known_beginning_can_be_found_in_the_middle(
-    write: Callable[..., File],
+    write: Callable[..., SourceFile],
 ) -> None:
     members = [PACK["gz"](b"WARC/1.0 %d \x1f\x8b\x08" % n * 50) for n in range(5)]
     file = write(b"".join(members), "f.warc.gz")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yoriai import Artifact, Document, NotFound, Unreadable, UsageError
-from yoriai_corpus.sources.jsonl import Jsonl
+from yoriai_corpus.sources.jsonl import JsonlFiles
 
 GOOD = b'{"text": "good"}'
 NASTY = [
@@ -168,7 +168,7 @@ def test_a_gzip_file_that_breaks_off_keeps_what_was_read_and_counts_the_end(
 ) -> None:
     whole = gzip.compress(b"\n".join(b'{"text": "%d"}' % n for n in range(20_000)))
     path = write_jsonl(whole[: len(whole) // 2], "cut.jsonl.gz")
-    items = list(Jsonl(paths=[str(path)]).read("cut.jsonl.gz"))
+    items = list(JsonlFiles(paths=[str(path)]).read("cut.jsonl.gz"))
     good = [item for item in items if isinstance(item, Document)]
     assert [item.text for item in good] == [str(n) for n in range(len(good))]
     assert len(items) == len(good) + 1 > 2
@@ -179,7 +179,7 @@ def test_fields_of_a_row_win_over_those_of_the_source(write_jsonl: Callable[...,
     row = {"body": "t", "lang": "ja", "license": "MIT", "url": "u", "date": "2024", "id": 0}
     path = write_jsonl([row, {"body": "t"}])
     keys = {"text_field": "body", "language": "en", "licence": "CC0-1.0", "name": "n"}
-    first, second = Jsonl(paths=[str(path)], **keys).read("docs.jsonl")
+    first, second = JsonlFiles(paths=[str(path)], **keys).read("docs.jsonl")
     assert first == Document("n", "0", "t", "ja", "u", "MIT", "2024")
     place = f"docs.jsonl@{len(json.dumps(row)) + 1}"
     assert second == Document("n", place, "t", "en", "", "CC0-1.0", "")
@@ -187,11 +187,11 @@ def test_fields_of_a_row_win_over_those_of_the_source(write_jsonl: Callable[...,
 
 def test_a_pattern_that_matches_nothing_is_said_clearly(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no file matches"):
-        Jsonl(paths=[str(tmp_path / "*.jsonl")]).partitions()
+        JsonlFiles(paths=[str(tmp_path / "*.jsonl")]).partitions()
 
 
 def test_the_fingerprint_changes_with_the_bytes(tmp_path: Path) -> None:
-    source = Jsonl(paths=[str(tmp_path / "*.jsonl")])
+    source = JsonlFiles(paths=[str(tmp_path / "*.jsonl")])
     (tmp_path / "a.jsonl").write_bytes(GOOD)
     before = source.fingerprint()
     assert source.fingerprint() == before
@@ -205,7 +205,7 @@ def test_the_fingerprint_changes_with_the_bytes(tmp_path: Path) -> None:
 def read_one(row: Any, **keys: Any) -> Any:
     """The only item of a file with one row, by way of memory."""
     line = row if isinstance(row, bytes) else json.dumps(row).encode()
-    return Jsonl(paths=["x"], **keys).parser()("x@0", line)
+    return JsonlFiles(paths=["x"], **keys).parser()("x@0", line)
 
 
 def test_mc4_gives_its_time_as_the_date() -> None:
@@ -289,7 +289,7 @@ def test_the_quick_way_says_what_the_general_one_says(row: dict[str, Any]) -> No
 def test_a_very_long_line_is_set_aside_and_the_next_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "' + b"x" * (1 << 20) + b'"}\n' + GOOD)
-    long, good = Jsonl(paths=[str(path)], max_record_mb=1).read("a.jsonl")
+    long, good = JsonlFiles(paths=[str(path)], max_record_mb=1).read("a.jsonl")
     assert "longer than" in getattr(long, "reason", "")
     assert isinstance(good, Document)
 
@@ -297,7 +297,7 @@ def test_a_very_long_line_is_set_aside_and_the_next_is_read(tmp_path: Path) -> N
 def test_invalid_utf8_in_the_middle_costs_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([GOOD, b'{"text": "\xff"}', b'{"text": "\xe6\x97', GOOD]))
-    items = list(Jsonl(paths=[str(path)]).read("a.jsonl"))
+    items = list(JsonlFiles(paths=[str(path)]).read("a.jsonl"))
     assert [type(item) for item in items] == [Document, Unreadable, Unreadable, Document]
     assert items[1].id == f"a.jsonl@{len(GOOD) + 1}"
 
@@ -313,6 +313,22 @@ def test_a_corpus_is_the_same_however_its_files_are_cut(
         keys = {"dedup": {"exact": False, "near": None}, "heldout": 0, "name": "text"}
         corpus = run_step("corpus/build", sources=[source], **keys)
         made.append(rows_of(corpus, "documents"))
-    assert len(Jsonl(paths=[str(path)], split_mb=1).partitions()) == 4
+    assert len(JsonlFiles(paths=[str(path)], split_mb=1).partitions()) == 4
     assert made[0] == made[1]
     assert len(made[0]) == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "word", "count"),
+    [
+        (b'[{"text": "a"}, {"text": "b"}]', "a JSON array", 2),
+        ('{"text": "a"}\n'.encode("utf-16"), "UTF-16", 1),
+    ],
+)
+def test_a_file_of_another_kind_says_what_it_is(
+    tmp_path: Path, data: bytes, word: str, count: int
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(data)
+    items = list(JsonlFiles(paths=[str(tmp_path / "a.jsonl")]).read("a.jsonl"))
+    told = [item.reason for item in items if isinstance(item, Unreadable) and word in item.reason]
+    assert len(told) == count

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import Document, NotFound, Source, Unreadable
-from yoriai_corpus.sources.files import Fault, Part
-from yoriai_corpus.sources.huggingface import HuggingFace
-from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.huggingface import HuggingFaceRows
+from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.parquet_csv import Csv, Parquet
+from yoriai_corpus.sources.records import FilePart, RecordFault
 
 
 def read(source: Source) -> list[Document | Unreadable]:
@@ -92,12 +92,12 @@ def test_the_stack_is_read_from_parquet_too(table: Callable[..., str]) -> None:
         ({"text": [{"a": "b"}]}, "column 'text' holds struct"),
     ],
 )
-def test_a_schema_without_text_is_one_record_a_file(
+def test_a_schema_without_text_is_a_fault_of_each_row(
     columns: dict[str, Any], reason: str, table: Callable[..., str]
 ) -> None:
     (item,) = read(Parquet(paths=[table(columns)]))
     assert isinstance(item, Unreadable)
-    assert item.id == "a.parquet"
+    assert item.id == "a.parquet@0"
     assert reason in item.reason
 
 
@@ -127,9 +127,9 @@ def test_a_damaged_row_group_costs_itself_and_no_other(table: Callable[..., str]
     items = read(Parquet(paths=[str(path)]))
     good = [item.text for item in items if isinstance(item, Document)]
     assert good == [f"{n:06d}" for n in [*range(1000), *range(2000, 3000)]]
-    (bad,) = [item for item in items if isinstance(item, Unreadable)]
-    assert bad.id == "a.parquet@1000"
-    assert "row group 1" in bad.reason
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    assert [item.id for item in bad] == [f"a.parquet@{n}" for n in range(1000, 2000)]
+    assert all("row group 1" in item.reason for item in bad)
 
 
 def test_text_that_is_not_utf8_costs_one_row(table: Callable[..., str]) -> None:
@@ -151,14 +151,16 @@ def test_the_pieces_hold_each_row_group_once_in_order(
     path = new_folder() / "a.parquet"
     texts = [f"{n} {'x' * (n % 50)}" for n in range(rows)]
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path, row_group_size=group)
-    file = File("a", str(path))
+    file = SourceFile("a", str(path))
     source = Parquet(paths=[str(path)])
     inside = [0, *sorted(cut for cut in cuts if cut < file.size())]
     found = []
     for start, end in zip(inside, [*inside[1:], file.size()], strict=True):
-        found += source.frames(Part(file, start, end))
-    assert [f[1]["text"] for f in found if not isinstance(f, Fault)] == texts
-    assert [f[0] for f in found if not isinstance(f, Fault)] == [f"a@{n}" for n in range(rows)]
+        found += source.frames(FilePart(file, start, end))
+    assert [f[1]["text"] for f in found if not isinstance(f, RecordFault)] == texts
+    assert [f[0] for f in found if not isinstance(f, RecordFault)] == [
+        f"a@{n}" for n in range(rows)
+    ]
 
 
 # --- csv ----------------------------------------------------------------------------------
@@ -258,24 +260,24 @@ def test_a_saved_data_set_and_a_folder_of_parquet_are_read(tmp_path: Path) -> No
     (tmp_path / "tables").mkdir()
     whole.to_parquet(str(tmp_path / "tables/train.parquet"))
     for name in ("plain", "both", "tables"):
-        source = HuggingFace(path=str(tmp_path / name), language="en")
+        source = HuggingFaceRows(path=str(tmp_path / name), language="en")
         items = read(source)
         assert [d.text for d in items if isinstance(d, Document)] == rows["text"][:10]
         assert [d.id for d in items if isinstance(d, Document)] == rows["id"][:10]
         assert isinstance(items[10], Unreadable)
         assert source.card().name == name
         assert source.fingerprint() == source.fingerprint()
-    (item,) = read(HuggingFace(path=str(tmp_path / "both"), split="test"))
+    (item,) = read(HuggingFaceRows(path=str(tmp_path / "both"), split="test"))
     assert item.id == "3"
     with pytest.raises(NotFound, match="cannot be opened in the folder"):
-        HuggingFace(path=str(tmp_path / "both"), split="no").partitions()
+        HuggingFaceRows(path=str(tmp_path / "both"), split="no").partitions()
 
 
 def test_a_data_set_of_the_hub_must_be_pinned() -> None:
     for revision in ("", "main", "v1.0", "abc"):
         with pytest.raises(ValueError, match="revision"):
-            HuggingFace(path="user/data", revision=revision)
-    source = HuggingFace(path="user/data", revision="a" * 40, subset="ja")
+            HuggingFaceRows(path="user/data", revision=revision)
+    source = HuggingFaceRows(path="user/data", revision="a" * 40, subset="ja")
     assert source.card().url == "https://huggingface.co/datasets/user/data"
     assert source.card().version == "a" * 40
 
@@ -288,5 +290,18 @@ def test_a_machine_that_is_offline_is_told_what_to_do(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(NotFound, match="on the Hub") as caught:
-        HuggingFace(path="user/data", revision="a" * 40).partitions()
+        HuggingFaceRows(path="user/data", revision="a" * 40).partitions()
     assert "hf download user/data" in caught.value.hint
+
+
+@pytest.mark.parametrize("tail", ["3,b\n4,c\n", '3,"b"\n4,c\n'])
+def test_a_quote_that_is_never_closed_is_a_fault_of_every_line_it_takes(
+    tmp_path: Path, tail: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f'id,text\n1,a\n2,"never closed\n{tail}')
+    items = read(Csv(paths=[str(tmp_path / "a.csv")]))
+    texts = [item.text for item in items if isinstance(item, Document)]
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    assert len(texts) + len(bad) == 4
+    assert texts[0] == "a"
+    assert not any("never closed" in text for text in texts)

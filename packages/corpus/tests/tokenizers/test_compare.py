@@ -91,8 +91,8 @@ def test_byte_level_pieces_are_compared_as_text(byte_level: Path, tokenizer: Art
 
 
 def test_the_cost_of_a_mixture_is_weighed_by_bytes() -> None:
-    counts = comparing.Counts
-    found = comparing.Comparison(
+    counts = comparing.PieceCounts
+    found = comparing.TokenizerComparison(
         ["a", "b"],
         {"ja": counts(1, 100, 300, [100, 150]), "en": counts(1, 200, 200, [50, 40])},
     )

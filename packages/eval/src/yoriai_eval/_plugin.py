@@ -38,6 +38,8 @@ def yoriai_steps() -> Iterable[Entry]:
 
 @hookimpl
 def yoriai_tasks() -> Iterable[Entry]:
+    from yoriai_eval.sets import catalogue
+
     return [
         _entry("heldout", "tasks.own:Heldout", "Bits per byte of the held-out text of corpora."),
         _entry(
@@ -52,122 +54,15 @@ def yoriai_tasks() -> Iterable[Entry]:
             "90 snippets: Japanese, English or code? Generation.",
             licence="CC-BY-4.0",
         ),
-        # Data sets of yoriai_eval/registry, with the licences stated there.
         *(
-            _entry(name, f"tasks.datasets:{target}", summary, licence=licence)
-            for name, target, summary, licence in (
-                ("jamp", "Jamp", "Jamp: temporal inference, made from templates.", "CC-BY-SA-4.0"),
-                (
-                    "janli",
-                    "JaNLI",
-                    "JaNLI: inference where surface heuristics mislead.",
-                    "CC-BY-SA-4.0",
-                ),
-                (
-                    "jnli",
-                    "JNLI",
-                    "JNLI of JGLUE v1.1: inference on image captions.",
-                    "CC-BY-SA-4.0",
-                ),
-                ("jsem", "JSeM", "JSeM: the semantic test suite.", "BSD-3-Clause"),
-                ("jsick", "JSICK", "JSICK: compositional inference.", "CC-BY-SA-4.0"),
-                (
-                    "jemhopqa",
-                    "JEMHopQA",
-                    "JEMHopQA: questions that need two facts.",
-                    "CC-BY-SA-4.0",
-                ),
-                ("niilc", "NIILC", "NIILC: encyclopedic questions.", "CC-BY-SA-4.0"),
-                ("jsquad", "JSQuAD", "JSQuAD of JGLUE v1.1: answers in a passage.", "CC-BY-SA-4.0"),
-                (
-                    "jcommonsenseqa",
-                    "JCommonsenseQA",
-                    "JCommonsenseQA of JGLUE v1.1: five choices, by digit.",
-                    "CC-BY-SA-4.0",
-                ),
-                ("jsts", "JSTS", "JSTS of JGLUE v1.1: how alike two captions are.", "CC-BY-SA-4.0"),
-                ("mawps", "MAWPS", "MAWPS-ja: arithmetic word problems.", "Apache-2.0"),
-                (
-                    "jbbq",
-                    "JBBQ",
-                    "JBBQ: social bias, three answers ranked; reads your own copy.",
-                    "CC-BY-4.0",
-                ),
+            _entry(
+                name,
+                f"tasks.{told['task']}",
+                told["title"] + (", unverified." if catalogue.is_unverified(told) else "."),
+                tuple(told.get("requires", ())),
+                told["licence"],
             )
-        ),
-        # Data sets of registry/more.yaml. "Unverified": no checksum of a file is known.
-        *(
-            _entry(name, f"tasks.further:{target}", summary, requires, licence)
-            for name, target, summary, licence, requires in (
-                (
-                    "jcola-in-domain",
-                    "JCoLAInDomain",
-                    "JCoLA: whether a sentence is acceptable.",
-                    "LicenseRef-JCoLA",
-                    (),
-                ),
-                (
-                    "jcola-out-of-domain",
-                    "JCoLAOutOfDomain",
-                    "JCoLA on other sources than it trains on; unverified.",
-                    "LicenseRef-JCoLA",
-                    (),
-                ),
-                (
-                    "commonsensemoralja",
-                    "CommonsenseMorality",
-                    "JCommonsenseMorality: is an action wrong? Test file unverified.",
-                    "MIT",
-                    (),
-                ),
-                ("jmmlu", "JMMLU", "JMMLU: 53 subjects, four choices.", "CC-BY-SA-4.0", ()),
-                ("mmlu_en", "MMLU", "MMLU: 57 subjects, four choices, English.", "MIT", ()),
-                (
-                    "jamcqa",
-                    "JamCQA",
-                    "JamC-QA: knowledge of Japan, four choices; unverified.",
-                    "CC-BY-SA-4.0",
-                    ("pyarrow",),
-                ),
-                ("mgsm", "MGSM", "MGSM: grade school arithmetic in Japanese.", "CC-BY-4.0", ()),
-                (
-                    "jhumaneval",
-                    "JHumanEval",
-                    "JHumanEval: Python functions; runs code only if told to; unverified.",
-                    "MIT",
-                    (),
-                ),
-                *(
-                    (
-                        f"wiki_{name}",
-                        f"Wiki{target}",
-                        f"Wikipedia Annotated Corpus: {what}; unverified.",
-                        "CC-BY-SA-4.0",
-                        (),
-                    )
-                    for name, target, what in (
-                        ("reading", "Reading", "readings in hiragana"),
-                        ("ner", "NER", "named entities"),
-                        ("dependency", "Dependency", "dependencies"),
-                        ("pas", "PAS", "predicates and arguments"),
-                        ("coreference", "Coreference", "coreference"),
-                    )
-                ),
-                (
-                    "alt-e-to-j",
-                    "ALTToJapanese",
-                    "ALT: news from English into Japanese; unverified.",
-                    "CC-BY-4.0",
-                    (),
-                ),
-                (
-                    "alt-j-to-e",
-                    "ALTToEnglish",
-                    "ALT: news from Japanese into English; unverified.",
-                    "CC-BY-4.0",
-                    (),
-                ),
-            )
+            for name, told in catalogue.tasks().items()
         ),
         _entry("yaml", "tasks.yaml_file:YamlTask", "A task of yours: one YAML file and its data."),
         _entry(
@@ -216,7 +111,7 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("samples", "commands.samples:samples", "Show single answers, right or wrong."),
         _entry("report", "commands.report:report", "A leaderboard of scores as static pages."),
         _entry("compare", "commands.compare:compare", "Compare models by paired tests."),
-        _entry("rescore", "commands.compare:rescore", "Score sealed answers anew."),
+        _entry("rescore", "commands.rescore:rescore", "Score sealed answers anew."),
         _entry("export", "commands.export:export", "Write scores as other tools' logs."),
         _entry("data", "commands.data:data", "List, fetch, check and export the data sets."),
     ]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from yoriai import Altered, NotFound, files
+from yoriai_eval.backends import checkpoint
 from yoriai_eval.backends.checkpoint import Checkpoint
 from yoriai_eval.backends.huggingface import HuggingFace
-from yoriai_eval.backends.rules import checkpoint
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")

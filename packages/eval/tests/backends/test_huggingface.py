@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from yoriai import UsageError, YoriaiError
 from yoriai_eval.backends.huggingface import HuggingFace
 
 torch = pytest.importorskip("torch")
@@ -77,13 +78,18 @@ def naive(folder):
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_likelihoods_are_those_of_one_token_at_a_time(folder, naive, batch):
-    expected = []
-    for context, continuation in PAIRS:
-        head, tail = naive.ids(context), naive.ids(continuation)
-        kept = [2, *head, *tail][-33:]
-        size = min(len(tail), 32)
-        expected.append(naive.total(kept[: len(kept) - size], kept[len(kept) - size :]))
-    made = HuggingFace(batch=batch).open(folder).loglikelihood(PAIRS)
+    expected, fitting = [], []
+    model = HuggingFace(batch=batch).open(folder)
+    for pair in PAIRS:
+        head, tail = map(naive.ids, pair)
+        if len(head) + len(tail) <= 32:
+            fitting.append(pair)
+            expected.append(naive.total([2, *head], tail))
+        else:
+            with pytest.raises(UsageError, match=r"tokens, 33 fit into the context"):
+                model.loglikelihood([pair])
+    assert 3 < len(fitting) < len(PAIRS)
+    made = model.loglikelihood(fitting)
     assert made == pytest.approx(expected, abs=1e-4)
     assert made[-1] == 0.0
 
@@ -181,3 +187,30 @@ def test_a_quantised_folder_opens_in_silence(make, tmp_path, capfd):
     value = model.rolling_loglikelihood(["ab"])[0]
     assert value == pytest.approx(-2 * torch.tensor(260.0).log().item(), abs=1e-3)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_text_from_weights_that_are_no_numbers_is_refused_as_likelihoods_are(make, plain):
+    model = HuggingFace().open(make.model(nan=True).path)
+    if plain:
+        model.reader.span = 0  # nothing fits, so that transformers' own loop writes
+    with pytest.raises(YoriaiError, match="gives no finite number") as told:
+        model.generate(["ab"], max_new_tokens=4)
+    assert "yoriai verify" in told.value.hint
+
+
+def test_one_row_of_an_embedding_that_is_no_number_is_seen_though_no_prompt_holds_it(make):
+    import safetensors.torch
+
+    place = make.model().path
+    held = safetensors.torch.load_file(place / "model.safetensors")
+    weights = {name: value.clone() for name, value in held.items()}
+    weights["lm_head.weight"][-1] = float("nan")
+    copy = place.parent / "broken"
+    copy.mkdir()
+    for file in place.iterdir():
+        if file.is_file():
+            (copy / file.name).write_bytes(file.read_bytes())
+    safetensors.torch.save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(YoriaiError, match="gives no finite number"):
+        HuggingFace().open(copy).generate(["ab"], max_new_tokens=4)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai import Generated
+from yoriai import Generated, UsageError
 from yoriai_eval.backends.mock import Mock
 from yoriai_eval.backends.rules import Marks, Span, common_of_all, cut, spans, windows
 
@@ -116,17 +116,18 @@ def test_windows_predict_every_id_but_the_first_once(ids, longest):
 
 
 @given(st.text("ab", max_size=6), st.text("ab", max_size=6), st.integers(2, 5))
-def test_a_span_holds_the_continuation_as_far_as_it_fits(context, continuation, longest):
+def test_a_span_holds_the_whole_continuation_or_is_refused(context, continuation, longest):
     def encode(text):
         return [0, *map(ord, text)]
 
     [span] = spans(encode, [(context, continuation)])
     assert list(span.ids) == encode(context + continuation)
     assert list(span.ids[span.first :]) == list(map(ord, continuation))
-    [short] = spans(encode, [(context, continuation)], longest)
-    kept = min(len(continuation), longest - 1) if len(context + continuation) >= longest else None
-    assert short.ids == span.ids[-longest:]
-    assert len(short.ids) - short.first == (len(continuation) if kept is None else kept)
+    if len(span.ids) <= longest:
+        assert spans(encode, [(context, continuation)], longest) == [span]
+    else:
+        with pytest.raises(UsageError, match=f"{len(span.ids)} tokens, {longest} fit"):
+            spans(encode, [(context, continuation)], longest)
 
 
 def test_marks_are_never_doubled_and_never_missing():
@@ -153,10 +154,9 @@ def test_without_a_start_mark_one_stands_only_where_nothing_else_does(context, a
     [span] = marks.spans(lambda text: list(map(ord, text)), [(context, answer)])
     assert list(span.ids) == [*([] if context else [1]), *map(ord, context + answer)]
     assert list(span.ids[span.first :]) == list(map(ord, answer))
-    [short] = marks.spans(lambda text: list(map(ord, text)), [(context, answer)], longest)
-    assert short.ids == span.ids[-longest:]
-    assert 1 <= short.first < len(short.ids)
-    assert short.ids[short.first :] == span.ids[span.first :][-(longest - 1) :]
+    if len(span.ids) > longest:
+        with pytest.raises(UsageError, match="fit into the context"):
+            marks.spans(lambda text: list(map(ord, text)), [(context, answer)], longest)
 
 
 def test_a_start_mark_is_put_where_it_is_asked_for():

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from yoriai import Generated, YoriaiError
+from yoriai import Generated, UsageError, YoriaiError
 from yoriai_eval.backends.vllm import Vllm
 
 LETTERS = ["<s>", "</s>", "ab", *"abcdefghij\n"]
@@ -47,6 +47,7 @@ class SamplingParams:
     max_tokens: int | None = 16
     prompt_logprobs: int | None = None
     detokenize: bool = True
+    logprobs: int | None = None
 
 
 @dataclass
@@ -141,7 +142,7 @@ def test_the_engine_is_opened_as_the_keys_say(opened, tmp_path):
         "enable_prefix_caching": True,
         "max_model_len": 12,
     }
-    assert model.context == 12
+    assert model.context == 10  # two places are the engine's
     assert "max_model_len" not in opened()._engine.options
 
 
@@ -176,9 +177,11 @@ def test_likelihoods_are_of_the_pieces_after_the_border(opened):
     assert prompts[0] == {"prompt_token_ids": ca_b}
 
 
-def test_a_long_text_keeps_its_end_and_room_for_the_token_that_must_be_written(opened):
-    ids = [0, *([6] * 30), 7][-15:]
-    assert opened().loglikelihood([("d" * 30, "e")]) == [value(ids, 14)]
+def test_a_text_is_never_cut_and_leaves_room_for_the_token_that_must_be_written(opened):
+    ids = [0, *([6] * 13), 7]
+    assert opened().loglikelihood([("d" * 13, "e")]) == [value(ids, 14)]
+    with pytest.raises(UsageError, match="16 tokens, 15 fit"):
+        opened().loglikelihood([("d" * 14, "e")])
 
 
 def test_a_text_is_read_in_windows_that_touch(opened):
@@ -211,7 +214,7 @@ def test_each_way_to_end_is_told_apart(opened, text, finish, stop_reason, expect
     made = model.generate(["a", "b"], max_new_tokens=5, stop=["\n"], max_characters=6)
     assert made == [expected, expected]
     [(prompts, limits)] = model._engine.asked
-    assert limits == SamplingParams(temperature=0.0, stop=["\n"], max_tokens=5)
+    assert limits == SamplingParams(temperature=0.0, stop=["\n"], max_tokens=5, logprobs=0)
     assert prompts == [{"prompt_token_ids": [0, 3]}, {"prompt_token_ids": [0, 4]}]
 
 
@@ -240,3 +243,10 @@ def test_answers_that_are_missing_are_noticed(opened):
     model._engine.lose = 1
     with pytest.raises(YoriaiError, match="answered 1 of 2"):
         model.generate(["a", "b"], max_new_tokens=2)
+
+
+def test_an_answer_of_weights_that_are_no_numbers_is_refused(opened):
+    model = opened()
+    model._engine.answer = CompletionOutput(0, "abc", [1], float("nan"), None, "stop")
+    with pytest.raises(YoriaiError, match="no finite number"):
+        model.generate(["a"], max_new_tokens=4)

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from yoriai import Altered
-from yoriai_eval.commands.compare import compare, rescore
+from yoriai_eval.commands.compare import compare
+from yoriai_eval.commands.rescore import rescore
 from yoriai_eval.tasks.own import JaForms, JaLanguage
 
 KINDS = {s.text: str(s.answer) for s in JaLanguage().samples([])}

@@ -12,8 +12,9 @@ from yoriai import NotFound, Refused, UsageError, artifact
 from yoriai.errors import Altered
 from yoriai.redaction import Redactor
 from yoriai_eval.backends.mock import Mock
-from yoriai_eval.commands import report
+from yoriai_eval.commands import report as command
 from yoriai_eval.report import sample_pages
+from yoriai_eval.report import write as report
 
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "p", "a", "h1", "nav", "b", "input", "label",
@@ -106,7 +107,7 @@ def test_the_report_of_two_runs_by_command(scored, tmp_path):
     runs = [scored("a", ["日本語"]), scored("b", ["英語"], "seeded")]
     out = tmp_path / "report"
     words = [str(r.path) for r in runs]
-    done = CliRunner().invoke(report.report, [*words, "--out", str(out), "--json"])
+    done = CliRunner().invoke(command.report, [*words, "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert [m["model"] for m in answer["tables"][0]["models"]] == ["model-a", "model-b"]
@@ -156,11 +157,11 @@ def test_a_folder_that_is_no_report_is_refused_and_left_alone(sealed, tmp_path):
     out.mkdir()
     (out / "thesis.tex").write_text("x")
     (out / "report.json").write_text('{"kind": "something else"}')
-    done = CliRunner().invoke(report.report, [str(scores.path), "--out", str(out)])
+    done = CliRunner().invoke(command.report, [str(scores.path), "--out", str(out)])
     assert isinstance(done.exception, Refused)
     assert sorted(p.name for p in out.iterdir()) == ["report.json", "thesis.tex"]
     inside = scores.path / "report"
-    done = CliRunner().invoke(report.report, [str(scores.path), "--out", str(inside)])
+    done = CliRunner().invoke(command.report, [str(scores.path), "--out", str(inside)])
     assert isinstance(done.exception, UsageError)
     assert not inside.exists()
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from yoriai_eval.comparison import averages
-from yoriai_eval.comparison import pair as comparison
+from yoriai_eval.comparison import averages, pair
+from yoriai_eval.comparison import compare as comparison
 from yoriai_eval.comparison.contestants import Contestant
 from yoriai_eval.comparison.pair import Comparison
 from yoriai_eval.scoring import protocol, statistics
@@ -21,7 +21,7 @@ def part(task, first, second, names=()):
     made.names = list(names) or [""] * len(first)
     made.scores = sum(first) / len(first), sum(second) / len(second)
     made.differences = [x - y for x, y in zip(first, second, strict=True)]
-    comparison._test(made, (first, second), made.names, (), 0)
+    pair._test(made, (first, second), made.names, (), 0)
     made.difference = made.scores[0] - made.scores[1]
     return made
 

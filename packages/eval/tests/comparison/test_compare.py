@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import NotFound, UsageError
-from yoriai_eval.comparison import pair as comparison
+from yoriai_eval.comparison import compare as comparison
 from yoriai_eval.comparison.contestants import contestants
 from yoriai_eval.scoring import statistics
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from yoriai import Generated, UsageError, YoriaiError
 from yoriai.files import digest_file
 from yoriai_eval.commands.export import export
-from yoriai_eval.report import exports, inspect_log, lm_eval_log
+from yoriai_eval.report import exports, inspect_log, lm_eval_log, wandb_log
 from yoriai_eval.scoring import rescoring
 from yoriai_eval.tasks.own import JaForms, JaLanguage
 
@@ -91,7 +91,7 @@ def test_lm_eval_samples_have_its_fields_in_its_order(scored, asked, tmp_path):
     assert ranked["target"] == str(choice.answer)
     likelihoods = [float(answers[0][0]) for answers in ranked["resps"]]
     assert likelihoods == [-0.5 - 1.25 * len(c.encode()) for c in choice.choices]
-    assert ranked["metrics"] == ["acc", "acc_norm", "acc_mutual_info"]
+    assert ranked["metrics"] == ["acc", "acc_norm", "acc_bytes", "acc_mutual_info"]
     assert ranked["prompt_hash"] == hashlib.sha256(choice.text.encode()).hexdigest()
     held = by_name["samples_heldout"][0]
     assert held["arguments"] == {"gen_args_0": {"arg_0": held["doc"]["text"]}}
@@ -178,7 +178,7 @@ def test_wandb_gets_two_tables_and_stays_offline(scored, tmp_path, monkeypatch):
         return SimpleNamespace(log=calls.update, finish=lambda: calls.update(done=True))
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Table=Table))
-    exports.wandb(scored[0], tmp_path / "mirror")
+    wandb_log.write(scored[0], tmp_path / "mirror")
     assert calls["mode"] == "offline"
     assert calls["done"]
     assert sorted(row[:2] for row in calls["scores"].rows) == [

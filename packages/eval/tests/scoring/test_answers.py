@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Generated, Sample, Task
+from yoriai import Answer, Generated, Sample, Task
 from yoriai_eval.scoring import answers, protocol
-from yoriai_eval.scoring.protocol import Answer, Exam
+from yoriai_eval.scoring.protocol import Exam
 
 LABELS = ("entailment", "contradiction", "neutral")
 OLD, NEW = (protocol.load(name).answer for name in ("oct2023", "v1.3"))

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pytest
 
-from yoriai import Generated, Sample, Task
+from yoriai import Answer, Generated, Prompt, Sample, Task
 from yoriai_eval.scoring import asking
-from yoriai_eval.scoring.protocol import Answer, Exam, Prompt
+from yoriai_eval.scoring.protocol import Exam
 
 
 class Words(Task):
@@ -114,9 +114,65 @@ def test_ranked_choice_compares_sums_lengths_and_what_the_question_adds():
     one = sample("a", "ask", answer=1, choices=("ab", "abcd", "z"))
     own = exam("ranked", own=True, shots=(), metrics=("accuracy_characters",))
     [row] = asking.ask(model, own, [one])
-    assert row["picked"] == {"sum": 2, "characters": 1, "pmi": 0}
-    assert row["scores"] == {"accuracy": 0.0, "accuracy_characters": 1.0, "accuracy_pmi": 0.0}
+    assert row["picked"] == {"sum": 2, "characters": 1, "bytes": 1, "pmi": 0}
+    assert row["scores"] == {
+        "accuracy": 0.0, "accuracy_characters": 1.0, "accuracy_bytes": 1.0, "accuracy_pmi": 0.0,
+    }  # fmt: skip
     assert row["score"] == 1.0
+
+
+def test_a_script_of_more_bytes_a_character_gains_nothing_by_bytes():
+    values = {"あいう": -6.0, "abcd": -4.0}
+    model = Model(likelihood=lambda before, after: values[after])
+    own = exam("ranked", own=True, shots=(), metrics=("accuracy",))
+    [row] = asking.ask(model, own, [sample("a", "ask", answer=0, choices=tuple(values))])
+    # 2 nats a character against 1; two thirds of one a byte against 1.
+    assert row["picked"]["characters"] == 1
+    assert row["picked"]["bytes"] == 0
+
+
+def test_a_ranked_question_longer_than_the_context_is_an_error_and_counted():
+    model = Model(context=30)
+    choices = ("yes", "perhaps")
+    long = sample("a", "w" * 24, answer=0, choices=choices)
+    exact = sample("b", "w" * 23, answer=0, choices=choices)
+    own = exam("ranked", own=True, shots=(), metrics=("accuracy", "accuracy_pmi"))
+    rows = asking.ask(model, own, [long, exact])
+    assert [row["reason"] for row in rows] == ["errored", "correct"]
+    assert rows[0]["note"] == "prompt and answer need 31 tokens, 30 fit into the context"
+    assert rows[0]["score"] == 0.0
+    assert set(rows[0]["scores"]) == set(rows[1]["scores"])
+    assert not any(before.startswith("w" * 24) for before, _ in model.pairs)
+
+
+def test_a_ranked_question_gives_up_shots_before_it_is_an_error():
+    prompt = "Say.\nQ:shot1 A:1\nQ:shot2 A:2\nQ:what A:"
+    model = Model(context=len(prompt) + 2)
+    one = sample("a", "what", answer=0, choices=("x", "yy"))
+    [row] = asking.ask(model, exam("ranked", metrics=("accuracy",)), [one])
+    assert (row["shots"], row["reason"]) == (2, "correct")
+    assert (prompt, "yy") in model.pairs
+
+
+def test_a_gold_that_does_not_fit_costs_eight_bits_a_byte_and_is_counted():
+    from yoriai_eval.scoring import totals
+
+    model = Model(context=30, likelihood=lambda before, after: -math.log(2))
+    own = exam("gold", own=True, shots=(), metrics=("gold_bits_per_byte",))
+    rows = asking.ask(model, own, [sample("a", "w" * 40, "寄合"), sample("b", "w", "ab")])
+    assert (rows[0]["bits"], rows[0]["bytes"], rows[0]["reason"]) == (48.0, 6, "errored")
+    facts = totals.score_gold(rows, 0)
+    assert facts["reasons"] == {"errored": 1}
+    assert facts["score"] == round(49 / 8, 4)
+
+
+def test_how_many_shots_a_sample_gets_does_not_depend_on_the_samples_beside_it():
+    full = len("Say.\nQ:shot0 A:0\nQ:shot1 A:1\nQ:shot2 A:2\nQ:what A:")
+    short = sample("a", "what", answer=0, choices=("x", "y"))
+    long = sample("b", "what", answer=0, choices=("x" * 20, "y"))
+    for beside in ([short], [short, long]):
+        [row, *_] = asking.ask(Model(context=full + 1), exam("ranked"), beside)
+        assert row["shots"] == 3
 
 
 def test_the_gold_answer_is_counted_in_bytes():

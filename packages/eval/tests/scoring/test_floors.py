@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Sample, Task
+from yoriai import Answer, Sample, Task
 from yoriai_eval.scoring import answers, protocol
 from yoriai_eval.scoring.floors import floors
 from yoriai_eval.scoring.metrics import METRICS, char_f1
-from yoriai_eval.scoring.protocol import Answer, Exam
+from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.sets import store
 from yoriai_eval.tasks import datasets
 

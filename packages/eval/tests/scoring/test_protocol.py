@@ -225,7 +225,8 @@ def test_our_prompt_is_short_and_ends_on_the_line_of_the_answer():
 @pytest.mark.parametrize("name", ["oct2023", "v1.3", "yoriai"])
 def test_where_a_model_stops_is_where_the_answer_is_cut(name):
     loaded = protocol.load(name)
-    assert exam(name).stop == (loaded.answer.cut,)
+    # yoriai drops white space before the cut, so that a first newline must not end the writing.
+    assert exam(name).stop == (() if name == "yoriai" else (loaded.answer.cut,))
     # An example with its answer is cut at its end, so that a model that goes on with the next
     # example has answered.
     text = exam(name).question(QUESTION)
@@ -235,7 +236,7 @@ def test_where_a_model_stops_is_where_the_answer_is_cut(name):
 
 
 def test_names_are_the_names_of_the_files():
-    assert protocol.names() == ["oct2023", "v1.3", "yoriai"]
+    assert protocol.names() == ["oct2023", "v1.3", "v1.3.0", "yoriai"]
     for name in protocol.names():
         assert protocol.load(name).name == name
     with pytest.raises(NotFound, match=r"v1\.4") as told:

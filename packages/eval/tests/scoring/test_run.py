@@ -1,12 +1,15 @@
 """Scoring with models whose answers are known."""
 
+import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
+from yoriai.contracts import samples_digest
 from yoriai_eval.scoring import statistics
 from yoriai_eval.tasks.own import JaForms, JaLanguage
 
@@ -67,12 +70,15 @@ def test_bits_per_byte_stand_beside_gzip_and_unigram_for_each_language(
     step = build_run(["eval/heldout"], backend)
     facts = yoriai_job("scores", step, [make.stub(), corpus]).facts
     assert facts["base"]["bits_per_byte"] == {"text": {"en": 2.0, "ja": 2.0}}
-    assert facts["base"]["bits_per_byte_interval"]["text"]["ja"] == [2.0, 2.0]
+    assert facts["base"]["bits_per_byte_interval"]["text"]["ja"][0] < 2.0
+    assert facts["base"]["bits_per_byte_interval"]["text"]["en"] == [0.0, 21.36]  # of one document
+    assert facts["base"]["bits_per_byte_documents"] == {"text": {"en": 1, "ja": 2}}
     unigram = statistics.unigram_bits_per_byte([documents[0][0]], ["あい", "うえお"])
     assert facts["floors"]["unigram"]["text"]["ja"] == round(unigram, 4)
     gzip = statistics.gzip_bits_per_byte(["text"])
     assert facts["floors"]["gzip"]["text"]["en"] == round(gzip, 4)
-    assert "ja 2.00 (gzip" in facts["headline"][0]
+    assert "en 2.00 of 1 document (gzip" in facts["headline"][0]
+    assert "ja 2.00 of 2 documents (gzip" in facts["headline"][0]
 
 
 class Poems(Task):
@@ -158,7 +164,48 @@ def test_a_real_model_is_scored_on_everything(make, build_run, yoriai_job):
     corpus = make.corpus("text", [("あい", "ja")], [("ファイルを開く。" * 9, "ja")])
     tasks = ["eval/heldout", "eval/ja-forms", "eval/ja-language"]
     step = build_run(tasks, HuggingFace())
-    facts = yoriai_job("scores", step, [make.model(), corpus]).facts
+    facts = yoriai_job("scores", step, [make.model(max_position_embeddings=256), corpus]).facts
     assert facts["base"]["bits_per_byte"]["text"]["ja"] > 5
     assert 0.2 < facts["base"]["tasks"]["ja-forms"]["score"] < 0.8
     assert facts["base"]["tasks"]["ja-language"]["score"] == 0.0
+
+
+class FromFile(Task):
+    """Questions of a file, with no fingerprint of its own."""
+
+    form: ClassVar[str] = "generation"
+    path: str
+
+    def samples(self, artifacts):
+        for number, line in enumerate(open(self.path, encoding="utf-8")):
+            told = json.loads(line)
+            yield Sample(id=str(number), text=told["q"], answer=told["a"])
+
+    def shots(self, count):
+        place = Path(self.path).with_name("shots.txt")
+        texts = place.read_text().split() if place.exists() else []
+        return [Sample(id=f"s{n}", text=text) for n, text in enumerate(texts)][:count]
+
+
+def test_a_plugin_task_whose_rows_or_examples_changed_has_another_identity(tmp_path):
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"q": "1+1=", "a": "2"}\n')
+    task = FromFile(path=str(data))
+    seen = [task.fingerprint(), task.fingerprint()]
+    data.write_text('{"q": "1+1=", "a": "3"}\n')
+    seen.append(task.fingerprint())
+    (tmp_path / "shots.txt").write_text("one two")
+    seen.append(task.fingerprint())
+    assert seen[0] == seen[1] != ""
+    assert len(set(seen)) == 3
+    data.unlink()
+    with pytest.raises(NotFound, match=r"data\.jsonl"):
+        task.fingerprint()
+
+
+def test_scores_say_the_digest_of_the_samples_that_were_asked(
+    make, scripted, build_run, yoriai_job
+):
+    step = build_run(["eval/ja-language"], scripted())
+    told = yoriai_job("scores", step, [make.stub()]).facts["base"]["tasks"]["ja-language"]
+    assert told["samples_digest"] == samples_digest(JaLanguage().samples([]))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai_eval.scoring import statistics
+from yoriai_eval.scoring.metrics import pearson
 
 # Wilson's interval without continuity correction. 81/263, 15/148, 0/20, 1/29: Newcombe 1998,
 # "Two-sided confidence intervals for the single proportion", table I, method 3.
@@ -55,12 +56,46 @@ def test_the_bootstrap_is_as_wide_as_the_standard_error_asks():
     assert (high - low) / (2 * statistics.Z95) == pytest.approx(error, rel=0.06)
 
 
-def test_the_bootstrap_depends_on_the_seed_only_and_is_a_point_for_equal_items():
+def test_the_bootstrap_depends_on_the_seed_only():
     values, sizes = [1.0, 2.0, 5.0], [1.0, 1.0, 2.0]
     one, same, other = (statistics.ratio_interval(values, sizes, s) for s in (1, 1, 2))
     assert one == same
     assert one != other or one == statistics.ratio_interval(values, sizes, 3)
-    assert statistics.ratio_interval([2.0] * 9, [4.0] * 9, 0) == (0.5, 0.5)
+
+
+def test_no_interval_is_without_width():
+    """One item, items all alike, and correlations of texts that are all alike."""
+    # 9.68: Wall, Boen and Tweedie 2001, table 1, of 95 % from one observation of a normal mean.
+    assert statistics.ratio_interval([100.0], [50.0], 0) == pytest.approx((0.0, 2 * 10.68))
+    two = statistics.ratio_interval([100.0, 110.0], [50.0, 40.0], 0)
+    assert statistics.ratio_interval([100.0], [50.0], 0)[1] > two[1]
+    for numbers in ([2.0] * 9, [0.0], [0.0] * 3, [-1.0] * 4, [3.0, 3.0]):
+        low, high = statistics.ratio_interval(numbers, [4.0] * len(numbers), 0)
+        assert low < sum(numbers) / (4 * len(numbers)) < high or (low, numbers[0]) == (0.0, 0.0)
+        assert high > low
+    for count in (1, 2, 9):
+        for names in ((), ["c"] * count):
+            low, high = statistics.ratio_interval([2.0] * count, [4.0] * count, 0, clusters=names)
+            assert high > low
+            low, high = statistics.difference_interval([0.5] * count, names, [1.0] * count)
+            assert low < 0.5 < high
+            low, high = statistics.difference_interval([0.0] * count, names, [1.0] * count)
+            assert low < 0 < high
+    same = list("123451234")
+    for count in (1, 3, 9):
+        low, high = statistics.paired_interval(pearson, ["3"] * count, same[:count], 0)
+        assert low < 0 < high
+    (low, high), _, _ = statistics.compare_wholes(pearson, same, same, same, 0, draws=50)
+    assert low < 0 < high
+
+
+def test_the_interval_from_one_observation_covers_nineteen_in_twenty():
+    """Of normal means at any distance from 0, in units of the spread: never less than 95 %."""
+    random = np.random.Generator(np.random.PCG64(7))
+    for mean in (0.0, 0.1, 0.5, 1.0, 3.0, 10.0):
+        seen = random.normal(mean, 1.0, 40_000)
+        covered = np.abs(seen - mean) <= statistics.ONE * np.abs(seen)
+        assert covered.mean() > 0.947
 
 
 def test_gzip_counts_the_bytes_of_the_compressed_texts():

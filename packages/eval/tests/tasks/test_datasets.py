@@ -8,14 +8,12 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from yoriai import NotFound, Sample, UsageError
+from yoriai import NotFound, Sample, Shot, UsageError
 from yoriai.errors import Altered
 from yoriai_eval.scoring import protocol
-from yoriai_eval.scoring.protocol import Shot
 from yoriai_eval.sets import store
 from yoriai_eval.tasks import datasets
 from yoriai_eval.tasks.datasets import (
-    JBBQ,
     JNLI,
     JSICK,
     JSTS,
@@ -29,6 +27,7 @@ from yoriai_eval.tasks.datasets import (
     JSeM,
     JSQuAD,
 )
+from yoriai_eval.tasks.jbbq import JBBQ
 
 SETS = [JNLI, JSTS, MAWPS, NIILC, Jamp, JaNLI, JCommonsenseQA, JEMHopQA, JSeM, JSICK, JSQuAD]
 DATA = os.environ.get("YORIAI_DATA", "")
@@ -116,7 +115,7 @@ def test_sets_of_few_answers_have_them_as_choices(publish):
 
 def test_a_file_that_is_not_here_is_named(publish):
     with pytest.raises(NotFound, match=r"jnli: datasets/jnli-v1\.1/train-v1\.1\.json is not here"):
-        JNLI().shots((), 4)
+        protocol._shots(JNLI(), (), 4)
 
 
 def test_the_fingerprint_is_of_the_pinned_digests_alone(jsts):
@@ -141,12 +140,12 @@ def test_every_answer_of_the_real_data_is_one_of_the_choices(task, mirrored):
 
 def test_without_names_the_first_rows_of_the_train_split_are_shown(jsts):
     train = list(JSTS(split="train").samples([]))
-    shots = JSTS().shots((), 4)
+    shots = protocol._shots(JSTS(), (), 4)
     assert [(s.id, s.text, s.answer) for s in shots] == [
         (s.id, s.text, s.answer) for s in train[:4]
     ]
-    with pytest.raises(UsageError, match="19 examples of jsts are wanted, 18 known"):
-        JSTS().shots((), 19)
+    with pytest.raises(UsageError, match="18 examples to show, 19 are wanted"):
+        protocol._shots(JSTS(), (), 19)
 
 
 def test_an_example_is_found_by_its_row_or_by_its_digest(jsts):
@@ -156,30 +155,32 @@ def test_an_example_is_found_by_its_row_or_by_its_digest(jsts):
         Shot(file=TRAIN, sha256=digest),
         Shot(file=TRAIN, row=7, sha256=digest),
     ):
-        [found] = JSTS().shots([named], 1)
+        [found] = protocol._shots(JSTS(), [named], 1)
         assert (found.text, found.answer) == ("文1：甲7\n文2：乙", "0.7")
 
 
 def test_the_first_of_the_named_examples_are_shown_and_too_few_are_refused(jsts):
     named = [Shot(file=TRAIN, row=n) for n in (3, 1, 2)]
-    assert [s.text[:5] for s in JSTS().shots(named, 2)] == ["文1：甲3", "文1：甲1"]
-    with pytest.raises(UsageError, match="4 examples of jsts are wanted, 3 known"):
-        JSTS().shots(named, 4)
+    assert [s.text[:5] for s in protocol._shots(JSTS(), named, 2)] == ["文1：甲3", "文1：甲1"]
+    with pytest.raises(UsageError, match="3 examples to show, 4 are wanted"):
+        protocol._shots(JSTS(), named, 4)
 
 
 def test_a_row_that_is_another_example_is_refused(jsts):
     with pytest.raises(Altered, match="row 6 of") as told:
-        JSTS().shots([Shot(file=TRAIN, row=6, sha256=sha("文1：甲7\n文2：乙", "0.7"))], 1)
+        protocol._shots(
+            JSTS(), [Shot(file=TRAIN, row=6, sha256=sha("文1：甲7\n文2：乙", "0.7"))], 1
+        )
     assert "not the example" in told.value.message
     with pytest.raises(Altered, match="has 20 rows, no row 20"):
-        JSTS().shots([Shot(file=TRAIN, row=20)], 1)
+        protocol._shots(JSTS(), [Shot(file=TRAIN, row=20)], 1)
     with pytest.raises(UsageError, match="needs a row or a sha256"):
-        JSTS().shots([Shot(file=TRAIN)], 1)
+        protocol._shots(JSTS(), [Shot(file=TRAIN)], 1)
 
 
 def test_similarities_are_found_as_the_floats_they_once_were(jsts):
     old = sha("文1：甲7\n文2：乙", "0.699999988079071")  # 0.7 as an IEEE single
-    [found] = JSTS().shots([Shot(file=TRAIN, row=7, sha256=old)], 1)
+    [found] = protocol._shots(JSTS(), [Shot(file=TRAIN, row=7, sha256=old)], 1)
     assert found.answer == "0.699999988079071"
 
 
@@ -189,15 +190,17 @@ def test_an_example_of_an_absent_file_is_taken_from_the_quotation(publish):
     publish("llm_jp_eval_protocol", "protocol.json", json.dumps(told).encode())
     [train] = [path for path in store.origin("jnli").files if "train" in path]
     wanted = Shot(file=train, sha256=sha("前提：甲\n仮説：乙", "neutral"))
-    [found] = JNLI().shots([wanted], 1)
+    [found] = protocol._shots(JNLI(), [wanted], 1)
     assert (found.text, found.answer) == ("前提：甲\n仮説：乙", "neutral")
     with pytest.raises(NotFound, match="train-v1"):
-        JNLI().shots([Shot(file=train, sha256=sha("前提：甲\n仮説：乙", "entailment"))], 1)
+        protocol._shots(
+            JNLI(), [Shot(file=train, sha256=sha("前提：甲\n仮説：乙", "entailment"))], 1
+        )
 
 
 def test_an_example_that_is_nowhere_is_named(jsts):
     with pytest.raises(NotFound, match=f"the example {'0' * 12} is not in {TRAIN}"):
-        JSTS().shots([Shot(file=TRAIN, sha256="0" * 64)], 1)
+        protocol._shots(JSTS(), [Shot(file=TRAIN, sha256="0" * 64)], 1)
 
 
 @needs_data
@@ -206,14 +209,14 @@ def test_the_shots_of_october_2023_are_those_that_llm_jp_eval_quotes(task, mirro
     text = Path(DATA, "eval/llm_jp_eval_protocol/protocol.json").read_text(encoding="utf-8")
     quoted = json.loads(text)["versions"]["oct2023"]["datasets"][task.dataset]["few_shots"]
     named = protocol.load("oct2023").tasks[task.dataset].shots
-    shots = task().shots(named, 4)
+    shots = protocol._shots(task(), named, 4)
     assert [{"input": s.text, "output": s.answer} for s in shots] == quoted
 
 
 @needs_data
 def test_the_first_shots_of_jemhopqa_are_those_in_llm_jp_evals_documentation(mirrored):
     # llm-jp/llm-jp-eval: DATASET.md, the common format.
-    first, second = JEMHopQA().shots((), 2)
+    first, second = protocol._shots(JEMHopQA(), (), 2)
     assert first.text == (
         "質問：映画『ダイ・ハード』と『デッドプール2』のうち、公開年が早いほうはどっち？"
     )

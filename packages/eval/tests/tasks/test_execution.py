@@ -35,7 +35,7 @@ def test_anything_else_fails_and_says_why(program, said):
 
 def test_a_program_that_does_not_end_is_ended():
     assert run("while True: pass", Limits(seconds=0.5)).reason == "timed out"
-    assert run("while True: pass", Limits(seconds=60, cpu_seconds=1)).reason == "killed"
+    assert run("while True: pass", Limits(seconds=3600, cpu_seconds=1)).reason == "killed"
 
 
 def test_children_end_with_it(tmp_path):

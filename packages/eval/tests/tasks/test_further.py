@@ -16,7 +16,8 @@ from yoriai_eval.scoring import overlap, protocol
 from yoriai_eval.sets import further, knp, store
 from yoriai_eval.sets.store import File
 from yoriai_eval.tasks import datasets
-from yoriai_eval.tasks.further import JMMLU, JHumanEval
+from yoriai_eval.tasks.further import JMMLU
+from yoriai_eval.tasks.jhumaneval import JHumanEval
 
 EXTRA = sorted(name for name, origin in store.origins().items() if origin.extra)
 KNP = """\

@@ -218,7 +218,7 @@ def test_their_length_does_not_count_the_delimiter(folder):
 
 def test_answers_go_through_every_filter(folder):
     task = task_of("sums", folder)
-    [exam] = task.exams(protocol.load("yoriai"))
+    [exam] = protocol.exams(protocol.load("yoriai"), task)
     assert exam.stop == ("\n", "e")
     assert (exam.max_tokens, exam.plain, exam.chat) == (12, True, False)
     sample = next(iter(task.samples([])))
@@ -237,9 +237,9 @@ def test_the_fingerprint_says_versions_and_changes_with_the_rows(folder):
 
 def test_what_cannot_be_asked_is_refused(folder):
     with pytest.raises(UsageError, match="told has output_type loglikelihood"):
-        task_of("told", folder).exams(protocol.load("yoriai"))
+        protocol.exams(protocol.load("yoriai"), task_of("told", folder))
     with pytest.raises(NotFound, match="no single task 'nobody'"):
-        task_of("nobody", folder).exams(protocol.load("yoriai"))
+        protocol.exams(protocol.load("yoriai"), task_of("nobody", folder))
 
 
 def test_a_run_scores_it_beside_other_tasks(folder, make, scripted, build_run, yoriai_job):

@@ -131,10 +131,12 @@ def test_a_wrong_word_is_answered(arguments, code, told, yoriai_cli):
 def test_planning_imports_neither_torch_nor_numpy():
     code = (
         "import sys\n"
-        "from yoriai_train import plan_command, plan, preset\n"
+        "from yoriai_train.commands import plan as command\n"
+        "from yoriai_train.plan import plan\n"
+        "from yoriai_train.settings import preset\n"
         "made = plan.plan(preset.load('llm-jp-3-172b'), vocabulary_size=99487,"
         " gpus_per_node=8, nodes=64, gpu='h100')\n"
-        "made.rows(), made.facts(), plan_command.verdict(made)\n"
+        "command.lines_of(made), made.facts(), command.verdict(made)\n"
         "print([m for m in ('torch', 'numpy', 'transformers', 'lightning') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from yoriai import YoriaiError  # noqa: E402
-from yoriai_train.job import loop, start  # noqa: E402
+from yoriai_train.job import loop  # noqa: E402
 from yoriai_train.model import weights  # noqa: E402
 from yoriai_train.model.export import export  # noqa: E402
 from yoriai_train.settings import checkpoints  # noqa: E402
+from yoriai_train.settings import spec as specs  # noqa: E402
 from yoriai_train.settings.shapes import Llama  # noqa: E402
 from yoriai_train.settings.strategies import FSDP2, Single  # noqa: E402
 
@@ -26,14 +27,14 @@ def spec(shards, pieces, tmp_path):
         folder = tmp_path / "scratch"
         folder.mkdir(exist_ok=True)
         told = {
-            **start.describe_strategy(Single()),
+            **specs.describe_strategy(Single()),
             "model": SHAPE.transformers_config(260),
             "tokens": str(shards.path), "tokenizer": str(pieces.path),
             "out": str(tmp_path / "out"), "scratch": str(folder), "steps": 5, "batch": 2,
             "context": 16, "schedule": {"warmup_steps": 1}, "checkpoint": {"every_steps": 2},
             "seed": 1,
         }  # fmt: skip
-        return start.Spec(**(told | changes))
+        return specs.Spec(**(told | changes))
 
     return make
 
@@ -187,7 +188,7 @@ def test_a_model_to_go_on_from_has_no_dropout(kind, strategy, spec, tmp_path):
     config = AutoConfig.for_model(kind, **sizes, intermediate_size=32, **drops)
     source = AutoModelForCausalLM.from_config(config).eval()
     source.save_pretrained(tmp_path / "start")
-    job_spec = spec(start=str(tmp_path / "start"), **start.describe_strategy(strategy))
+    job_spec = spec(start=str(tmp_path / "start"), **specs.describe_strategy(strategy))
     model = loop.load_model(job_spec)
     weights.fill(model, job_spec)
     assert model.training

@@ -107,7 +107,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(
             driven.until(until)
             workers = driven.ranks()
             driven.process.kill()
-            driven.process.wait(60)
+            driven.process.wait()
             driven.wait_until_gone(workers)
             continue
         check_same(finish(driven), single)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from yoriai import UsageError
-from yoriai_train.job import loop, start
+from yoriai_train.job import ends, loop, start
+from yoriai_train.settings import spec as specs
 from yoriai_train.settings.shapes import Llama
 from yoriai_train.settings.strategies import DDP, FSDP2, Single
 from yoriai_train.steps.pretrain import Pretrain
@@ -66,31 +67,31 @@ def test_a_context_longer_than_the_text_is_refused(pieces, shards, yoriai_job):
 
 
 def test_a_rank_that_was_killed_is_named():
-    told = start.explain(1, TORCHRUN.format(code=-9), LOG)
+    told = ends.explain(1, TORCHRUN.format(code=-9), LOG)
     assert told.message == "training stopped: rank 1 was killed by SIGKILL"
-    told = start.explain(-9, "", LOG)
+    told = ends.explain(-9, "", LOG)
     assert told.message == "training stopped: the training process was killed by SIGKILL"
 
 
 def test_the_error_of_a_rank_is_told_and_not_torchruns_own():
-    told = start.explain(1, TORCHRUN.format(code=1), LOG)
+    told = ends.explain(1, TORCHRUN.format(code=1), LOG)
     assert told.message == "training stopped: RuntimeError: [gloo] Connection closed by peer"
     assert "stderr.log" in told.hint
 
 
 def test_a_full_disk_is_said_to_be_full():
-    told = start.explain(1, "OSError: [Errno 28] No space left on device\n", LOG)
+    told = ends.explain(1, "OSError: [Errno 28] No space left on device\n", LOG)
     assert "free some space" in told.hint
 
 
 def test_silence_is_told_as_the_exit_code():
-    assert start.explain(7, "", LOG).message == "training stopped: exit code 7"
+    assert ends.explain(7, "", LOG).message == "training stopped: exit code 7"
 
 
 def test_a_strategy_of_another_plugin_reaches_the_ranks():
-    told = start.describe_strategy(FSDP2(processes=4))
+    told = specs.describe_strategy(FSDP2(processes=4))
     assert told["strategy_class"] == "yoriai_train.settings.strategies:FSDP2"
-    spec = start.Spec(
+    spec = specs.Spec(
         **told, out="", scratch="", steps=1, batch=1, context=1, schedule={}, seed=0,
     )  # fmt: skip
     assert spec.build_strategy() == FSDP2(processes=4)
@@ -116,8 +117,8 @@ def test_what_a_checkpoint_covers_is_already_in_the_log(shards, tmp_path, monkey
             raise Died
 
     monkeypatch.setattr(loop.Evaluations, "on_train_batch_end", die)
-    spec = start.Spec(
-        **start.describe_strategy(Single()),
+    spec = specs.Spec(
+        **specs.describe_strategy(Single()),
         model=Llama(layers=1, width=8, heads=1, key_value_heads=1).transformers_config(260),
         tokens=str(shards.path), out=str(tmp_path), scratch=str(tmp_path), steps=5, batch=2,
         context=16, schedule={}, checkpoint={"every_steps": 2}, seed=1,

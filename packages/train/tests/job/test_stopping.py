@@ -2,15 +2,15 @@
 
 import json
 import os
-import re
 import signal
+import subprocess
 import sys
 
 import pytest
 
 from yoriai.errors import TimedOut
 from yoriai_train.job import start
-from yoriai_train.settings import checkpoints
+from yoriai_train.settings import checkpoints, spec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and process groups")
 STEPS = 60  # many, so that a busy machine has not done them all when the signal is sent
@@ -24,17 +24,20 @@ def told_to_one(driven):
     os.kill(driven.process.pid, signal.SIGTERM)
 
 
-def told_to_all(driven):
-    """As Slurm's ``--signal=USR1@300`` without ``B:``; torchrun and the ranks hear it, too."""
-    os.killpg(driven.process.pid, signal.SIGUSR1)
+def told_to_all(number):
+    """As GNU timeout does, a terminal's Ctrl-C, or Slurm's ``--signal`` without ``B:``: torchrun
+    and the ranks hear it, too."""
+    return lambda driven: os.killpg(driven.process.pid, number)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "send", "name"),
     [
-        ("train/single", told_to_one, "SIGTERM"),
-        ("train/ddp", told_to_all, "SIGUSR1"),
+        ("train/single", told_to_all(signal.SIGTERM), "SIGTERM"),
+        ("train/ddp", told_to_all(signal.SIGUSR1), "SIGUSR1"),
+        ("train/ddp", told_to_all(signal.SIGTERM), "SIGTERM"),
+        ("train/single", told_to_all(signal.SIGINT), "SIGINT"),
         ("train/deepspeed-2", told_to_one, "SIGTERM"),
     ],
 )
@@ -65,11 +68,11 @@ def test_a_signal_ends_training_with_a_checkpoint_of_its_last_step_and_nothing_i
     )
     found, problems = checkpoints.newest(scratch)
     assert (found.step, problems) == (last, [])
-    assert not (scratch / start.STOP).exists()
+    assert not (scratch / spec.STOP).exists()
 
     second = drive(tmp_path / "cut", *arguments)
     steps = [line["step"] for line in second.lines() if "step" in line]
-    assert second.process.wait(120) == 0
+    assert second.process.wait() == 0
     assert steps == [*range(last + 1, STEPS + 1)]
     whole = drive(tmp_path / "whole", *arguments)
     assert "facts" in whole.end()
@@ -80,31 +83,9 @@ def test_a_signal_ends_training_with_a_checkpoint_of_its_last_step_and_nothing_i
     assert losses == expected
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["train/single", "train/ddp"])
-def test_sigterm_to_all_processes_leaves_no_time_for_a_checkpoint_and_is_no_failure_either(
-    drive, tmp_path, make, pieces, shards, strategy
-):
-    config = {
-        "model": {"use": "train/llama", **make.shape, "context": 32},
-        "steps": 100_000,
-        "batch": 4,
-        "strategy": strategy,
-        "checkpoint": {"every_steps": 3},
-    }
-    driven = drive(tmp_path, "train/pretrain", config, [shards, pieces])
-    driven.until(7)
-    workers = driven.ranks()
-    os.killpg(driven.process.pid, signal.SIGTERM)
-    told = driven.end()
-    driven.wait_until_gone(workers)
-    assert re.fullmatch(r"training stopped( after step \d+, .*)?: SIGTERM came", told["failed"])
-    found, problems = checkpoints.newest(tmp_path / "scratch")
-    assert found.step >= 6
-    assert not problems
+def test_a_second_signal_ends_the_job_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "SAME_WISH_SECONDS", 0.0)
 
-
-def test_a_second_signal_ends_the_job_at_once(tmp_path):
     class AtOnce(Exception):
         pass
 
@@ -123,6 +104,67 @@ def test_a_second_signal_ends_the_job_at_once(tmp_path):
         assert signal.getsignal(signal.SIGTERM) is end
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_gnu_timeout_signals_the_process_and_its_group_which_is_one_wish(tmp_path, monkeypatch):
+    monkeypatch.setattr(start.time, "monotonic", lambda: 7.0)
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("taken for a second wish"))
+    try:
+        with start.asking_to_stop(tmp_path / "stop") as came:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_shell_in_the_background_ignores_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with start.asking_to_stop(tmp_path / "stop") as came:
+            signal.raise_signal(signal.SIGINT)
+            assert came == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+RANK = """
+import sys
+from yoriai_train.job.ends import heed_parent_only
+heed_parent_only()
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_rank_leaves_signals_of_strangers_to_its_parent_and_heeds_the_parent(number):
+    rank = subprocess.Popen(
+        [sys.executable, "-c", RANK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def answers(word: str) -> bool:
+        rank.stdin.write(f"{word}\n")
+        rank.stdin.flush()
+        return rank.stdout.readline() == f"{word}\n"
+
+    assert answers("ready")
+    subprocess.run(["kill", f"-{int(number)}", str(rank.pid)], check=True)
+    assert answers("still here")
+    rank.send_signal(signal.SIGTERM)  # what torchrun sends to those that are left
+    assert rank.wait() == -signal.SIGTERM
+    rank.stdin.close()
+    rank.stdout.close()
+
+
+def test_a_rank_that_is_done_cannot_fail_while_its_libraries_are_taken_down():
+    code = (
+        "import atexit, os; from yoriai_train.job import worker;"
+        " atexit.register(os.abort); print('the last word'); worker.leave(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "the last word\n")
 
 
 @pytest.mark.parametrize(

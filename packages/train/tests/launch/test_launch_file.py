@@ -30,12 +30,16 @@ CLUSTERS = {
     "pbs": {"nodes": 2, "gpus_per_node": 8, "queue": "rt_HF", "group": "gch12345",
             "directives": ["-v USE_SSH=1"]},
     "sge": {"nodes": 2, "gpus_per_node": 4, "queue": "rt_F", "group": "gaa50000", "requeues": 3},
+    "sge-pe": {"nodes": 2, "cpus_per_node": 8, "parallel_environment": "mpi", "queue": "all.q",
+               "group": "project"},
     "mpirun": {"nodes": 2, "hostfile": "hosts", "walltime": 0, "port": 23456},
 }  # fmt: skip
 
 
 def made(scheduler: str, **changes) -> Launch:
-    return Launch(**{**COMMON, "scheduler": scheduler, **CLUSTERS[scheduler], **changes})
+    return Launch(
+        **{**COMMON, "scheduler": scheduler.partition("-")[0], **CLUSTERS[scheduler], **changes}
+    )
 
 
 @pytest.mark.parametrize("scheduler", CLUSTERS)
@@ -75,6 +79,19 @@ def test_each_thing_is_asked_for_in_the_words_of_the_scheduler():
     sge = script(made("sge"), "tour-1").splitlines()
     assert {"#$ -l rt_F=2", "#$ -l h_rt=12:00:00", "#$ -cwd"} <= set(sge)
     assert "yoriai_again=(qsub -terse -g gaa50000)" in sge
+    spread = made("sge", queue="all.q", parallel_environment="mpi", cpus_per_node=8)
+    lines = script(spread, "tour-1").splitlines()
+    assert {"#$ -pe mpi 16", "#$ -q all.q", "#$ -P gaa50000"} <= set(lines)
+    assert not any("qsub" in line for line in lines if line.startswith("yoriai_again"))
+    assert not any(line.startswith("#$ -l all.q") for line in lines)
+
+
+def test_only_grid_engine_has_parallel_environments_and_it_needs_one_or_a_resource_type():
+    with pytest.raises(ValidationError, match="parallel_environment: is of sge only"):
+        made("pbs", parallel_environment="mpi")
+    with pytest.raises(ValidationError, match=r"a resource type, .* or a parallel_environment"):
+        made("sge", queue="")
+    assert made("sge", queue="", parallel_environment="smp").queue == ""
 
 
 words = st.text(

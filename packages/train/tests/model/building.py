@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from yoriai_train.job import loop
-from yoriai_train.job.start import Spec
 from yoriai_train.model import weights
+from yoriai_train.settings.spec import Spec
 
 
 class Held(TorchDispatchMode):

@@ -129,7 +129,7 @@ def test_names_that_were_changed_in_reading_are_those_of_the_folder_again(tmp_pa
 
 
 def test_facts_count_the_parameters_of_all_files(tmp_path):
-    from yoriai_train.steps.pretrain import describe
+    from yoriai_train.steps.made import describe
 
     model = build(SHAPES["gpt2"])
     export(model, tmp_path, None, file_bytes=20_000)

@@ -13,11 +13,13 @@ torch = pytest.importorskip("torch")
 
 from yoriai import UsageError  # noqa: E402
 from yoriai_train.job import loop  # noqa: E402
-from yoriai_train.job import start as job  # noqa: E402
+from yoriai_train.job.ranks import command  # noqa: E402
 from yoriai_train.model import weights  # noqa: E402
 from yoriai_train.model.export import export  # noqa: E402
-from yoriai_train.settings.shapes import GPT2, GPTNeoX, Llama, initialise  # noqa: E402
-from yoriai_train.settings.strategies import DDP, FSDP2, DeepSpeed3, Single, command  # noqa: E402
+from yoriai_train.model.initial import initialise  # noqa: E402
+from yoriai_train.settings import spec as job  # noqa: E402
+from yoriai_train.settings.shapes import GPT2, GPTNeoX, Llama  # noqa: E402
+from yoriai_train.settings.strategies import DDP, FSDP2, DeepSpeed3, Single  # noqa: E402
 from yoriai_train.steps.pretrain import initial_of  # noqa: E402
 
 RANKS = Path(__file__).with_name("building.py")
@@ -77,9 +79,7 @@ def run_ranks(spec, strategy, expected, folder):
     (folder / "spec.json").write_text(spec.model_dump_json())
     words = [str(RANKS), str(folder / "spec.json"), str(folder / "expected.safetensors")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(
-        command(strategy, words), capture_output=True, text=True, timeout=240, env=environment
-    )
+    done = subprocess.run(command(strategy, words), capture_output=True, text=True, env=environment)
     lines = [line for line in done.stdout.splitlines() if line.startswith('[{"differ"')]
     assert lines, done.stderr[-3000:]
     return json.loads(lines[0])

@@ -2,8 +2,9 @@
 
 import json
 
-from yoriai_train.job import start, worker
+from yoriai_train.job import worker
 from yoriai_train.plan.out_of_memory import advise, setup_of
+from yoriai_train.settings import spec as specs
 from yoriai_train.settings.shapes import Llama
 from yoriai_train.settings.strategies import DDP, DeepSpeed3, Single
 
@@ -12,12 +13,12 @@ LARGE = Llama(layers=24, width=2048, heads=16, key_value_heads=16, feed_forward=
 
 def spec(strategy, **changes):
     told = {
-        **start.describe_strategy(strategy),
+        **specs.describe_strategy(strategy),
         "model": LARGE.transformers_config(99_487),
         "out": "", "scratch": "", "steps": 1, "batch": 32, "context": 4096, "schedule": {},
         "precision": "bf16-mixed", "seed": 0,
     }  # fmt: skip
-    return start.Spec(**(told | changes))
+    return specs.Spec(**(told | changes))
 
 
 def test_settings_are_named_with_what_each_frees_the_cheapest_first():

@@ -13,6 +13,7 @@ from yoriai_train.plan.memory_changes import largest_micro_batch
 from yoriai_train.plan.plan import DAY, Assumptions, plan, share_batch
 from yoriai_train.plan.traffic import traffic
 from yoriai_train.plan.words import billions, decimal, duration, gib, verdict
+from yoriai_train.plan.words import rows as rows_of
 from yoriai_train.settings import preset
 
 BODY = {
@@ -251,7 +252,7 @@ def test_processes_that_share_sequences_share_the_batch_by_groups():
     assert made.setup.tokens == 32 * 128 // 8
     assert made.sequences_per_step == 128
     assert "32 on 8 GPUs x 1 x 4 accumulated" in next(
-        row.words for row in made.rows() if row.name == "tokens a step"
+        row.words for row in rows_of(made) if row.name == "tokens a step"
     )
 
 
@@ -260,7 +261,7 @@ def test_what_is_offloaded_must_fit_into_the_memory_of_the_node():
     need = planned({"use": "train/deepspeed-3", **keys})
     assert need.fits
     host = need.memory.host_bytes_per_node / GIB
-    rows = [(row.name, row.value) for row in need.rows()]
+    rows = [(row.name, row.value) for row in rows_of(need)]
     where = rows.index(("host memory a node", gib(host * GIB)))
     assert rows[where + 1] == ("there is", "2,048.0 GiB")
     tight = Assumptions(host_memory_gib=host * 0.9)
@@ -319,7 +320,7 @@ def test_money_is_known_only_with_a_price():
 
 def test_rows_and_facts_tell_the_same_and_are_plain():
     made = published("llm-jp-3-13b", nodes=32, gpu="h100", mfu=0.34)
-    rows = {(row.group, row.name): row.value for row in made.rows()}
+    rows = {(row.group, row.name): row.value for row in rows_of(made)}
     assert rows["model", "parameters"] == "13.7 B"
     assert rows["time", "training"] == f"{made.days:.1f} days"
     assert rows["energy and money", "money"] == "not known"

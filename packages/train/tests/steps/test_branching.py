@@ -92,7 +92,7 @@ def test_a_branch_that_cannot_be_says_why(
     assert "keeps no state of step 7: there are those of 4, 8" in refused(given, branch=7)
     assert "number of sequences in a step" in refused(given, batch=8)
     assert "with another seed" in refused(given, seed=12)
-    assert "Single, which FSDP2 cannot read" in refused(given, strategy=FSDP2())
+    assert "is whole; the strategy reads what is cut by torch" in refused(given, strategy=FSDP2())
     with pytest.raises(UsageError, match="ends before it begins"):
         Pretrain(**{**branch, "steps": STABLE}).expect([])
     assert "no model under 'from'" in refused([shards, pieces])

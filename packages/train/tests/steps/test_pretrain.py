@@ -79,7 +79,7 @@ def test_a_run_stopped_by_ctrl_c_then_killed_ends_with_the_bytes_of_a_whole_one(
     first.until(5)
     workers = first.ranks()
     os.killpg(first.process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-    first.process.wait(60)
+    first.process.wait()
     first.wait_until_gone(workers)
     assert 3 <= newest_checkpoint(tmp_path) < STEPS
 
@@ -88,7 +88,7 @@ def test_a_run_stopped_by_ctrl_c_then_killed_ends_with_the_bytes_of_a_whole_one(
     workers = second.ranks()
     assert len(workers) == 1
     second.process.kill()
-    second.process.wait(60)
+    second.process.wait()
     second.wait_until_gone(workers)
 
     newest = newest_checkpoint(tmp_path)
@@ -101,7 +101,7 @@ def test_a_run_stopped_by_ctrl_c_then_killed_ends_with_the_bytes_of_a_whole_one(
         log.write(f'{{"step": {newest + 2}, "lo')
     third = drive(*arguments)
     steps = [line["step"] for line in third.lines() if "step" in line]
-    assert third.process.wait(120) == 0
+    assert third.process.wait() == 0
     assert steps[0] == newest + 1
     assert bytes_of(tmp_path) == bytes_of(whole[0])
 
@@ -118,7 +118,7 @@ def test_zero_two_in_two_processes_killed_and_resumed_trains_the_same_model(
     workers = first.ranks()
     assert sorted(workers.values()) == [-1, 0, 1]
     first.process.kill()
-    first.process.wait(60)
+    first.process.wait()
     first.wait_until_gone(workers)
 
     facts = drive(*arguments).end()["facts"]

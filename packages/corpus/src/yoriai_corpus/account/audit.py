@@ -30,7 +30,7 @@ Groups = Callable[[Mapping[str, Any]], Iterable[str]]
 
 
 @dataclass(slots=True)
-class Counts:
+class OutcomeCounts:
     """Documents, and how many of them each rule dropped: in all, and in each group."""
 
     total: int = 0
@@ -49,7 +49,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AuditComparison:
     """What one rule dropped of one group and of the rest.
 
     ``ratio`` is None where the rest lost nothing; ``low`` and ``high`` are the bounds of its
@@ -96,7 +96,7 @@ class Comparison:
         }
 
 
-def compare(counts: Counts) -> list[Comparison]:
+def compare(counts: OutcomeCounts) -> list[AuditComparison]:
     """Every group with every rule, the groups in order of name, rules by what they dropped."""
     rules = sorted(counts.dropped, key=lambda rule: (rule != ANY, -counts.dropped[rule], rule))
     found = []
@@ -107,7 +107,7 @@ def compare(counts: Counts) -> list[Comparison]:
             low, high = risk_ratio(dropped, total, rest, rest_total)
             ratio = dropped / total * rest_total / rest if rest and total else None
             found.append(
-                Comparison(
+                AuditComparison(
                     group,
                     rule,
                     dropped,
@@ -166,9 +166,9 @@ def _note_groups(known: dict[str, list[str]], place: str, line: bytes) -> None:
     known.setdefault(key, []).extend(names)
 
 
-def count(corpus: Artifact, groups: Groups, languages: Callable[[str], bool]) -> Counts:
+def count(corpus: Artifact, groups: Groups, languages: Callable[[str], bool]) -> OutcomeCounts:
     """Go through all kept, held-out and dropped documents of the languages asked for."""
-    counts = Counts()
+    counts = OutcomeCounts()
     for table in ("documents", "heldout", "dropped"):
         columns = ["source", "id", "text", "language"] + ["rule"] * (table == "dropped")
         for row in tables.read_rows(paths_of(corpus, table), columns):

@@ -35,7 +35,7 @@ def join(edges: Sequence[Path], folder: Path, ranges: int, run: Run) -> list[Pat
     ``ranges`` files. ``run(work, tasks)`` gives results in any order.
     """
     if ranges == 1:
-        (path,) = run(join_at_once, [JoinTask(tuple(edges), folder)])
+        (path,) = run(join_at_once, [JoinEdges(tuple(edges), folder)])
         return [path]
     tasks = [SpreadTask(path, folder, i, ranges) for i, path in enumerate(edges)]
     list(run(spread, tasks))
@@ -57,12 +57,12 @@ def join(edges: Sequence[Path], folder: Path, ranges: int, run: Run) -> list[Pat
 
 
 @dataclass(frozen=True, slots=True)
-class JoinTask:
+class JoinEdges:
     edges: tuple[Path, ...]
     folder: Path
 
 
-def join_at_once(task: JoinTask) -> Path:
+def join_at_once(task: JoinEdges) -> Path:
     path = task.folder / "components-00000.npy"
     if not path.is_file():
         pieces = [np.array(sorted_keys.load(p)) for p in task.edges]

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yoriai import files
-from yoriai_corpus.text.batch import I64, U32, Batch, Codes, codes_of, fold_table
+from yoriai_corpus.text.batch import I64, U32, Batch, CodePoints, codes_of, fold_table
 from yoriai_corpus.text.minhash import U64, fold_without_space, ngram_hashes
 
 VERSION = "2"
@@ -35,7 +35,7 @@ _BITMAP_BITS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class EvaluationText:
     """One text that must not be in the corpus."""
 
     task: str
@@ -44,7 +44,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class ContaminationHit:
     """An item found in a document. ``share`` of its n-grams were found, ``least`` was enough."""
 
     task: str
@@ -63,15 +63,15 @@ def kana_folded() -> U32:
     return table
 
 
-def folded(texts: Iterable[str]) -> Codes:
+def folded(texts: Iterable[str]) -> CodePoints:
     return fold_without_space(codes_of(texts), kana_folded())
 
 
 def write_index(
-    path: Path, items: Iterable[Item], ngram: int, near: float | None
+    path: Path, items: Iterable[EvaluationText], ngram: int, near: float | None
 ) -> dict[str, Any]:
     """Write the index of all items; returns counts, also of items too short to be looked for."""
-    rows: dict[tuple[str, str, str], Item] = {}
+    rows: dict[tuple[str, str, str], EvaluationText] = {}
     for item in items:
         rows.setdefault((item.task, item.id, item.text), item)
     all_items = [rows[key] for key in sorted(rows)]
@@ -118,7 +118,7 @@ def write_index(
     }
 
 
-def _without_templates(items: list[Item], grams: list[U64]) -> list[U64]:
+def _without_templates(items: list[EvaluationText], grams: list[U64]) -> list[U64]:
     by_task: dict[str, list[int]] = {}
     for index, item in enumerate(items):
         by_task.setdefault(item.task, []).append(index)
@@ -170,12 +170,12 @@ class Finder:
                         (kind, int(name.removeprefix(kind)), table, _bitmap(table[0]))
                     )
 
-    def find(self, batch: Batch) -> dict[int, list[Hit]]:
+    def find(self, batch: Batch) -> dict[int, list[ContaminationHit]]:
         """Hits by index of the document, the worst first; documents without one are not named."""
         if not self._tables:
             return {}
         codes = fold_without_space(batch.codes, kana_folded())
-        found: dict[int, dict[tuple[str, str], Hit]] = {}
+        found: dict[int, dict[tuple[str, str], ContaminationHit]] = {}
         for kind, n, (values, starts, owners, totals), bitmap in self._tables:
             least = 0.0 if kind == "exact" else float(self._near or 0)
             hits = _find(
@@ -187,7 +187,7 @@ class Finder:
                 begin = int(codes.starts[document]) + at
                 span = codes.points[begin : begin + n].tobytes().decode("utf-32-le")
                 needed = 1 / int(totals[item]) if kind == "exact" else least
-                hit = Hit(task, id_, kind, share, needed, span)
+                hit = ContaminationHit(task, id_, kind, share, needed, span)
                 rows = found.setdefault(document, {})
                 former = rows.get((task, id_))
                 if former is None or (hit.kind, -hit.share) < (former.kind, -former.share):
@@ -198,7 +198,7 @@ class Finder:
         }
 
 
-def _severity(hit: Hit) -> tuple[Any, ...]:
+def _severity(hit: ContaminationHit) -> tuple[Any, ...]:
     return (hit.kind, -hit.share, hit.task, hit.item)
 
 
@@ -263,8 +263,8 @@ def _find(
     return out[0][:length], out[1][:length], out[2][:length], out[3][:length]
 
 
-def items_of(name: str, samples: Iterable[Any]) -> Iterator[Item]:
+def items_of(name: str, samples: Iterable[Any]) -> Iterator[EvaluationText]:
     """The texts of a task's samples: each question with each of its choices, or by itself."""
     for sample in samples:
         for text in [sample.text + str(choice) for choice in sample.choices] or [sample.text]:
-            yield Item(name, sample.id, text)
+            yield EvaluationText(name, sample.id, text)

@@ -28,7 +28,7 @@ from yoriai_corpus.build import sorted_keys
 from yoriai_corpus.text import minhash
 from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.build.part_writer import key_file
-from yoriai_corpus.build.parts import PartList, Shelf
+from yoriai_corpus.build.parts import PartList, PartDocuments
 
 U64 = npt.NDArray[np.uint64]
 # Texts from one template can share a band by the thousand; n squared pairs of them would never
@@ -90,7 +90,7 @@ def find_namesakes(task: RangeTask) -> Path:
 def find_equal(task: RangeTask) -> Path:
     """Documents with equal keys, but for the one of each group that stays."""
     if not task.result.is_file():
-        columns, shelf, rows = task.read(), Shelf(task.parts.read()), []
+        columns, shelf, rows = task.read(), PartDocuments(task.parts.read()), []
         for begin, end in sorted_keys.groups(columns["key"], columns["check"]):
             members = columns["doc"][begin:end].tolist()
             winner = _winner(members, shelf)
@@ -100,7 +100,7 @@ def find_equal(task: RangeTask) -> Path:
     return task.result
 
 
-def _winner(members: Sequence[int], shelf: Shelf) -> int:
+def _winner(members: Sequence[int], shelf: PartDocuments) -> int:
     return min(zip(shelf.names(members), members, strict=True))[1]
 
 
@@ -183,7 +183,7 @@ def verify_pairs(task: VerifyTask) -> Path:
     rows = np.concatenate(pieces)
     rows = _add_up(rows[:, :2], rows[:, 2])
     pairs = rows[rows[:, 2] >= minhash.least_bands(task.threshold), :2]
-    sets = ShingleSets(Shelf(task.parts.read()))
+    sets = ShingleSets(PartDocuments(task.parts.read()))
     parents: dict[int, int] = {}
 
     def root(document: int) -> int:
@@ -206,7 +206,7 @@ def verify_pairs(task: VerifyTask) -> Path:
 class ShingleSets:
     """Sets of n-grams by ordinal; the last ones used are remembered."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: PartDocuments) -> None:
         self._shelf = shelf
         self._sets: collections.OrderedDict[int, U64] = collections.OrderedDict()
         self._bytes = 0
@@ -239,7 +239,7 @@ def resolve_clusters(task: ResolveTask) -> Path:
         return result
     joined = np.array(sorted_keys.load(task.components))
     joined = joined[np.lexsort((joined["doc"], joined["root"]))]
-    shelf, rows = Shelf(task.parts.read()), []
+    shelf, rows = PartDocuments(task.parts.read()), []
     sets = ShingleSets(shelf)
     roots, begins = np.unique(joined["root"], return_index=True)
     ends = np.append(begins, len(joined))[1:]

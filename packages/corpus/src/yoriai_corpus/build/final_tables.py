@@ -6,9 +6,11 @@ share apart, and writes one file of every table. What it counted is its receipt.
 
 from __future__ import annotations
 
+from functools import partial
 import collections
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,17 +20,19 @@ from typing import Any
 import numpy as np
 
 from yoriai import files
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.build import sorted_keys
 from yoriai_corpus.text import lines
 from yoriai_corpus import tables
 from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.text.lines import Unit
 from yoriai_corpus.build.part_writer import record_digest
-from yoriai_corpus.build.parts import Part, PartList, Shelf
+from yoriai_corpus.build.parts import DocumentPart, PartList, PartDocuments
 from yoriai_corpus.tables import TableWriter
 
 VERSION = "2"
 CHARACTERS_PER_FILE = 2**25  # some 30 MB on disk; as many tasks as there are files
+MOST_REASONS = 500  # why records are unreadable, told apart in one part
 _EMPTY = {"documents": 0, "bytes": 0}
 
 
@@ -47,7 +51,7 @@ class FinishTask:
     """Some parts, and everything that was found out about their documents."""
 
     number: int
-    chosen: tuple[Part, ...]
+    chosen: tuple[DocumentPart, ...]
     parts: PartList
     folder: Path
     namesakes: Series
@@ -70,19 +74,18 @@ class FinishTask:
 
 def finish(task: FinishTask) -> dict[str, Any]:
     """Write the files, unless their receipt is there; returns the account of each part."""
-    if task.receipt.is_file():
-        receipt: dict[str, Any] = json.loads(task.receipt.read_bytes())
-        return receipt
+    return done(task.receipt, partial(_finish, task))
+
+
+def _finish(task: FinishTask) -> dict[str, Any]:
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(TableWriter(task.file(name), schema))
             for name, schema in tables.SCHEMAS.items()
         }
-        shelf = Shelf(task.parts.read())
+        shelf = PartDocuments(task.parts.read())
         accounts = [_finish_part(task, part, shelf, writers).facts() for part in task.chosen]
-    receipt = {"parts": accounts, "rows": {name: w.rows for name, w in writers.items()}}
-    files.write_atomically(task.receipt, files.canonical_json(receipt))
-    return receipt
+    return {"parts": accounts, "rows": {name: w.rows for name, w in writers.items()}}
 
 
 class Account:
@@ -90,6 +93,7 @@ class Account:
 
     def __init__(self, part: int) -> None:
         self.part = part
+        self.reasons: collections.Counter[str] = collections.Counter()
         self.by_source: dict[str, collections.Counter[str]] = {}
         self.dropped: dict[str, collections.Counter[str]] = {}
         self.edited: dict[str, dict[str, list[int]]] = {}
@@ -101,6 +105,13 @@ class Account:
 
     def count(self, source: str, what: str) -> None:
         self.by_source.setdefault(source, collections.Counter())[what] += 1
+
+    def unreadable(self, source: str, reason: str) -> None:
+        self.count(source, "unreadable")
+        # What differs from row to row is left out: numbers, and what was quoted.
+        kind = re.sub(r"'[^']*'|\d[\d,.]*", "…", reason)[:100]
+        kind = kind if kind in self.reasons or len(self.reasons) < MOST_REASONS else "other"
+        self.reasons[kind] += 1
 
     def drop(self, source: str, rule: str) -> None:
         self.count(source, "dropped")
@@ -122,6 +133,7 @@ class Account:
     def facts(self) -> dict[str, Any]:
         return {
             "part": self.part,
+            "unreadable_by_reason": dict(self.reasons),
             "by_source": {s: dict(c) for s, c in self.by_source.items()},
             "dropped": {s: dict(c) for s, c in self.dropped.items()},
             "edited": self.edited,
@@ -130,7 +142,7 @@ class Account:
 
 
 def _finish_part(
-    task: FinishTask, part: Part, shelf: Shelf, writers: dict[str, TableWriter]
+    task: FinishTask, part: DocumentPart, shelf: PartDocuments, writers: dict[str, TableWriter]
 ) -> Account:
     account = Account(part.index)
     namesakes = {int(row["doc"]) & 0xFFFFFFFF for row in _rows_of(task.namesakes, part)}
@@ -174,22 +186,22 @@ def _finish_part(
             account.drop(row["source"], row["rule"])
     for row in tables.read_rows(_beside(part, "unreadable")):
         writers["unreadable"].add_mapping(row)
-        account.count(row["source"], "unreadable")
+        account.unreadable(row["source"], row["reason"])
     for row in tables.read_rows(_beside(part, "contamination")):
         writers["contamination"].add_mapping(row)
     return account
 
 
-def _beside(part: Part, table: str) -> Path:
+def _beside(part: DocumentPart, table: str) -> Path:
     return part.stem.with_name(f"{part.stem.name}.{table}.parquet")
 
 
 def _quarantine(row: dict[str, Any], account: Account, writers: dict[str, TableWriter]) -> None:
     writers["unreadable"].add([row["source"], row["id"], "duplicate id"])
-    account.count(row["source"], "unreadable")
+    account.unreadable(row["source"], "duplicate id")
 
 
-def _rows_of(series: Series | None, part: Part) -> Iterator[Any]:
+def _rows_of(series: Series | None, part: DocumentPart) -> Iterator[Any]:
     """The records of a part, from files in order of document."""
     first, after = sorted_keys.ordinal(part.index, 0), sorted_keys.ordinal(part.index + 1, 0)
     for path in series.paths() if series else ():
@@ -199,7 +211,7 @@ def _rows_of(series: Series | None, part: Part) -> Iterator[Any]:
 
 
 def _duplicates(
-    task: FinishTask, part: Part, shelf: Shelf
+    task: FinishTask, part: DocumentPart, shelf: PartDocuments
 ) -> dict[int, tuple[Losers, float, str, tuple[str, str]]]:
     """By place: why a document goes, how alike it is, and which one stays instead."""
     found: dict[int, tuple[Losers, float, str, tuple[str, str]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from yoriai import Document, Verdict, files
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.build import contamination, sorted_keys
 from yoriai_corpus.text import lines, minhash
 from yoriai_corpus import tables
@@ -87,7 +89,7 @@ class PartWriter:
         self._tables["dropped"].add([*row_of(document), *facts, place])
         self.characters += len(document.text)
 
-    def note(self, document: Document, hit: contamination.Hit) -> None:
+    def note(self, document: Document, hit: contamination.ContaminationHit) -> None:
         row = [hit.task, hit.item, document.source, document.id, hit.kind, hit.share, hit.span]
         self._tables["contamination"].add(row)
 
@@ -184,11 +186,10 @@ class ReferenceTask:
 
 def index_reference(task: ReferenceTask) -> dict[str, Any]:
     """Write the keys of a table of documents; returns what a part's facts hold."""
-    receipt_path = task.folder / f"{task.stem}.json"
-    if receipt_path.is_file():
-        receipt: dict[str, Any] = json.loads(receipt_path.read_bytes())
-        return receipt
-    task.folder.mkdir(parents=True, exist_ok=True)
+    return done(task.folder / f"{task.stem}.json", partial(_index_reference, task))
+
+
+def _index_reference(task: ReferenceTask) -> dict[str, Any]:
     writer = KeyWriter(task.folder / task.stem, task.wanted)
     place = 0
     batch = Batch()
@@ -199,9 +200,7 @@ def index_reference(task: ReferenceTask) -> dict[str, Any]:
             place, batch = place + len(batch), Batch()
     writer.add(batch, range(place, place + len(batch)))
     writer.close()
-    receipt = {"stem": task.stem, "keys": writer.counts()}
-    files.write_atomically(receipt_path, files.canonical_json(receipt))
-    return receipt
+    return {"stem": task.stem, "keys": writer.counts()}
 
 
 def digest(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ partition whose receipt exists is never computed again.
 
 from __future__ import annotations
 
+from functools import partial
 import json
 import struct
 from collections.abc import Iterator, Sequence
@@ -14,15 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yoriai import Document, Filter, Source, Unreadable, Verdict, YoriaiError, files
+from yoriai import Document, Filter, PassedOver, Source, Unreadable, Verdict, YoriaiError, files
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.text import characters
 from yoriai_corpus.build import contamination
-from yoriai_corpus.engines import poison
+from yoriai_corpus.engines.deaths import DEATHS, KILLED
 from yoriai_corpus.text.batch import Batch
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.build.part_writer import BATCH, PartWriter, Wanted
 
 BATCH_CHARACTERS = 2**20
+MOST_KINDS = 200  # of what is passed over, in one partition
 PART_CHARACTERS = 2**27  # a part's keys, and one document of it, must fit into memory
 
 
@@ -59,11 +62,11 @@ def after_death(task: PartitionTask) -> PartitionTask:
     """The task to try next, after a process died while it worked on this one.
 
     The position that it left in its marker is struck; what was being worked on at
-    :data:`poison.DEATHS` deaths, and nothing else can have been the cause, is skipped.
+    :data:`DEATHS` deaths, and nothing else can have been the cause, is skipped.
     """
     struck = Marker.take(task.folder / f"{task.stem}.at")
     deaths = (*task.deaths, struck)
-    if deaths.count(NOWHERE) >= poison.DEATHS:
+    if deaths.count(NOWHERE) >= DEATHS:
         raise YoriaiError(
             f"workers die before they begin with {task}",
             hint="give workers more memory (fewer of them, a higher memory_mb) and run the same"
@@ -76,7 +79,7 @@ def after_death(task: PartitionTask) -> PartitionTask:
     if first == last and first in task.skip:
         return replace(task, deaths=deaths, end=first)
     count = sum(begin <= first <= end for begin, end in deaths)
-    skip = task.skip | {first} if first == last and count >= poison.DEATHS else task.skip
+    skip = task.skip | {first} if first == last and count >= DEATHS else task.skip
     return replace(task, deaths=deaths, skip=skip)
 
 
@@ -109,7 +112,7 @@ class Marker:
 
 
 @dataclass(slots=True)
-class Tally:
+class PartitionTally:
     """What happened in one partition, as counts."""
 
     read: int = 0
@@ -118,6 +121,12 @@ class Tally:
     unreadable: int = 0
     characters: int = 0
     edits: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    passed_over: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def pass_over(self, item: PassedOver) -> None:
+        kinds = self.passed_over.setdefault(item.source, {})
+        kind = item.kind if item.kind in kinds or len(kinds) < MOST_KINDS else "of further kinds"
+        kinds[kind] = kinds.get(kind, 0) + 1
 
     def edit(self, source: str, rule: str, before: str, after: str) -> None:
         counts = self.edits.setdefault(source, {}).setdefault(rule, [0, 0])
@@ -127,28 +136,23 @@ class Tally:
 
 def process(task: PartitionTask) -> dict[str, Any]:
     """Do the task, unless its receipt is there; returns the receipt."""
-    receipt_path = task.folder / f"{task.stem}.json"
-    if receipt_path.is_file():
-        receipt: dict[str, Any] = json.loads(receipt_path.read_bytes())
-        return receipt
-    task.folder.mkdir(parents=True, exist_ok=True)
+    return done(task.folder / f"{task.stem}.json", partial(_process, task))
+
+
+def _process(task: PartitionTask) -> dict[str, Any]:
     finder = contamination.Finder(task.contamination) if task.contamination else None
-    tally = Tally()
+    tally = PartitionTally()
     parts: list[dict[str, Any]] = []
     marker = Marker(task.folder / f"{task.stem}.at")
-    poison.positions = task.skip
-    try:
-        batches = _batches(task, marker)
-        batch = next(batches, None)
-        while batch is not None or not parts:
-            stem = f"{task.stem}-{len(parts):04d}"
-            with PartWriter(task.folder, stem, task.wanted) as part:
-                while batch is not None and part.characters < PART_CHARACTERS:
-                    _judge(batch, task, part, tally, finder)
-                    batch = next(batches, None)
-            parts.append(part.facts())
-    finally:
-        poison.positions = frozenset()
+    batches = _batches(task, marker, tally)
+    batch = next(batches, None)
+    while batch is not None or not parts:
+        stem = f"{task.stem}-{len(parts):04d}"
+        with PartWriter(task.folder, stem, task.wanted) as part:
+            while batch is not None and part.characters < PART_CHARACTERS:
+                _judge(batch, task, part, tally, finder)
+                batch = next(batches, None)
+        parts.append(part.facts())
     receipt = {
         "source_index": task.source_index,
         "partition_index": task.partition_index,
@@ -159,20 +163,20 @@ def process(task: PartitionTask) -> dict[str, Any]:
         "dropped": tally.dropped,
         "unreadable": tally.unreadable,
         "edits": tally.edits,
+        "passed_over": tally.passed_over,
         "parts": parts,
     }
     if tally.read != tally.kept + tally.dropped + tally.unreadable:
         raise AssertionError(f"documents were lost in {task}: {receipt}")
-    files.write_atomically(receipt_path, files.canonical_json(receipt))
     return receipt
 
 
 Item = tuple[int, Document | Unreadable]
 
 
-def _batches(task: PartitionTask, marker: Marker) -> Iterator[list[Item]]:
+def _batches(task: PartitionTask, marker: Marker, tally: PartitionTally) -> Iterator[list[Item]]:
     """What the source gives, with positions; small batches where a process has died before."""
-    stream = task.source.read(task.partition)
+    stream = iter(task.source.read_without(task.partition, task.skip))
     batch: list[Item] = []
     characters = position = 0
     while True:
@@ -186,15 +190,19 @@ def _batches(task: PartitionTask, marker: Marker) -> Iterator[list[Item]]:
         if position == task.end:
             source = task.source.card().name
             place = f"{task.partition}:{position}"
-            reason = f"the reader {poison.REASON}; what follows in this partition was not read"
+            reason = f"the reader {KILLED}; what follows in this partition was not read"
             batch.append((position, Unreadable(source, place, reason)))
             break
         try:
             item = next(stream)
         except StopIteration:
             break
+        if isinstance(item, PassedOver):
+            tally.pass_over(item)
+            position += 1
+            continue
         if position in task.skip and not isinstance(item, Unreadable):
-            item = Unreadable(item.source, item.id, poison.REASON)
+            item = Unreadable(item.source, item.id, KILLED)
         batch.append((position, item))
         characters += len(item.text) if isinstance(item, Document) else 0
         position += 1
@@ -207,7 +215,7 @@ def _judge(
     items: Sequence[Item],
     task: PartitionTask,
     part: PartWriter,
-    tally: Tally,
+    tally: PartitionTally,
     finder: contamination.Finder | None,
 ) -> None:
     documents, places = Batch(), []
@@ -233,7 +241,7 @@ def _judge(
 
 
 def _drop_empty(
-    documents: Batch, places: list[int], part: PartWriter, tally: Tally
+    documents: Batch, places: list[int], part: PartWriter, tally: PartitionTally
 ) -> tuple[Batch, list[int]]:
     """Drop what edits have left nothing of."""
     keep = []
@@ -252,7 +260,7 @@ def _avoid(
     places: list[int],
     finder: contamination.Finder,
     part: PartWriter,
-    tally: Tally,
+    tally: PartitionTally,
 ) -> tuple[Batch, list[int]]:
     """Drop what holds evaluation texts; every item that was found is noted."""
     found = finder.find(documents)
@@ -271,7 +279,7 @@ def _avoid(
 
 
 def apply_rules(
-    documents: Batch, places: list[int], rules: Sequence[Filter], tally: Tally
+    documents: Batch, places: list[int], rules: Sequence[Filter], tally: PartitionTally
 ) -> list[tuple[Document, int, Verdict, Filter]]:
     """What each rule drops. ``documents`` and ``places`` are left with what passed them all."""
     dropped: list[tuple[Document, int, Verdict, Filter]] = []

@@ -22,7 +22,7 @@ _FILES_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DocumentPart:
     """A table of documents. ``priority`` orders sources: the smaller one wins.
 
     ``places`` holds the place of each row, in order; without it (another corpus's table)
@@ -48,12 +48,12 @@ class PartList:
     path: Path
     sha256: str
 
-    def read(self) -> tuple[Part, ...]:
+    def read(self) -> tuple[DocumentPart, ...]:
         """The parts in order; read once in each process."""
         return _read_parts(self.path, self.sha256)
 
 
-def write_parts(path: Path, parts: Sequence[Part]) -> PartList:
+def write_parts(path: Path, parts: Sequence[DocumentPart]) -> PartList:
     rows = [
         [p.priority, str(p.table), str(p.stem), str(p.places) if p.places else "", p.prefix]
         for p in parts
@@ -64,18 +64,18 @@ def write_parts(path: Path, parts: Sequence[Part]) -> PartList:
 
 
 @lru_cache(maxsize=4)
-def _read_parts(path: Path, sha256: str) -> tuple[Part, ...]:
+def _read_parts(path: Path, sha256: str) -> tuple[DocumentPart, ...]:
     rows = json.loads(path.read_bytes())
     return tuple(
-        Part(index, priority, Path(table), Path(stem), Path(places) if places else None, prefix)
+        DocumentPart(index, priority, Path(table), Path(stem), Path(places) if places else None, prefix)
         for index, (priority, table, stem, places, prefix) in enumerate(rows)
     )
 
 
-class Shelf:
+class PartDocuments:
     """Columns of documents by ordinal; a few row groups and open files are remembered."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[DocumentPart]) -> None:
         self._parts = parts
         self._files: collections.OrderedDict[
             int, tuple[pq.ParquetFile, npt.NDArray[Any], npt.NDArray[Any] | None]
@@ -85,7 +85,7 @@ class Shelf:
         )
         self._bytes = 0
 
-    def part(self, ordinal: int) -> Part:
+    def part(self, ordinal: int) -> DocumentPart:
         return self._parts[ordinal >> 32]
 
     def fetch(self, ordinals: Sequence[int], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -33,7 +34,7 @@ from yoriai_corpus import tables
 from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.sources.files import FileSource
 from yoriai_corpus.rules.base import expand
-from yoriai_corpus.build.parts import Part, PartList, write_parts
+from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
 
 
 class Dedup(pydantic.BaseModel):
@@ -119,7 +120,7 @@ class Build(Step):
 
     def run(self, job: Job) -> Made:
         with engine.opened(job.engine) as pool:
-            work = Work(self, job, pool)
+            work = Building(self, job, pool)
             work.extract()
             work.find_namesakes()
             work.find_duplicates()
@@ -136,13 +137,13 @@ class Build(Step):
         return Made(facts=facts, headline=headline, sources=cards)
 
 
-class Work:
+class Building:
     """One build under way: the parts, and what is known of their documents so far."""
 
     def __init__(self, build: Build, job: Job, pool: engine.Pool) -> None:
         self.build, self.job, self.pool = build, job, pool
         self.scratch = job.scratch
-        self.parts: list[Part] = []
+        self.parts: list[DocumentPart] = []
         self.list: PartList
         self.records: dict[str, int] = {}
         self.receipts: list[dict[str, Any]] = []
@@ -213,14 +214,14 @@ class Work:
         for receipt in sorted(receipts, key=lambda r: r["stem"]):
             name, path = paths[int(receipt["stem"].rpartition("-")[2])]
             stem = self.scratch / "parts" / receipt["stem"]
-            self.parts.append(Part(len(self.parts), -1, path, stem, None, f"{name}:"))
+            self.parts.append(DocumentPart(len(self.parts), -1, path, stem, None, f"{name}:"))
             self._count(receipt["keys"])
 
     def _add_part(self, facts: dict[str, Any], priority: int) -> None:
         stem = self.scratch / "parts" / facts["stem"]
         table = stem.with_name(f"{stem.name}.kept.parquet")
         places = stem.with_name(f"{stem.name}.places.npy")
-        self.parts.append(Part(len(self.parts), priority, table, stem, places))
+        self.parts.append(DocumentPart(len(self.parts), priority, table, stem, places))
         self._count(facts["keys"])
 
     def _count(self, counts: dict[str, int]) -> None:
@@ -228,7 +229,7 @@ class Work:
             self.records[kind] = self.records.get(kind, 0) + number
 
     @property
-    def own(self) -> list[Part]:
+    def own(self) -> list[DocumentPart]:
         return [part for part in self.parts if not part.is_reference]
 
     @property
@@ -315,12 +316,19 @@ class Work:
                 place = self.job.out / table / task.file(table).name
                 place.parent.mkdir(exist_ok=True)
                 files.link(task.file(table), place)
-        return ledger.account(self.receipts, accounts, self.contamination)
+        beside: dict[str, Counter[str]] = {}
+        for source in self.build.sources:
+            # Other packages' sources need not say what their documents call them.
+            name = getattr(source, "source_name", "")
+            if name or source.passed_over():
+                kinds = beside.setdefault(name or source.card().name, Counter())
+                kinds.update(source.passed_over())
+        return ledger.account(self.receipts, accounts, self.contamination, beside)
 
-    def _shares(self) -> list[list[Part]]:
+    def _shares(self) -> list[list[DocumentPart]]:
         """Parts for each file of the tables: as many as make up a good size, in order."""
         sizes = [facts["characters"] for receipt in self.receipts for facts in receipt["parts"]]
-        shares: list[list[Part]] = [[]]
+        shares: list[list[DocumentPart]] = [[]]
         size = 0
         for own, characters in zip(self.own, sizes, strict=True):
             if shares[-1] and size + characters > finish.CHARACTERS_PER_FILE:
@@ -364,7 +372,8 @@ def _nothing_left(step: str, account: dict[str, Any], scratch: Path) -> YoriaiEr
         hint = f"the first unreadable one, {first['source']}/{first['id']}: {first['reason']}"
     else:
         hint = f"loosen or remove a rule under {step}.rules, or name other sources"
-    return YoriaiError(f"no document is left to train on: {taken or 'nothing was read'}", hint=hint)
+    told = "; ".join([taken or "nothing was read", *ledger.warnings(account)])
+    return YoriaiError(f"no document is left to train on: {told}", hint=hint)
 
 
 def _outlook(source: Source) -> str:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from yoriai import Artifact, Job, Made, Step, UsageError, files
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.build import ledger
-from yoriai_corpus.shards import expected
 from yoriai_corpus import tables
 
 
@@ -26,7 +25,7 @@ class Union(Step):
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        names = expected.sources_of(inputs)
+        names = ledger.sources_of(inputs)
         return {"corpora": len(inputs), **({"sources": names} if names else {})}
 
     def run(self, job: Job) -> Made:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoriai import NotFound, console
-from yoriai_corpus.commands.opening import folder, open_kind
+from yoriai_corpus.commands import folder, open_kind
 
 if TYPE_CHECKING:
     from yoriai import Table
-    from yoriai_corpus.account.audit import Comparison
+    from yoriai_corpus.account.audit import AuditComparison
 
 
 @click.command(epilog="""\b
@@ -41,6 +41,7 @@ def stats(corpus: Path, plot: Path | None, as_json: bool) -> None:
     def text() -> str:
         found = [
             charts.account_table(facts),
+            charts.reason_table(facts),
             charts.rule_table(facts),
             charts.source_rule_table(facts),
             charts.size_table(facts, "by_language", "language"),
@@ -132,7 +133,7 @@ def audit(
     console.emit(value, as_json=as_json, text=text)
 
 
-def _line(row: Comparison, *names: str) -> tuple[str, ...]:
+def _line(row: AuditComparison, *names: str) -> tuple[str, ...]:
     high = f"{row.high:.2f}" if math.isfinite(row.high) else "∞"
     return (
         *names,

@@ -12,11 +12,11 @@ import click
 
 from yoriai import NotFound, Refused, UsageError, console
 from yoriai.cli import Context
-from yoriai_corpus.commands.opening import folder, open_kind
+from yoriai_corpus.commands import folder, open_kind
 
 if TYPE_CHECKING:
     from yoriai import Document, Filter
-    from yoriai_corpus.rules.judging import Answer
+    from yoriai_corpus.rules.judging import RuleAnswer
 
 _SHOWN = 3  # places of an edit, and documents wrongly dropped, that are shown
 
@@ -152,13 +152,13 @@ def _from_corpus(path: Path, name: str) -> tuple[Document, list[dict[str, Any]]]
 _RECORDED: tuple[str, ...] = ("state", "rule", "rule_version", "value", "threshold")
 
 
-def _plain(answer: Answer) -> dict[str, Any]:
+def _plain(answer: RuleAnswer) -> dict[str, Any]:
     row = dataclasses.asdict(answer)
     return {**row, "changes": [change._asdict() for change in answer.changes]}
 
 
 def _told(
-    document: Document, answers: list[Answer], first: str, recorded: list[dict[str, Any]]
+    document: Document, answers: list[RuleAnswer], first: str, recorded: list[dict[str, Any]]
 ) -> list[str]:
     rows = [
         (
@@ -189,7 +189,7 @@ def _told(
     return parts
 
 
-def _changed(answer: Answer) -> str:
+def _changed(answer: RuleAnswer) -> str:
     if answer.verdict != "edit":
         return ""
     from yoriai_corpus.rules.judging import MAX_CHANGES

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoriai import UsageError, console
+from yoriai_corpus.commands import folder, open_kind
 from yoriai_corpus.commands.account import _plain
-from yoriai_corpus.commands.opening import folder, open_kind
 
 if TYPE_CHECKING:
-    from yoriai import Document, Unreadable
+    from yoriai import Document, PassedOver, Unreadable
 
 
-class Mixture(click.ParamType):
+class MixtureText(click.ParamType):
     """``ja=2,en=1``: a weight for each language."""
 
     name = "mixture"
@@ -56,7 +56,7 @@ Examples:
     "--megabytes", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
     help="At most so much text of each language.",
 )  # fmt: skip
-@click.option("--mixture", type=Mixture(), help="What a mixture of bytes costs, as ja=2,en=1.")
+@click.option("--mixture", type=MixtureText(), help="What a mixture of bytes costs, as ja=2,en=1.")
 @click.option("--plot", type=folder, metavar="FILE|FOLDER", help="Also draw it, as one HTML page.")
 @console.json_option
 def compare(
@@ -83,7 +83,7 @@ def compare(
         documents = chain.from_iterable(_documents(path) for path in texts)
         found = comparing.count(opened, _at_most(documents, int(megabytes * 1e6)))
     else:
-        found = comparing.Comparison([tokenizer.name for tokenizer in opened])
+        found = comparing.TokenizerComparison([tokenizer.name for tokenizer in opened])
     value = comparing.plain(opened, found, mixture or {})
     labels = [chr(ord("A") + place % 26) * (1 + place // 26) for place in range(len(opened))]
     if plot is not None:
@@ -115,15 +115,16 @@ def _documents(path: Path) -> Iterator[Document | Unreadable]:
         for row in tables.read_rows(corpus.files_under(table), columns):
             yield Document(row["source"], row["id"], row["text"], row["language"])
         return
-    from yoriai_corpus.sources.jsonl import Jsonl
+    from yoriai_corpus.sources.jsonl import JsonlFiles
 
     # A row's own source is asked for under a name that nothing else here needs.
-    rows = Jsonl(paths=(str(path),), name=path.name.partition(".")[0], licence_field="source")
+    rows = JsonlFiles(paths=(str(path),), name=path.name.partition(".")[0], licence_field="source")
     for partition in rows.partitions():
         for item in rows.read(partition):
             if isinstance(item, Document):
                 item.source = item.licence or item.source
-            yield item
+            if not isinstance(item, PassedOver):
+                yield item
 
 
 def _at_most(

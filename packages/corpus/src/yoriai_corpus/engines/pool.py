@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from yoriai import Engine, WorkerLost, YoriaiError
+from yoriai_corpus.engines.deaths import DEATHS
 from yoriai_corpus.engines.local import Local, workers_wanted
-from yoriai_corpus.engines.poison import DEATHS
 
 __all__ = ["Pool", "opened", "run_tasks", "workers_wanted"]
 

@@ -43,7 +43,7 @@ VENDORED = (
 """Folders of other people's code, by the habits of package managers."""
 
 
-class Shape(IntEnum):
+class CodeMeasure(IntEnum):
     """What is counted in a file."""
 
     LINES = 0
@@ -57,7 +57,7 @@ class Shape(IntEnum):
 
 
 def code_shape(batch: Batch) -> I64:
-    """``[documents, len(Shape)]``, computed once a batch."""
+    """``[documents, len(CodeMeasure)]``, computed once a batch."""
     return measured(batch, "code shape", lambda: _shape(*batch.codes, _alphanumeric()))
 
 
@@ -82,14 +82,14 @@ class CodeShape(Filter):
     def judge_batch(self, documents: Sequence[Document]) -> list[Verdict]:
         batch = batch_of(documents)
         shape = code_shape(batch)
-        longest = shape[:, Shape.LONGEST]
-        average = ratio(shape[:, Shape.IN_LINES], shape[:, Shape.LINES])
-        letters = ratio(shape[:, Shape.ALPHANUMERIC], batch.lengths)
+        longest = shape[:, CodeMeasure.LONGEST]
+        average = ratio(shape[:, CodeMeasure.IN_LINES], shape[:, CodeMeasure.LINES])
+        letters = ratio(shape[:, CodeMeasure.ALPHANUMERIC], batch.lengths)
         verdicts = [self.KEEP] * len(batch)
         bad = (longest > self.max_line) | (average > self.max_average_line)
         for index in np.flatnonzero(bad | (letters < self.min_alphanumeric)).tolist():
             if longest[index] > self.max_line:
-                begin = int(shape[index, Shape.LONGEST_AT])
+                begin = int(shape[index, CodeMeasure.LONGEST_AT])
                 verdicts[index] = Verdict(
                     "drop",
                     value=float(longest[index]),
@@ -106,7 +106,7 @@ class CodeShape(Filter):
         return verdicts
 
 
-class CodeFiles(Filter):
+class StackQuality(Filter):
     """Keep only files whose name has an ending from a list, and not in folders of others' code.
 
     The name is the document's id, or the path of its url. RedPajama's list of endings is the
@@ -178,7 +178,7 @@ def _alphanumeric() -> U8:
 
 @njit(cache=True, nogil=True)
 def _shape(points: U32, starts: I64, alphanumeric: U8) -> I64:
-    """The columns of :class:`Shape`."""
+    """The columns of :class:`CodeMeasure`."""
     found = np.zeros((len(starts) - 1, 5), dtype=np.int64)
     for document in range(len(starts) - 1):
         row = found[document]

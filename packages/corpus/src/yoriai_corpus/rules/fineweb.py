@@ -53,7 +53,7 @@ _SENTENCE_TERMINAL = (
 )  # fmt: skip
 
 
-class Count(IntEnum):
+class FineWebCount(IntEnum):
     """What is counted of the lines that are not blank."""
 
     LINES = 0
@@ -68,7 +68,7 @@ class Count(IntEnum):
 
 
 def fineweb_counts(batch: Batch, short_line: int) -> I64:
-    """``[documents, len(Count)]``, computed once a batch."""
+    """``[documents, len(FineWebCount)]``, computed once a batch."""
     return measured(
         batch,
         f"fineweb {short_line}",
@@ -99,14 +99,16 @@ class FineWebMeasure(Limit):
 
     def measure(self, batch: Batch) -> F64:
         counts = fineweb_counts(batch, self.short_line)
-        lines = counts[:, Count.LINES]
+        lines = counts[:, FineWebCount.LINES]
         if self.measure_of == "ended-lines":
-            return ratio(counts[:, Count.ENDED_LINES], lines)
+            return ratio(counts[:, FineWebCount.ENDED_LINES], lines)
         if self.measure_of == "short-lines":
-            return ratio(counts[:, Count.SHORT_LINES], lines)
+            return ratio(counts[:, FineWebCount.SHORT_LINES], lines)
         if self.measure_of == "repeated-characters":
-            return ratio(counts[:, Count.REPEATED_CHARACTERS], counts[:, Count.CHARACTERS])
-        return ratio(counts[:, Count.NEWLINES], word_counts(batch))
+            return ratio(
+                counts[:, FineWebCount.REPEATED_CHARACTERS], counts[:, FineWebCount.CHARACTERS]
+            )
+        return ratio(counts[:, FineWebCount.NEWLINES], word_counts(batch))
 
     def limits(self) -> tuple[float, float]:
         return self.least, self.most
@@ -150,7 +152,7 @@ class FineWebQuality(Chain):
 
 @njit(cache=True, nogil=True)
 def _count(points: U32, starts: I64, table: U8, terminals: U8, short_line: int) -> I64:
-    """The columns of :class:`Count`."""
+    """The columns of :class:`FineWebCount`."""
     found = np.zeros((len(starts) - 1, 6), dtype=np.int64)
     for document in range(len(starts) - 1):
         row = found[document]

@@ -38,7 +38,7 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """The eight of the paper; a document must hold two of them."""
 
 
-class Count(IntEnum):
+class GopherCount(IntEnum):
     """What Gopher counts in each document."""
 
     WORDS = 0
@@ -60,7 +60,7 @@ class Count(IntEnum):
 
 
 def gopher_counts(batch: Batch) -> I64:
-    """``[documents, len(Count)]``, computed once a batch."""
+    """``[documents, len(GopherCount)]``, computed once a batch."""
 
     def count() -> I64:
         spans, table = words(batch), class_table()
@@ -74,14 +74,14 @@ def gopher_counts(batch: Batch) -> I64:
 Measure = Literal[
     "words", "word-length", "hashes", "ellipses", "bullet-lines", "ellipsis-lines", "letter-words"
 ]
-_SHARES: dict[Measure, tuple[Count, Count | None]] = {
-    "words": (Count.PLAIN_WORDS, None),
-    "word-length": (Count.PLAIN_CHARACTERS, Count.PLAIN_WORDS),
-    "hashes": (Count.HASHES, Count.WORDS),
-    "ellipses": (Count.ELLIPSES, Count.WORDS),
-    "bullet-lines": (Count.BULLET_LINES, Count.LINES),
-    "ellipsis-lines": (Count.ELLIPSIS_LINES, Count.LINES),
-    "letter-words": (Count.LETTER_WORDS, Count.WORDS),
+_SHARES: dict[Measure, tuple[GopherCount, GopherCount | None]] = {
+    "words": (GopherCount.PLAIN_WORDS, None),
+    "word-length": (GopherCount.PLAIN_CHARACTERS, GopherCount.PLAIN_WORDS),
+    "hashes": (GopherCount.HASHES, GopherCount.WORDS),
+    "ellipses": (GopherCount.ELLIPSES, GopherCount.WORDS),
+    "bullet-lines": (GopherCount.BULLET_LINES, GopherCount.LINES),
+    "ellipsis-lines": (GopherCount.ELLIPSIS_LINES, GopherCount.LINES),
+    "letter-words": (GopherCount.LETTER_WORDS, GopherCount.WORDS),
 }
 
 
@@ -261,7 +261,7 @@ class GopherRepetition(Chain):
 
 @njit(cache=True, nogil=True)
 def _count_words(points: U32, begins: I64, ends: I64, first: I64, table: U8) -> I64:
-    """The first four of :class:`Count`."""
+    """The first four of :class:`GopherCount`."""
     found = np.zeros((len(first) - 1, 4), dtype=np.int64)
     for document in range(len(first) - 1):
         row = found[document]
@@ -285,7 +285,7 @@ def _count_words(points: U32, begins: I64, ends: I64, first: I64, table: U8) -> 
 
 @njit(cache=True, nogil=True)
 def _count_lines(points: U32, starts: I64, table: U8) -> I64:
-    """The last five of :class:`Count`."""
+    """The last five of :class:`GopherCount`."""
     found = np.zeros((len(starts) - 1, 5), dtype=np.int64)
     for document in range(len(starts) - 1):
         row = found[document]

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from yoriai import Document, Filter, UsageError, Verdict, files
 from yoriai_corpus.rules.base import Limit
-from yoriai_corpus.rules.words import Trie, find_list, find_words, load, trie_of
+from yoriai_corpus.rules.words import WordTrie, find_list, find_words, load, trie_of
 from yoriai_corpus.text.batch import F64, I64, U8, U32, Batch
 from yoriai_corpus.text.characters import Class, class_table, ratio
 
@@ -198,7 +198,7 @@ class HeaderFooter(Filter):
 # --- with a morphological analyser ----------------------------------------------------------
 
 
-class Nouns(Limit):
+class NounShare(Limit):
     """Drop documents whose words are nearly all nouns, such as lists of key words.
 
     HojiChar's ``DiscardTooManyNouns``: from 0.80 of the words on, supplementary symbols not
@@ -273,7 +273,7 @@ def _tagger() -> Any:
 
 
 @cache
-def _comment_words() -> Trie:
+def _comment_words() -> WordTrie:
     words = ["コメント", "SOLD OUT", "レビュー", "投稿", "ページ", "質問", "楽天市場"]
     return trie_of(words + [f"({day})" for day in "月火水木金土日"])
 

@@ -35,7 +35,7 @@ _TOKENS = 4000  # a longer passage is compared by its two ends only
 # --- which rules ---------------------------------------------------------------------------
 
 
-class _Rules(Configured):
+class _JudgedRules(Configured):
     rules: list[Annotated[Filter, Uses("filters")]]
 
 
@@ -45,9 +45,9 @@ def build_rules(rules: Sequence[str | Mapping[str, Any]], registry: Registry) ->
     Chains stay chains: :func:`judge_each` writes them out.
     """
     try:
-        built: _Rules = configs.build(_Rules, {"rules": list(rules)}, registry)
+        built: _JudgedRules = configs.build(_JudgedRules, {"rules": list(rules)}, registry)
     except pydantic.ValidationError as error:
-        fault = configs.explain(error, _Rules)[0]
+        fault = configs.explain(error, _JudgedRules)[0]
         place = configs.dotted(fault.place)
         raise UsageError(f"{place}: {fault.message}", hint=fault.hint) from error
     return built.rules
@@ -143,7 +143,7 @@ def judge_each(documents: Sequence[Document], rules: Sequence[Filter]) -> Iterat
             )
 
 
-class Change(NamedTuple):
+class DocumentChange(NamedTuple):
     """One place where a text was edited; ``line`` counts from 1 in the text before."""
 
     line: int
@@ -152,7 +152,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RuleAnswer:
     """What one rule says of one document. ``least`` and ``most`` are the limits it keeps within."""
 
     rule: str
@@ -163,7 +163,7 @@ class Answer:
     most: float | None = None
     span: str = ""
     reason: str = ""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[DocumentChange, ...] = ()
 
     @property
     def limits(self) -> str:
@@ -174,32 +174,32 @@ class Answer:
         return f"≤ {self.most:.4g}" if self.most is not None else ""
 
 
-def replay(document: Document, rules: Sequence[Filter]) -> list[Answer]:
+def replay(document: Document, rules: Sequence[Filter]) -> list[RuleAnswer]:
     """Every rule's answer for one document, in order. Deduplication and the like are no rules."""
     return [_answer(document, judgement) for judgement in judge_each([document], rules)]
 
 
-def dropped_first(answers: Sequence[Answer]) -> str:
+def dropped_first(answers: Sequence[RuleAnswer]) -> str:
     """The rule that a build would have named for the drop; "" if all rules keep it."""
     return next((answer.rule for answer in answers if answer.verdict == "drop"), "")
 
 
-def _answer(document: Document, judgement: Judgement) -> Answer:
+def _answer(document: Document, judgement: Judgement) -> RuleAnswer:
     rule, verdict = judgement.rule, judgement.verdicts[0]
     name = rule.entry or type(rule).__name__
     if judgement.failure:
-        return Answer(name, rule.version, "failed", reason=judgement.failure)
+        return RuleAnswer(name, rule.version, "failed", reason=judgement.failure)
     if verdict is None:
         language = document.language or "unknown"
         reason = f"judges {', '.join(rule.languages)}; this document's language is {language}"
-        return Answer(name, rule.version, "not asked", reason=reason)
+        return RuleAnswer(name, rule.version, "not asked", reason=reason)
     least = most = None
     if isinstance(rule, Limit):
         least, most = (edge if math.isfinite(edge) else None for edge in rule.limits())
     elif verdict.threshold is not None:
         below = verdict.value is not None and verdict.value < verdict.threshold
         least, most = (verdict.threshold, None) if below else (None, verdict.threshold)
-    return Answer(
+    return RuleAnswer(
         name,
         rule.version,
         verdict.action,
@@ -216,9 +216,9 @@ def _answer(document: Document, judgement: Judgement) -> Answer:
 # --- what an edit changed ------------------------------------------------------------------
 
 
-def differences(before: str, after: str, limit: int = MAX_CHANGES) -> list[Change]:
+def differences(before: str, after: str, limit: int = MAX_CHANGES) -> list[DocumentChange]:
     """The first ``limit`` places where two texts differ, each with a little of what is around."""
-    found: list[Change] = []
+    found: list[DocumentChange] = []
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new).get_opcodes():
         if kind == "equal":
@@ -226,7 +226,7 @@ def differences(before: str, after: str, limit: int = MAX_CHANGES) -> list[Chang
         removed, added = "".join(old[a:b]), "".join(new[c:d])
         for start, end, first, last in _within(removed, added):
             line = a + 1 + removed.count("\n", 0, start)
-            found.append(Change(line, _cut(removed, start, end), _cut(added, first, last)))
+            found.append(DocumentChange(line, _cut(removed, start, end), _cut(added, first, last)))
             if len(found) == limit:
                 return found
     return found

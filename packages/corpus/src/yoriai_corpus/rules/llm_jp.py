@@ -28,7 +28,7 @@ from pydantic import Field
 
 from yoriai import Document, Filter, Verdict, files
 from yoriai_corpus.rules.base import Chain
-from yoriai_corpus.rules.code import CodeFiles, CodeShape
+from yoriai_corpus.rules.code import CodeShape, StackQuality
 from yoriai_corpus.rules.general import Compression, MinLength
 from yoriai_corpus.rules.hojichar import Kuten
 from yoriai_corpus.rules.japanese import Kana
@@ -215,7 +215,7 @@ class JapaneseWeb(Chain):
         ]
 
 
-class Wikipedia(Chain):
+class LlmJpWikipedia(Chain):
     """LLM-jp-13B v1's rules for Wikipedia (``ja_wiki``, ``en_wiki``): notes and parentheses cut."""
 
     version: ClassVar[str] = "1"
@@ -256,7 +256,7 @@ class Stack(Chain):
 
     def chain(self) -> Sequence[tuple[str, Filter]]:
         return [
-            ("extension", CodeFiles(vendored=())),
+            ("extension", StackQuality(vendored=())),
             ("shape", CodeShape(max_line=1000, max_average_line=100, min_alphanumeric=0.25)),
             ("empty", MinLength(characters=1)),
         ]

@@ -30,8 +30,8 @@ from yoriai import Document, Filter, Verdict
 from yoriai_corpus.rules.pii_forms import (
     HYPHENS,
     KINDS,
-    Found,
     Kind,
+    PersonalDatum,
     look_at_address,
     look_at_email,
     look_at_ipv6,
@@ -73,7 +73,7 @@ class PersonalData(Filter):
             verdicts[index] = Verdict("drop", text=text, value=len(found), threshold=0, span=span)
         return verdicts
 
-    def _masked(self, text: str, found: list[Found]) -> str:
+    def _masked(self, text: str, found: list[PersonalDatum]) -> str:
         """The text with masks. Again until nothing is found: a mask can free its neighbour."""
         while found:
             pieces, end = [], 0
@@ -85,10 +85,10 @@ class PersonalData(Filter):
         return text
 
 
-def find(batch: Batch, kinds: Sequence[Kind] = KINDS) -> dict[int, list[Found]]:
+def find(batch: Batch, kinds: Sequence[Kind] = KINDS) -> dict[int, list[PersonalDatum]]:
     """What is found in each document that holds anything, in order and without overlap."""
     wanted = frozenset(kinds)
-    found: dict[int, list[Found]] = {}
+    found: dict[int, list[PersonalDatum]] = {}
     events = _places(*batch.codes, _roles())
     first = batch.codes.starts
     for document, sort, begin, end in events.tolist():
@@ -99,9 +99,9 @@ def find(batch: Batch, kinds: Sequence[Kind] = KINDS) -> dict[int, list[Found]]:
     return {document: _apart(pieces) for document, pieces in found.items()}
 
 
-def _apart(pieces: list[Found]) -> list[Found]:
+def _apart(pieces: list[PersonalDatum]) -> list[PersonalDatum]:
     """Without what overlaps an earlier or, from the same place, a longer piece."""
-    kept: list[Found] = []
+    kept: list[PersonalDatum] = []
     for one in sorted(pieces, key=lambda one: (one.begin, -one.end)):
         if not kept or one.begin >= kept[-1].end:
             kept.append(one)

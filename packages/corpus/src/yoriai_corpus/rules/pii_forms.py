@@ -18,7 +18,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
 
-class Found(NamedTuple):
+class PersonalDatum(NamedTuple):
     """A piece of a text, ``text[begin:end]``."""
 
     begin: int
@@ -130,7 +130,7 @@ _VERSION_CONTEXT = re.compile(
 )
 
 
-def look_at_numbers(text: str, begin: int, end: int) -> Iterator[Found]:
+def look_at_numbers(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
     """What the numbers of a group are; ``begin`` and ``end`` are its first and last digit."""
     base = max(0, begin - _AROUND)
     raw = text[base : end + _AROUND]
@@ -139,9 +139,9 @@ def look_at_numbers(text: str, begin: int, end: int) -> Iterator[Found]:
     near = max(0, low - 3)  # + ( and two letters before the first digit belong to a number
     taken: list[tuple[int, int]] = []
 
-    def take(match: re.Match[str], kind: Kind) -> Found:
+    def take(match: re.Match[str], kind: Kind) -> PersonalDatum:
         taken.append(match.span())
-        return Found(base + match.start(), base + match.end(), kind)
+        return PersonalDatum(base + match.start(), base + match.end(), kind)
 
     def spans(pattern: re.Pattern[str], start: int = low) -> Iterator[re.Match[str]]:
         for match in pattern.finditer(plain, start, min(len(plain), high + 1)):
@@ -167,12 +167,12 @@ def look_at_numbers(text: str, begin: int, end: int) -> Iterator[Found]:
         address = _ADDRESS_AFTER_CODE.match(text, after)
         if mark or (address and "-" in match.group()):
             if mark and raw[mark.start()] == "〒":
-                yield Found(base + mark.start(), after, "postal-code")
+                yield PersonalDatum(base + mark.start(), after, "postal-code")
             else:
-                yield Found(base + match.start(), after, "postal-code")
+                yield PersonalDatum(base + match.start(), after, "postal-code")
             taken.append(match.span())
             if address:
-                yield Found(address.start("address"), address.end(), "address")
+                yield PersonalDatum(address.start("address"), address.end(), "address")
     for match in spans(_ACCOUNT):
         if _ACCOUNT_CONTEXT.search(raw, 0, match.start()):
             yield take(match, "bank-account")
@@ -262,14 +262,14 @@ _ADDRESS_AFTER_CODE = re.compile(
 )
 
 
-def look_at_address(text: str, begin: int, end: int) -> Iterator[Found]:
+def look_at_address(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
     """An address that begins with the prefecture whose last character is ``text[begin]``."""
     for length in (3, 4):
         start = end - length
         if start >= 0 and text[start:end] in PREFECTURES:
             rest = _ADDRESS_REST.match(text, end)
             if rest:
-                yield Found(start, rest.end(), "address")
+                yield PersonalDatum(start, rest.end(), "address")
 
 
 _PLATE_KANA = "あいうえかきくけこさすせそたちつてとなにぬねのはひふほまみむめもやゆよらりるれろわを"
@@ -283,7 +283,7 @@ _PLATE = re.compile(
 _PLATE_CONTEXT = re.compile(r"ナンバー|プレート|車両|登録番号|自動車|乗用車|車種")
 
 
-def look_at_plate(text: str, begin: int, end: int) -> Iterator[Found]:
+def look_at_plate(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
     """A licence plate whose kana is ``text[begin]``."""
     for match in _PLATE.finditer(text, max(0, begin - 10), min(len(text), end + 8)):
         if not match.start() < begin < match.end():
@@ -291,24 +291,24 @@ def look_at_plate(text: str, begin: int, end: int) -> Iterator[Found]:
         number, said = match["number"], _PLATE_CONTEXT.search(text, max(0, begin - 40), begin)
         formed = bool(re.search(rf"[{HYPHENS}・･]", number)) and len(match["class"]) == 3
         if (formed or said) and "第" not in match["place"]:
-            yield Found(match.start(), match.end(), "licence-plate")
+            yield PersonalDatum(match.start(), match.end(), "licence-plate")
 
 
 _LOCAL = re.compile(r"[\w.%+-]{1,64}\Z", re.ASCII)
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])")
 
 
-def look_at_email(text: str, begin: int, end: int) -> Iterator[Found]:
+def look_at_email(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
     """An e-mail address around its ``@`` (as :class:`yoriai_corpus.rules.general.MaskEmail`)."""
     start = begin
     while start > 0 and begin - start < 64 and _LOCAL.match(text[start - 1]):
         start -= 1
     domain = _DOMAIN.match(text, end)
     if domain and start < begin:
-        yield Found(start, domain.end(), "email")
+        yield PersonalDatum(start, domain.end(), "email")
 
 
-def look_at_ipv6(text: str, begin: int, end: int) -> Iterator[Found]:
+def look_at_ipv6(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
     """A run of hex digits and colons that is a global unicast address (2000::/3)."""
     if (begin and text[begin - 1].isalnum()) or text[end : end + 1].isalnum():
         return
@@ -318,4 +318,4 @@ def look_at_ipv6(text: str, begin: int, end: int) -> Iterator[Found]:
     except ValueError:
         return
     if address.is_global and address.packed[0] >> 5 == 1:
-        yield Found(begin, begin + len(run), "ip-address")
+        yield PersonalDatum(begin, begin + len(run), "ip-address")

@@ -30,7 +30,7 @@ LISTS = Path(__file__).with_name("lists")
 _KATAKANA_WORD = re.compile(r"[ァ-ヴー]+")
 
 
-class Trie(NamedTuple):
+class WordTrie(NamedTuple):
     """Words as a trie. State 0 is "no word begins so"; the states are in breadth-first order.
 
     The children of state ``s`` are the states ``children[s]`` to ``children[s + 1]``, sorted by
@@ -89,7 +89,7 @@ def read_words(path: Path) -> list[str]:
     return [word for word in words if word]
 
 
-def trie_of(words: list[str], *, guard: bool = False) -> Trie:
+def trie_of(words: list[str], *, guard: bool = False) -> WordTrie:
     """Compile words. With ``guard``, words all in katakana are tried last and must stand free."""
     katakana = [word for word in words if guard and _KATAKANA_WORD.fullmatch(word)]
     ordered = [word for word in words if not (guard and _KATAKANA_WORD.fullmatch(word))]
@@ -119,7 +119,7 @@ def trie_of(words: list[str], *, guard: bool = False) -> Trie:
     roots = np.zeros(max((codes[state] for state in first), default=0) + 1, dtype=np.int32)
     for state in first:
         roots[codes[state]] = state
-    return Trie(
+    return WordTrie(
         roots,
         np.array(codes, dtype=np.uint32),
         np.array(children, dtype=np.int32),
@@ -128,7 +128,7 @@ def trie_of(words: list[str], *, guard: bool = False) -> Trie:
     )
 
 
-def load(words: str, *, guard: bool) -> Trie:
+def load(words: str, *, guard: bool) -> WordTrie:
     """The compiled list, from the process's memory if the file is what it was."""
     path = find_list(words)
     stat = path.stat()
@@ -136,15 +136,15 @@ def load(words: str, *, guard: bool) -> Trie:
 
 
 @lru_cache(maxsize=64)
-def _loaded(path: str, stamp: tuple[int, int], guard: bool) -> Trie:
+def _loaded(path: str, stamp: tuple[int, int], guard: bool) -> WordTrie:
     return trie_of(read_words(Path(path)), guard=guard)
 
 
 # --- search -------------------------------------------------------------------------------
 
 
-def find_words(trie: Trie, points: U32, starts: I64) -> Hits:
-    """Count a list's words in each text of a :class:`yoriai_corpus.text.batch.Codes`."""
+def find_words(trie: WordTrie, points: U32, starts: I64) -> Hits:
+    """Count a list's words in each text of a :class:`yoriai_corpus.text.batch.CodePoints`."""
     return Hits(*_find(points, starts, *trie))
 
 

@@ -13,11 +13,10 @@ there; what has a receipt is never encoded again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 
 from yoriai import Artifact, NotFound, UsageError, YoriaiError, files
 from yoriai.shards import token_code
+from yoriai_corpus.engines.receipts import done
 
 SplitBy = Literal["language", "source"]
 DTYPES: dict[int, str] = {8: "<u2", 4: "<i4"}  # by the code in a shard's index
@@ -95,7 +95,7 @@ def check_width(vocabulary_size: int) -> int:
     return token_code(vocabulary_size)
 
 
-class Encoded(NamedTuple):
+class EncodedTexts(NamedTuple):
     """Token ids of documents, one after the other, each with its end mark."""
 
     ids: npt.NDArray[Any]
@@ -103,14 +103,14 @@ class Encoded(NamedTuple):
     unknown: int
 
 
-def encode(pieces: Any, texts: Sequence[bytes], end: int, dtype: str) -> Encoded:
+def encode(pieces: Any, texts: Sequence[bytes], end: int, dtype: str) -> EncodedTexts:
     """Encode documents (UTF-8); ``lengths`` count the end mark."""
     found = pieces.encode(list(texts), num_threads=1, return_type="numpy")
     lengths = np.fromiter((len(ids) + 1 for ids in found), dtype=np.int32, count=len(found))
     mark = np.array([end], dtype=np.int32)
     flat = np.concatenate([part for ids in found for part in (ids, mark)] or [mark[:0]])
     unknown = int(np.count_nonzero(flat == pieces.unk_id())) if pieces.unk_id() != end else 0
-    return Encoded(flat.astype(dtype), lengths, unknown)
+    return EncodedTexts(flat.astype(dtype), lengths, unknown)
 
 
 # --- which text ---------------------------------------------------------------------------
@@ -191,9 +191,10 @@ class EncodeTask:
 
 def encode_stretch(task: EncodeTask) -> dict[str, Any]:
     """Encode, unless the receipt is there; returns the receipt: what each shard has got."""
-    if task.receipt.is_file():
-        receipt: dict[str, Any] = json.loads(task.receipt.read_bytes())
-        return receipt
+    return done(task.receipt, partial(_encode_stretch, task))
+
+
+def _encode_stretch(task: EncodeTask) -> dict[str, Any]:
     task.folder.mkdir(parents=True, exist_ok=True)
     pieces = _processor(str(task.model))
     writers: dict[str, _PieceWriter] = {}
@@ -204,12 +205,10 @@ def encode_stretch(task: EncodeTask) -> dict[str, Any]:
                 writers[name] = stack.enter_context(writer)
             found = encode(pieces, texts := texts_of(table), task.end, DTYPES[task.code])
             writers[name].add(table, found, sum(map(len, texts)))
-    receipt = {
+    return {
         "number": task.number,
         "shards": [{"name": name, **writer.facts()} for name, writer in writers.items()],
     }
-    files.write_atomically(task.receipt, files.canonical_json(receipt))
-    return receipt
 
 
 class _PieceWriter:
@@ -236,7 +235,7 @@ class _PieceWriter:
         path = self._stem.with_name(f"{self._stem.name}.{suffix}")
         return self._stack.enter_context(whole_file(path))
 
-    def add(self, table: pa.Table, found: Encoded, size: int) -> None:
+    def add(self, table: pa.Table, found: EncodedTexts, size: int) -> None:
         self._ids.write(found.ids.data)
         self._lengths.write(found.lengths.astype("<i4").data)
         columns = [table[name] for name in NAMES]
@@ -282,7 +281,7 @@ LOOK_BYTES = 2**18  # text of a place; one document may be more
 WHOLE_BYTES = 2**25  # a corpus of less is counted, not estimated: a few seconds
 
 
-class Sample(NamedTuple):
+class LookedAt(NamedTuple):
     """What some documents of a shard came to; ``places`` has (bytes, tokens) of each place."""
 
     documents: int
@@ -293,14 +292,14 @@ class Sample(NamedTuple):
     whole: bool  # these are all documents there are
 
 
-def look(pieces: Any, paths: Sequence[Path], split_by: SplitBy, end: int) -> dict[str, Sample]:
+def look(pieces: Any, paths: Sequence[Path], split_by: SplitBy, end: int) -> dict[str, LookedAt]:
     """By shard: documents from places all over the corpus, encoded; all of a small corpus."""
     groups = cut(paths, 0)
     size = sum(_text_bytes(path) for path in paths)
     whole = size <= WHOLE_BYTES
     step = 1 if whole else max(1, len(groups) / LOOK_PLACES)
     chosen = groups if whole else [groups[int(n * step)] for n in range(int(len(groups) / step))]
-    found: dict[str, Sample] = {}
+    found: dict[str, LookedAt] = {}
     for stretch in chosen:
         for name, table in read(stretch, split_by):
             texts = texts_of(table if whole else table.slice(0, LOOK_ROWS))
@@ -308,8 +307,8 @@ def look(pieces: Any, paths: Sequence[Path], split_by: SplitBy, end: int) -> dic
                 texts = list(_up_to(texts, LOOK_BYTES))
             answer = encode(pieces, texts, end, "<i4")
             read_bytes, tokens = sum(map(len, texts)), len(answer.ids)
-            old = found.get(name, Sample(0, 0, 0, 0, (), whole))
-            found[name] = Sample(
+            old = found.get(name, LookedAt(0, 0, 0, 0, (), whole))
+            found[name] = LookedAt(
                 old.documents + len(texts),
                 old.bytes + read_bytes,
                 old.tokens + tokens,

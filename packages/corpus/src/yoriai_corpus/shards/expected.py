@@ -14,33 +14,13 @@ from typing import Any
 
 from yoriai import UsageError
 from yoriai.mixture import Mixture, Phase, build_mixture
-from yoriai_corpus.shards.encoding import Sample
+from yoriai_corpus.shards.encoding import LookedAt
 
 ENDLESS = 2**62  # tokens of a shard of which only the name matters
 LEEWAY = 0.25  # how far an estimate from few places may be off
 LEAST_LEEWAY = 0.02
 ERRORS = 5  # standard errors that an estimate from many places is allowed
 MANY = 8  # places from which on a standard error is worth something
-
-
-def sources_of(inputs: Sequence[Mapping[str, Any]], key: str = "by_source") -> list[str] | None:
-    """The sources that the corpora among ``inputs`` have documents of; None if one does not say.
-
-    ``inputs`` as in :meth:`yoriai.Step.expect`. ``key``: the account of a finished corpus.
-    """
-    names: set[str] = set()
-    for value in inputs:
-        made = value.get("made")
-        if made is not None and made.kind != "corpus":
-            continue
-        if made is not None:
-            rows = made.facts.get(key, {})
-            names |= {n for n, row in rows.items() if row.get("documents", row.get("kept", 0))}
-        elif "sources" in value and key == "by_source":
-            names |= set(value["sources"])
-        elif "vocabulary_size" not in value:  # no tokenizer, so a corpus that does not say
-            return None
-    return sorted(names) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +66,7 @@ def read_held(value: Mapping[str, Any]) -> Held | None:
     return None
 
 
-def estimate(held: Mapping[str, int], sample: Mapping[str, Sample]) -> Held:
+def estimate(held: Mapping[str, int], sample: Mapping[str, LookedAt]) -> Held:
     """Tokens of each shard from its bytes of text (``held``) and what some documents came to.
 
     The ratio of tokens to bytes, over places all over the corpus; :data:`ERRORS` standard errors

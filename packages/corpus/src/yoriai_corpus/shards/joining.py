@@ -7,11 +7,11 @@ layout is that of :mod:`yoriai.shards`; what is written here is the same to the 
 
 from __future__ import annotations
 
-import json
 import shutil
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yoriai import files
 from yoriai.shards import MAGIC
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.shards.encoding import DTYPES, NAMES, whole_file
 
 SIDECAR = pa.schema(
@@ -32,7 +32,7 @@ _ROWS_PER_GROUP = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class JoinTask:
+class JoinPieces:
     """The pieces (stems, in order) that become one pair, and its stem."""
 
     stem: Path
@@ -47,11 +47,16 @@ class JoinTask:
         return f"shard file {self.stem.name}"
 
 
-def join(task: JoinTask) -> dict[str, Any]:
+def join(task: JoinPieces) -> dict[str, Any]:
     """Write the pair and its sidecar, unless the receipt is there; then drop the pieces."""
-    if task.receipt.is_file():
-        receipt: dict[str, Any] = json.loads(task.receipt.read_bytes())
-        return receipt
+    receipt = done(task.receipt, partial(_join, task))
+    for piece in task.pieces:
+        for suffix in (".bin", ".lengths", ".arrow"):
+            _beside(piece, suffix).unlink(missing_ok=True)
+    return receipt
+
+
+def _join(task: JoinPieces) -> dict[str, Any]:
     task.stem.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(_beside(task.stem, ".bin")) as body:
         for piece in task.pieces:
@@ -62,12 +67,7 @@ def join(task: JoinTask) -> dict[str, Any]:
         documents = write_index(index, task.code, lengths)
     with whole_file(_beside(task.stem, ".documents.parquet")) as table:
         tokens = _write_sidecar(table, [_beside(piece, ".arrow") for piece in task.pieces])
-    receipt = {"stem": task.stem.name, "documents": documents, "tokens": tokens}
-    files.write_atomically(task.receipt, files.canonical_json(receipt))
-    for piece in task.pieces:
-        for suffix in (".bin", ".lengths", ".arrow"):
-            _beside(piece, suffix).unlink(missing_ok=True)
-    return receipt
+    return {"stem": task.stem.name, "documents": documents, "tokens": tokens}
 
 
 def write_index(stream: BinaryIO, code: int, paths: Sequence[Path]) -> int:

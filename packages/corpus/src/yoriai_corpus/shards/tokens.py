@@ -11,12 +11,13 @@ from pydantic import Field
 
 from yoriai import Artifact, Job, Made, Step, UsageError, YoriaiError, files
 from yoriai.mixture import Phase, build_mixture
+from yoriai_corpus.build.ledger import sources_of
 from yoriai_corpus.engines import pool as engine
 from yoriai_corpus.shards import encoding, joining
 from yoriai_corpus.shards import expected as outlook
-from yoriai_corpus.shards.encoding import EncodeTask, Sample, SplitBy
+from yoriai_corpus.shards.encoding import EncodeTask, LookedAt, SplitBy
 from yoriai_corpus.shards.expected import Held
-from yoriai_corpus.shards.joining import JoinTask
+from yoriai_corpus.shards.joining import JoinPieces
 
 MEGABYTE = 2**20
 MOST_UNKNOWN = 0.01  # share of unknown pieces at which a tokenizer is not for this text
@@ -65,7 +66,7 @@ class Tokens(Step):
             expected["bytes_per_token"] = 2 if encoding.check_width(size) == 8 else 4
         self._check_given()
         by_source = self.split_by == "source"
-        names = outlook.sources_of(inputs, f"by_{self.split_by}")
+        names = sources_of(inputs, f"by_{self.split_by}")
         if names and (by_source or len(made) == len(inputs)):
             self._check_names(names)
             expected["shards"] = names
@@ -146,7 +147,7 @@ class Tokens(Step):
         tasks: Sequence[EncodeTask],
         folder: Path,
         code: int,
-    ) -> dict[str, list[JoinTask]]:
+    ) -> dict[str, list[JoinPieces]]:
         """By shard, in order of name: whole pieces, in order, up to ``shard_mb`` a file."""
         width = 2 if code == 8 else 4
         shards: dict[str, list[tuple[list[Path], int]]] = {}
@@ -161,7 +162,7 @@ class Tokens(Step):
         stems = stems_of(sorted(shards))
         return {
             name: [
-                JoinTask(
+                JoinPieces(
                     folder / (stem if len(shards[name]) == 1 else f"{stem}-{number:05d}"),
                     tuple(paths),
                     code,
@@ -175,7 +176,7 @@ class Tokens(Step):
         self,
         job: Job,
         receipts: Sequence[Mapping[str, Any]],
-        joins: Mapping[str, Sequence[JoinTask]],
+        joins: Mapping[str, Sequence[JoinPieces]],
         told: Mapping[str, Any],
     ) -> Made:
         shards = _sum(row for receipt in receipts for row in receipt["shards"])
@@ -249,7 +250,7 @@ def _empty(corpora: Iterable[Artifact]) -> YoriaiError:
     )
 
 
-def _check_spelling(sample: Mapping[str, Sample], tokenizer: Artifact) -> None:
+def _check_spelling(sample: Mapping[str, LookedAt], tokenizer: Artifact) -> None:
     """Refuse a tokenizer that cannot spell the text: it was made for another one."""
     for name, row in sample.items():
         share = row.unknown / max(1, row.tokens)

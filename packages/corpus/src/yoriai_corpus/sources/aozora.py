@@ -20,7 +20,8 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.encodings import decode
-from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part
+from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault
 from yoriai_corpus.sources.text_files import whole_files
 
 MISSING = "〓"  # the geta mark: there was a character here that no encoding has
@@ -42,6 +43,15 @@ _JAPANESE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
 _SMALL_KANA = re.compile(r"小書き(?:平仮名|片仮名)(.)")
 _ACCENTED = re.compile(r"〔([^〔〕\n]*)〕")
 
+# Characters that are marks of the notation. Where a note describes one of them it is the author's,
+# so it is put aside until the marks were read.
+_MARKS_OF_TEXT = "《》｜［］〔〕※＃／＼″"
+_ASIDE = {ord(mark): 0xF0000 + place for place, mark in enumerate(_MARKS_OF_TEXT)}
+_BACK = {aside: mark for mark, aside in _ASIDE.items()}
+# Iteration marks of two characters' height (https://www.aozora.gr.jp/annotation/kunoji.html):
+# U+3033 to U+3035.
+_ITERATION = re.compile(r"／([″゛]?)＼")
+
 # The accent notation of https://www.aozora.gr.jp/accent_separation.html: letter, then mark.
 _MARKS = {
     "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", ":": "\u0308", "_": "\u0304",
@@ -60,7 +70,7 @@ _SMALL = dict(zip(_LARGE, _LITTLE, strict=True))
 
 
 @dataclass(slots=True)
-class Work:
+class AozoraWork:
     """A work without Aozora's marks."""
 
     title: str = ""
@@ -71,10 +81,10 @@ class Work:
     """Characters that stand as :data:`MISSING`."""
 
 
-def read_work(raw: str, *, ruby: Literal["drop", "parentheses"] = "drop") -> Work:
+def read_work(raw: str, *, ruby: Literal["drop", "parentheses"] = "drop") -> AozoraWork:
     """Takes a file of Aozora Bunko apart. What has none of its parts is all text."""
     raw = raw.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
-    work = Work()
+    work = AozoraWork()
     head, body = _parts(raw)
     body, work.colophon = _cut_colophon(body)
     if head:
@@ -121,7 +131,7 @@ def plain(text: str, ruby: str = "drop") -> tuple[str, int]:
         nonlocal missing
         found = gaiji(note[1])
         missing += not found
-        return found or MISSING
+        return found.translate(_ASIDE) or MISSING
 
     text = _GAIJI.sub(character, text)
     while True:  # notes about notes: the innermost first
@@ -138,7 +148,8 @@ def plain(text: str, ruby: str = "drop") -> tuple[str, int]:
         text = _RUBY.sub(lambda found: f"（{found[0][1:-1]}）", text)
     for mark in "｜《》":  # half of a pair: a slip of the typist
         text = text.replace(mark, "")
-    return text, missing
+    text = _ITERATION.sub(lambda found: "〴〵" if found[1] else "〳〵", text)
+    return text.translate(_BACK), missing
 
 
 @cache
@@ -179,7 +190,7 @@ def _unfold(found: re.Match[str]) -> str:
 class Aozora(FileSource):
     """Works of Aozora Bunko, from text files or from the zip files it hands out."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".zip")
     gathers: ClassVar[bool] = True
     language: str = Field("ja", description="language of the works")
@@ -193,9 +204,9 @@ class Aozora(FileSource):
     )
     max_mb: int = Field(32, ge=1, description="a text larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         for frame in whole_files(part, self.max_mb):
-            if not isinstance(frame, Fault) and frame[1].startswith(b"PK\x03\x04"):
+            if not isinstance(frame, RecordFault) and frame[1].startswith(b"PK\x03\x04"):
                 yield from _unzipped(part.name, frame[1], self.max_mb * MEGABYTE)
             else:
                 yield frame
@@ -215,25 +226,25 @@ class Aozora(FileSource):
         return Document(self.name, place, text, self.language, "", self.licence)
 
 
-def _unzipped(name: str, data: bytes, max_bytes: int) -> Iterator[tuple[str, bytes] | Fault]:
+def _unzipped(name: str, data: bytes, max_bytes: int) -> Iterator[tuple[str, bytes] | RecordFault]:
     """The texts in a zip file, in memory: the names in it are never used as paths."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = [m for m in archive.infolist() if m.filename.lower().endswith(".txt")]
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        yield Fault(name, f"not a zip file: {error}")
+        yield RecordFault(name, f"not a zip file: {error}")
         return
     if not members:
-        yield Fault(name, "no text in the zip file")
+        yield RecordFault(name, "no text in the zip file")
     for number, member in enumerate(members):
         place = name if len(members) == 1 else f"{name}#{number}"
         try:
             with archive.open(member) as stream:
                 text = stream.read(max_bytes + 1)
         except Exception as error:  # zipfile raises what its parts raise, zlib.error among them
-            yield Fault(place, f"cannot be unpacked: {type(error).__name__}: {error}"[:200])
+            yield RecordFault(place, f"cannot be unpacked: {type(error).__name__}: {error}"[:200])
             continue
         if len(text) > max_bytes:
-            yield Fault(place, f"longer than {max_bytes} bytes")
+            yield RecordFault(place, f"longer than {max_bytes} bytes")
         else:
             yield place, text

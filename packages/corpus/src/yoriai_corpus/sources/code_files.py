@@ -9,8 +9,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from yoriai import Document, Unreadable
-from yoriai_corpus.sources.files import Fault, FileSource, Part
-from yoriai_corpus.sources.listing import File
+from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.listing import SourceFile
+from yoriai_corpus.sources.records import FilePart, RecordFault
 from yoriai_corpus.sources.text_files import decode, whole_files
 
 # Extensions and whole names of files of programming languages, by their common use.
@@ -111,7 +112,7 @@ class CodeFiles(FileSource):
     )
     max_record_mb: int = Field(8, ge=1, description="largest file that is read")
 
-    def files(self) -> list[File]:
+    def files(self) -> list[SourceFile]:
         """Those of a known programming language, and licence texts with them."""
         return [
             file
@@ -123,11 +124,11 @@ class CodeFiles(FileSource):
     def _counts(self, language: str) -> bool:
         return bool(language) and (not self.languages or language in self.languages)
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return whole_files(part, self.max_record_mb)
 
     def parser(self) -> Callable[[str, bytes], Document | Unreadable | None]:
-        texts: dict[str, list[File]] = {}
+        texts: dict[str, list[SourceFile]] = {}
         for file in self.files():
             if is_licence(file.name):
                 texts.setdefault(file.name.rpartition("/")[0], []).append(file)
@@ -158,12 +159,12 @@ class CodeFiles(FileSource):
         return parse
 
 
-def licence_in(texts: Iterable[File]) -> str:
+def licence_in(texts: Iterable[SourceFile]) -> str:
     """The licences of the texts in one folder; the LGPL alone where the GPL is its appendix."""
     found = set()
     for file in texts:
-        for frame in whole_files(Part(file), 1):
-            if not isinstance(frame, Fault):
+        for frame in whole_files(FilePart(file), 1):
+            if not isinstance(frame, RecordFault):
                 found.update(identify(frame[1]).split(", "))
     lesser = {name for name in found if name.startswith("LGPL")}
     return ", ".join(sorted((lesser or found) - {""}))

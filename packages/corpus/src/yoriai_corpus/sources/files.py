@@ -1,59 +1,35 @@
-"""Files as a source: which they are, how they are cut, and their records one by one.
+"""Files as a source: which they are, how they are cut, and what is in them.
 
 A reader is a subclass of :class:`FileSource` that says two things::
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return records(part)
 
-    def document(self, place: str, content: bytes) -> Document | Unreadable | None:
+    def document(self, place: str, content: bytes) -> Document | Unreadable | PassedOver | None:
         return Document(self.name, place, content.decode(), self.language)
 
-:func:`records` gives ``(place, bytes)``; what ``document`` raises is caught and counted.
-A place names a record for ever: ``name@offset``, the offset of its first byte in the unpacked
-file; in a file of several members (:mod:`yoriai_corpus.sources.packing`) from the second one on
-``name@member+offset``. It does not depend on how the file was cut into partitions.
+What ``document`` raises is caught and counted (:mod:`yoriai_corpus.sources.records`).
 """
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Document, Source, SourceCard, Unreadable, YoriaiError, files
-from yoriai_corpus.engines import poison
-from yoriai_corpus.sources.listing import File, NothingMatches, list_files, piece_of, reason_of
-from yoriai_corpus.sources.packing import PLAIN, Chunk, Damage, packing_of, unpack, zstd_frames
-
-MEGABYTE = 1 << 20
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A file, or a piece of it: from byte ``start`` up to byte ``end`` as it lies on disk."""
-
-    file: File
-    start: int = 0
-    end: int = sys.maxsize
-    prefix: bytes = b""  # see packing.unpack
-
-    @property
-    def name(self) -> str:
-        return self.file.name
-
-    def place(self, member: int, offset: int) -> str:
-        return f"{self.label(member)}{offset}"
-
-    def label(self, member: int) -> str:
-        """A place in this member up to the offset in it."""
-        return f"{self.file.name}@{member}+" if member > 0 else f"{self.file.name}@"
+from yoriai import Document, PassedOver, Source, SourceCard, Unreadable, files
+from yoriai_corpus.sources.listing import (
+    NothingMatches,
+    SourceFile,
+    list_files,
+    other_files,
+    piece_of,
+    reason_of,
+)
+from yoriai_corpus.sources.packing import packing_of, zstd_frames
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, guarded, unbroken
 
 
 class FileSource(Source):
@@ -95,14 +71,18 @@ class FileSource(Source):
         languages = (self.language,) if self.language else ()
         return SourceCard(name=self.name, licence=self.licence or "unstated", languages=languages)
 
-    def files(self) -> list[File]:
+    def files(self) -> list[SourceFile]:
         """In order of name. Raises :class:`NotFound` where a pattern means nothing."""
         return list_files(self.paths, suffixes=self.suffixes, tree=self.tree)
+
+    def passed_over(self) -> dict[str, int]:
+        """Files in the folders given that this source does not take, by ending."""
+        return other_files(self.paths, self.suffixes)
 
     def fingerprint(self) -> str:
         return files.digest_json([[file.name, self._identity(file)] for file in self.files()])
 
-    def _identity(self, file: File) -> object:
+    def _identity(self, file: SourceFile) -> object:
         if self.identity == "stat" or file.is_remote:
             return file.stamp()
         try:
@@ -116,47 +96,52 @@ class FileSource(Source):
             return [name for name, _ in self._groups()]
         return [name for file in self.files() for name in self._pieces(file)]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
+        return self.read_without(partition, frozenset())
+
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
         try:
             parts = self.parts(partition)
         except (FileNotFoundError, NothingMatches):
             yield Unreadable(self.name, partition, "cannot be read: the file is no longer there")
             return
-        yield from guarded(self.name, self._frames(parts), self.parser())
+        yield from guarded(self.name, self._frames(parts), self.parser(), skip)
 
-    def _frames(self, parts: Iterable[Part]) -> Iterator[tuple[str, Any] | Fault]:
+    def _frames(self, parts: Iterable[FilePart]) -> Iterator[tuple[str, Any] | RecordFault]:
         for part in parts:
             yield from unbroken(self.frames(part), part.name)
 
-    def frames(self, part: Part) -> Iterator[tuple[str, Any] | Fault]:
-        """Where each record lies and what is there; a :class:`Fault` where nothing can be read."""
+    def frames(self, part: FilePart) -> Iterator[tuple[str, Any] | RecordFault]:
+        """Where each record lies and what is there, or a :class:`RecordFault`."""
         raise NotImplementedError
 
-    def document(self, place: str, content: Any) -> Document | Unreadable | None:
+    def document(self, place: str, content: Any) -> Document | Unreadable | PassedOver | None:
         """What one record comes to; None if it is none."""
         raise NotImplementedError
 
-    def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
+    def parser(self) -> Callable[[str, Any], Document | Unreadable | PassedOver | None]:
         """The function that is called for each record of a partition, made once for it."""
         return self.document
 
-    def parts(self, partition: str) -> list[Part]:
+    def parts(self, partition: str) -> list[FilePart]:
         """The files, or the piece, that a partition stands for."""
         found = {file.name: file for file in self.files()}
         if partition in found:
-            return [Part(found[partition], prefix=self.member_prefix)]
+            return [FilePart(found[partition], prefix=self.member_prefix)]
         piece = piece_of(partition)
         if piece and piece[0] in found:
-            return [Part(found[piece[0]], piece[1], piece[2], self.member_prefix)]
+            return [FilePart(found[piece[0]], piece[1], piece[2], self.member_prefix)]
         if self.gathers:
             for name, group in self._groups():
                 if name == partition:
-                    return [Part(file, prefix=self.member_prefix) for file in group]
+                    return [FilePart(file, prefix=self.member_prefix) for file in group]
         raise FileNotFoundError(partition)
 
-    def _groups(self) -> list[tuple[str, list[File]]]:
+    def _groups(self) -> list[tuple[str, list[SourceFile]]]:
         """Files that share a partition: up to ``split_mb`` together, and at most 10,000."""
-        groups: list[list[File]] = []
+        groups: list[list[SourceFile]] = []
         total = 0
         for file in self.files():
             size = file.size()
@@ -167,7 +152,7 @@ class FileSource(Source):
             total += size
         return [(g[0].name if len(g) == 1 else f"{g[0].name}..{g[-1].name}", g) for g in groups]
 
-    def _pieces(self, file: File) -> list[str]:
+    def _pieces(self, file: SourceFile) -> list[str]:
         size, step = file.size(), self.split_mb * MEGABYTE
         if not self.splits or size < 2 * step:
             return [file.name]
@@ -178,7 +163,7 @@ class FileSource(Source):
         return [f"{file.name}@{a}-{b}" for a, b in zip(cuts, ends, strict=True)]
 
 
-def cuts_of(file: File, size: int, step: int, splits: frozenset[str]) -> list[int]:
+def cuts_of(file: SourceFile, size: int, step: int, splits: frozenset[str]) -> list[int]:
     """Offsets at which the pieces of a file begin, about ``step`` bytes apart; the first is 0.
 
     They need not be where a record begins: readers see to that. Only zstd is cut exactly at
@@ -201,229 +186,3 @@ def cuts_of(file: File, size: int, step: int, splits: frozenset[str]) -> list[in
         if start >= cuts[-1] + step and start < size:
             cuts.append(start)
     return cuts
-
-
-# --- records ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """In the place of a record: why there is none."""
-
-    place: str
-    reason: str
-
-
-def records(
-    part: Part, *, delimiter: bytes = b"\n", max_bytes: int = 64 * MEGABYTE
-) -> Iterator[tuple[str, bytes] | Fault]:
-    """(place, bytes) of each record, without the delimiter that ends it.
-
-    In a piece that does not begin the file, the first record is the one after the first
-    delimiter; the last one is ended by the first delimiter that begins at or after ``end``.
-    So every record is in exactly one piece, and none has to know what lies before its piece.
-    A record of more than ``max_bytes`` is one :class:`Fault` with its length; so is each
-    damaged stretch of the file, and reading goes on behind it where the format allows.
-    """
-    step = len(delimiter)
-    margin = step - 1
-    held: list[bytes] = []  # the record so far
-    size = 0  # its length, even when it is no longer held
-    label, first = "", -1  # where it begins: its place is both; -1: the next byte begins it
-    skipping = part.start > 0  # inside a record that another piece or a damage has had
-    tail = b""  # may hold the first bytes of a delimiter
-    passed: int | None = None  # where the coming data pass the piece's end, once that is known
-    at = (PLAIN, part.start)
-    dense = True  # records are short
-
-    def too_long(length: int) -> str:
-        return f"longer than {max_bytes} bytes: {length} bytes"
-
-    for chunk in unpack(part.file, part.start, part.prefix):
-        if isinstance(chunk, Damage):
-            if chunk.outside or not skipping:
-                where = part.place(*(at if chunk.outside else (chunk.member, chunk.offset)))
-                reason = f"the file ends or breaks here: {chunk.reason}"
-                yield Fault(where if first < 0 else label + str(first), reason)
-            held, size, first, tail, skipping = [], 0, -1, b"", True
-            continue
-        member, offset, fresh = chunk
-        data = tail + fresh if tail else fresh
-        # Positions in ``data``: at ``lead`` the chunk begins, at ``edge`` the piece ends.
-        lead = len(tail)
-        edge = lead + chunk.before(part.end) if passed is None else passed
-        if first < 0 and not skipping:
-            label, first = part.label(member), offset
-        shift = offset - lead  # from a position in ``data`` to an offset
-        pieces = data.split(delimiter) if dense else _split_sparse(data, delimiter)
-        dense = len(pieces) * 400 > len(data)
-        done = 0
-        for piece in pieces[:-1]:
-            found = done + len(piece)
-            if not skipping:
-                length = size + len(piece)
-                if length > max_bytes:
-                    yield Fault(label + str(first), too_long(length))
-                elif held:
-                    yield label + str(first), b"".join([*held, piece])
-                else:
-                    yield label + str(first), piece
-            if found >= edge:
-                return
-            if done == 0:
-                label, held, size, skipping = part.label(member), [], 0, False
-            done = found + step
-            first = shift + done
-        rest = pieces[-1]
-        if done == len(data):
-            first = -1  # the next chunk may be another member's
-        keep = min(margin, len(rest))
-        tail = rest[len(rest) - keep :] if keep else b""
-        body = rest[: len(rest) - keep] if keep else rest
-        if not skipping and body:
-            size += len(body)
-            if size > max_bytes:
-                held = []
-            else:
-                held.append(body)
-        if edge < len(data):
-            passed = max(0, edge - (len(data) - keep))
-        at = (member, offset + len(fresh))
-    if not skipping and (size or tail):
-        if size + len(tail) > max_bytes:
-            yield Fault(label + str(first), too_long(size + len(tail)))
-        else:
-            yield label + str(first), b"".join([*held, tail])
-
-
-def _split_sparse(data: bytes, delimiter: bytes) -> list[bytes]:
-    """``data.split(delimiter)``, quicker where a piece has 400 bytes and more.
-
-    ``find`` looks for a byte with memchr, ``split`` compares one after the other.
-    """
-    pieces = []
-    at = 0
-    while (end := data.find(delimiter, at)) >= 0:
-        pieces.append(data[at:end])
-        at = end + len(delimiter)
-    pieces.append(data[at:])
-    return pieces
-
-
-def unbroken(
-    frames: Iterable[tuple[str, T] | Fault], place: str
-) -> Iterator[tuple[str, T] | Fault]:
-    """The frames, and one :class:`Fault` where whatever reads them breaks off."""
-    last: tuple[str, T] | Fault | None = None
-    try:
-        for last in frames:
-            yield last
-    except (YoriaiError, MemoryError):
-        raise
-    except Exception as error:
-        if last is not None:
-            place = last.place if isinstance(last, Fault) else last[0]
-        yield Fault(place, f"reading broke off behind this: {_words(error)}")
-
-
-def guarded(
-    source: str,
-    frames: Iterable[tuple[str, T] | Fault],
-    parse: Callable[[str, T], Document | Unreadable | None],
-) -> Iterator[Document | Unreadable]:
-    """What ``parse`` makes of each frame; nothing that goes wrong in it gets out.
-
-    A frame is a place and what lies there, or why nothing can be read there. None means that
-    a frame is no record (a redirect, say). An exception becomes an :class:`Unreadable` that
-    names its kind. A record whose position is in :data:`poison.positions` is not tried.
-    """
-    poisonous = poison.positions
-    position = 0
-    for frame in frames:
-        item: Document | Unreadable | None
-        if isinstance(frame, Fault):
-            item = Unreadable(source, frame.place, frame.reason)
-        elif position in poisonous:
-            item = Unreadable(source, frame[0], poison.REASON)
-        else:
-            try:
-                item = parse(*frame)
-            except (YoriaiError, MemoryError):
-                raise
-            except Exception as error:
-                item = Unreadable(source, frame[0], f"could not be parsed: {_words(error)}")
-        if item is not None:
-            position += 1
-            yield item
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
-
-
-# --- a whole file -------------------------------------------------------------------------
-
-
-class Unpacked(io.RawIOBase):
-    """A part as one stream of unpacked bytes, for libraries that want a file.
-
-    Of a packed file these are the members that begin inside the part. ``read`` raises
-    :class:`OSError` at a damage, after all bytes before it.
-    """
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        self._chunks = unpack(part.file, part.start, part.prefix)
-        self._held = memoryview(b"")
-        self._ended = False
-        self.member = 0
-        """Offset in the file of the member that was read last."""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: object) -> int:
-        into = memoryview(target)  # type: ignore[arg-type]
-        while not self._held and not self._ended:
-            chunk = next(self._chunks, None)
-            if isinstance(chunk, Damage):
-                self._ended = True
-                raise OSError(0, chunk.reason)
-            if chunk is None:
-                self._ended = True
-                break
-            self._held = memoryview(self._inside(chunk))
-        count = min(len(into), len(self._held))
-        into[:count] = self._held[:count]
-        self._held = self._held[count:]
-        return count
-
-    def _inside(self, chunk: Chunk) -> bytes:
-        count = chunk.before(self._part.end)
-        self._ended = count < len(chunk.data)
-        self.member = self.member if self._ended else chunk.member
-        return chunk.data[:count]
-
-    def close(self) -> None:
-        if not self.closed:
-            self._chunks.close()  # type: ignore[attr-defined]
-        super().close()
-
-
-def open_part(part: Part) -> io.BufferedReader:
-    """The unpacked bytes of a part as a file that can be read once, from the front."""
-    return io.BufferedReader(Unpacked(part), MEGABYTE)
-
-
-def read_whole(part: Part, max_bytes: int) -> bytes:
-    """All unpacked bytes of a file. Raises :class:`OSError` for damage, ``ValueError`` for size."""
-    pieces: list[bytes] = []
-    size = 0
-    for chunk in unpack(part.file):
-        if isinstance(chunk, Damage):
-            raise OSError(0, chunk.reason)
-        size += len(chunk.data)
-        if size > max_bytes:
-            raise ValueError(f"longer than {max_bytes} bytes")
-        pieces.append(chunk.data)
-    return b"".join(pieces)

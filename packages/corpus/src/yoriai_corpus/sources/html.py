@@ -17,7 +17,8 @@ from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources.encodings import declared_in, decode
-from yoriai_corpus.sources.files import Fault, FileSource, Part
+from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.records import FilePart, RecordFault
 from yoriai_corpus.sources.text_files import whole_files
 
 Extractor = Literal["resiliparse", "trafilatura", "everything"]
@@ -216,7 +217,7 @@ class HtmlFiles(HtmlSource):
     gathers: ClassVar[bool] = True
     max_mb: int = Field(32, ge=1, description="a file larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return whole_files(part, self.max_mb)
 
     def document(self, place: str, content: bytes) -> Document | Unreadable:

@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from yoriai import Document, NotFound, Source, SourceCard, Unreadable, files
+from yoriai import Document, NotFound, PassedOver, Source, SourceCard, Unreadable, files
 from yoriai_corpus.sources.checks import fault
-from yoriai_corpus.sources.files import Fault, guarded, unbroken
-from yoriai_corpus.sources.rows import Rows, row_reader
+from yoriai_corpus.sources.records import RecordFault, guarded, unbroken
+from yoriai_corpus.sources.rows import RowFields, row_reader
 
 _SHARD_BYTES = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class HuggingFace(Rows, Source):
+class HuggingFaceRows(RowFields, Source):
     """Rows of a data set, read as a stream."""
 
     version: ClassVar[str] = "1"
@@ -31,7 +31,7 @@ class HuggingFace(Rows, Source):
     licence: str = Field("", description="licence of the documents, where rows do not say")
 
     @model_validator(mode="after")
-    def _pinned(self) -> HuggingFace:
+    def _pinned(self) -> HuggingFaceRows:
         if not self._folder().is_dir() and not _COMMIT.fullmatch(self.revision):
             raise ValueError(
                 "a data set of the Hub needs 'revision', a commit of 40 digits (a branch can"
@@ -67,7 +67,12 @@ class HuggingFace(Rows, Source):
         count = self._load().num_shards
         return [f"{number:05d}-of-{count:05d}" for number in range(count)]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
+        return self.read_without(partition, frozenset())
+
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
         number, _, count = partition.partition("-of-")
         document = row_reader(self, self.source_name, self.language, self.licence)
 
@@ -77,12 +82,12 @@ class HuggingFace(Rows, Source):
                 return Unreadable(item.source, place, reason)
             return item
 
-        def rows() -> Iterator[tuple[str, Any] | Fault]:
+        def rows() -> Iterator[tuple[str, Any] | RecordFault]:
             shard = self._load().shard(num_shards=int(count), index=int(number))
             for index, row in enumerate(shard):
                 yield f"{number}@{index}", row
 
-        yield from guarded(self.source_name, unbroken(rows(), number), parse)
+        yield from guarded(self.source_name, unbroken(rows(), number), parse, skip)
 
     @property
     def source_name(self) -> str:

@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class NothingMatches(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class SourceFile:
     """One file of a source: its short name, and where it lies (a path, or an address)."""
 
     name: str
@@ -93,7 +94,7 @@ def reason_of(error: Exception) -> str:
 
 def list_files(
     patterns: Iterable[str], *, suffixes: Sequence[str] = (), tree: bool = False
-) -> list[File]:
+) -> list[SourceFile]:
     """The files that the patterns mean, in order of name, none of them twice.
 
     ``suffixes`` are those that count inside a folder (empty: folders are refused; ``"*"``:
@@ -115,7 +116,7 @@ def list_files(
             raise NothingMatches(
                 f"no file matches {pattern}", hint="check the path and the pattern"
             )
-    files: dict[str, File] = {}
+    files: dict[str, SourceFile] = {}
     for path, below in sorted((path, below) for _, path, below in found.values()):
         stem = below if tree else below.rpartition("/")[2]
         if _PIECE.fullmatch(stem):
@@ -124,8 +125,25 @@ def list_files(
         while name in files:
             number += 1
             name = f"{stem}#{number}"
-        files[name] = File(name, path)
+        files[name] = SourceFile(name, path)
     return sorted(files.values(), key=lambda file: file.name)
+
+
+def other_files(patterns: Iterable[str], suffixes: Sequence[str]) -> dict[str, int]:
+    """Files inside the folders among the patterns that do not count, by ending."""
+    kinds: Counter[str] = Counter()
+    for pattern in patterns:
+        if "://" in pattern.removeprefix("file://"):
+            continue
+        path = Path(_with_variables(pattern.removeprefix("file://"))).expanduser()
+        if not suffixes or not path.is_dir():
+            continue
+        for inner in _walk(path):
+            if not _counts(inner.name, suffixes) and not inner.is_dir():
+                ending = inner.suffix.lower()
+                told = f"file {ending}" if re.fullmatch(r"\.\w{1,12}", ending) else "other file"
+                kinds[told] += 1
+    return dict(sorted(kinds.items()))
 
 
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")

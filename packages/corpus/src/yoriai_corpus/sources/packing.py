@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import IO, Any, Literal, NamedTuple
 
-from yoriai_corpus.sources.listing import File, reason_of
+from yoriai_corpus.sources.listing import SourceFile, reason_of
 
 Packing = Literal["", "gz", "zst", "bz2", "xz"]
 
@@ -81,7 +81,7 @@ def _is_zstd(magic: int) -> bool:
     return magic == _ZSTD_MAGIC or magic in _SKIPPABLE
 
 
-def unpack(file: File, start: int = 0, prefix: bytes = b"") -> Iterator[Chunk | Damage]:
+def unpack(file: SourceFile, start: int = 0, prefix: bytes = b"") -> Iterator[Chunk | Damage]:
     """The unpacked bytes from the first member at or after ``start`` to the file's end.
 
     Nothing is raised for what is wrong with the file: that is a :class:`Damage`, after all
@@ -352,7 +352,7 @@ def _zstd_frame(stream: IO[bytes], skip: bool = False) -> Iterator[bytes]:
         yield take(4)
 
 
-def zstd_frames(file: File) -> list[int]:
+def zstd_frames(file: SourceFile) -> list[int]:
     """Offsets at which frames begin, read from the sizes alone; [0] if that cannot be done."""
     starts = [0]
     size = file.size()

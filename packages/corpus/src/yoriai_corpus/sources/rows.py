@@ -54,7 +54,7 @@ _MORE: dict[Layout, tuple[str, ...]] = {
 }
 
 
-class Rows(Configured):
+class RowFields(Configured):
     """The keys that say which field holds what."""
 
     layout: Layout = Field(
@@ -85,7 +85,7 @@ class Rows(Configured):
         return [*self.names().all(), *_MORE.get(self.layout, ())]
 
 
-class RowSource(Rows, FileSource):
+class RowSource(RowFields, FileSource):
     """Files of rows."""
 
     def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
@@ -123,7 +123,7 @@ def getter(names: Iterable[str]) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def row_reader(
-    rows: Rows, source: str, language: str, licence: str
+    rows: RowFields, source: str, language: str, licence: str
 ) -> Callable[[str, Any], Document | Unreadable]:
     """A function from (place, row) to a document, for rows laid out as ``rows`` says.
 

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Document, Unreadable
-from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part, read_whole
+from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, read_whole
 
 
 class TextFiles(FileSource):
@@ -23,7 +24,7 @@ class TextFiles(FileSource):
     )
     max_record_mb: int = Field(64, ge=1, description="largest file that is read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, bytes] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return whole_files(part, self.max_record_mb)
 
     def document(self, place: str, content: bytes) -> Document | Unreadable:
@@ -36,12 +37,12 @@ class TextFiles(FileSource):
         return Document(self.name, place, text, self.language, "", self.licence)
 
 
-def whole_files(part: Part, max_mb: int) -> Iterator[tuple[str, bytes] | Fault]:
+def whole_files(part: FilePart, max_mb: int) -> Iterator[tuple[str, bytes] | RecordFault]:
     """A file's name and all of its bytes, unpacked, or why they cannot be had."""
     try:
         yield part.name, read_whole(part, max_mb * MEGABYTE)
     except (OSError, ValueError) as error:
-        yield Fault(part.name, str(error.args[-1] if error.args else error))
+        yield RecordFault(part.name, str(error.args[-1] if error.args else error))
 
 
 def decode(data: bytes, encoding: Literal["utf-8", "detect"] = "utf-8") -> str:

@@ -18,11 +18,13 @@ from xml.parsers import expat
 
 from pydantic import Field
 
-from yoriai import Document, Unreadable
-from yoriai_corpus.sources import wikitext
-from yoriai_corpus.sources.files import MEGABYTE, Fault, FileSource, Part, records
+from yoriai import Document, PassedOver, Unreadable
+from yoriai_corpus.sources import encodings, wikitext
+from yoriai_corpus.sources.files import FileSource
 from yoriai_corpus.sources.packing import Damage, unpack
+from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 
+_REDIRECT = re.compile(r"\s*[#＃](?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.I)
 _NAMESPACE = re.compile(r"<namespace key=\"(-?\d+)\"[^>]*>([^<]*)</namespace>")
 
 
@@ -52,7 +54,7 @@ class Page:
     text: str = ""
 
 
-class Wikipedia(FileSource):
+class WikipediaDump(FileSource):
     """Articles of MediaWiki dumps as plain text."""
 
     version: ClassVar[str] = "1"
@@ -67,12 +69,19 @@ class Wikipedia(FileSource):
     title: bool = Field(True, description="put the page's title before its text")
     max_mb: int = Field(64, ge=1, description="a page larger than this is not read")
 
-    def frames(self, part: Part) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | Fault]:
+    def frames(self, part: FilePart) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | RecordFault]:
+        head = next((c.data[:4] for c in unpack(part.file) if not isinstance(c, Damage)), b"")
+        if encodings.is_utf16(head):  # no byte of it is a tag as it is looked for
+            if part.start == 0:
+                yield RecordFault(part.name, encodings.UTF16)
+            return
         site = site_of(part)
         for frame in records(part, delimiter=b"</page>", max_bytes=self.max_mb * MEGABYTE):
-            yield frame if isinstance(frame, Fault) else (frame[0], (site, frame[1]))
+            yield frame if isinstance(frame, RecordFault) else (frame[0], (site, frame[1]))
 
-    def document(self, place: str, content: tuple[SiteInfo, bytes]) -> Document | Unreadable | None:
+    def document(
+        self, place: str, content: tuple[SiteInfo, bytes]
+    ) -> Document | Unreadable | PassedOver | None:
         site, data = content
         start = data.rfind(b"<page>")
         if start < 0:
@@ -83,8 +92,13 @@ class Wikipedia(FileSource):
             page = parse_page(data[start:] + b"</page>")
         except (expat.ExpatError, ValueError) as error:
             return Unreadable(self.name, place, f"not XML: {error}")
-        if page.namespace not in self.namespaces or page.redirect or page.model != "wikitext":
-            return None
+        if page.namespace not in self.namespaces:
+            return PassedOver(self.name, f"page of namespace {page.namespace}")
+        # Old dumps do not say by an element that a page is a redirect.
+        if page.redirect or _REDIRECT.match(page.text):
+            return PassedOver(self.name, "redirect")
+        if page.model != "wikitext":
+            return PassedOver(self.name, f"page in {page.model[:40]}")
         text = text_of(page, site)
         if self.title:
             text = f"{page.title}\n\n{text}"
@@ -113,7 +127,7 @@ def text_of(page: Page, site: SiteInfo) -> str:
         return html.unescape(stripped).strip()
 
 
-def site_of(part: Part) -> SiteInfo:
+def site_of(part: FilePart) -> SiteInfo:
     """Reads the head of the part's file; what it does not say stays empty."""
     head = b""
     for chunk in unpack(part.file):

@@ -23,7 +23,7 @@ F64 = npt.NDArray[np.float64]
 SPACE = 32  # what every kind of space is folded to
 
 
-class Codes(NamedTuple):
+class CodePoints(NamedTuple):
     """Code points of all texts in one row; text ``i`` is ``points[starts[i]:starts[i+1]]``."""
 
     points: U32
@@ -41,7 +41,7 @@ class Batch(list[Document]):
         return [document.text for document in self]
 
     @cached_property
-    def codes(self) -> Codes:
+    def codes(self) -> CodePoints:
         return codes_of(self.texts)
 
     @cached_property
@@ -55,13 +55,13 @@ def batch_of(documents: Sequence[Document]) -> Batch:
     return documents if isinstance(documents, Batch) else Batch(documents)
 
 
-def codes_of(texts: Iterable[str]) -> Codes:
+def codes_of(texts: Iterable[str]) -> CodePoints:
     """Texts as code points. Half a surrogate pair (which no document holds) would raise."""
     texts = list(texts)
     points = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
     starts = np.zeros(len(texts) + 1, dtype=np.int64)
     np.cumsum([len(text) for text in texts], out=starts[1:])
-    return Codes(points, starts)
+    return CodePoints(points, starts)
 
 
 # --- folding: the form in which texts are compared ----------------------------------------

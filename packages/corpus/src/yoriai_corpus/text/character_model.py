@@ -36,7 +36,7 @@ _START = np.uint64(0x243F6A8885A308D3)
 _SHIFT = np.uint64(31)
 
 
-class Table(NamedTuple):
+class NgramTable(NamedTuple):
     """Open addressing over 64-bit keys (0: free); a power of two of slots, at most half used."""
 
     keys: U64
@@ -48,8 +48,8 @@ class CharacterModel(NamedTuple):
     ``contexts``: natural log of the share that a context leaves to shorter ones."""
 
     order: int
-    grams: Table
-    contexts: Table
+    grams: NgramTable
+    contexts: NgramTable
 
     @property
     def size(self) -> int:
@@ -157,8 +157,8 @@ def _loaded(path: str, stamp: tuple[int, int]) -> CharacterModel:
         digest = arrays.pop("digest")
         model = CharacterModel(
             int(arrays["order"][1]),
-            Table(arrays["gram_keys"], arrays["gram_values"]),
-            Table(arrays["context_keys"], arrays["context_values"]),
+            NgramTable(arrays["gram_keys"], arrays["gram_values"]),
+            NgramTable(arrays["context_keys"], arrays["context_values"]),
         )
         sound = int(arrays["order"][0]) == FORMAT and np.array_equal(digest, _digest(arrays))
     except Exception as error:  # zipfile and numpy raise a dozen kinds on damaged files
@@ -186,11 +186,11 @@ def _digest(arrays: dict[str, npt.NDArray[np.generic]]) -> npt.NDArray[np.uint8]
     return np.frombuffer(sha256.digest(), dtype=np.uint8)
 
 
-def _table(parts: list[tuple[U64, F64]]) -> Table:
+def _table(parts: list[tuple[U64, F64]]) -> NgramTable:
     keys = np.concatenate([part[0] for part in parts])
     values = np.concatenate([part[1] for part in parts]).astype(np.float32)
     size = 1 << max(3, math.ceil(math.log2(2 * max(1, len(keys)))))
-    return Table(*_fill(keys, values, size))
+    return NgramTable(*_fill(keys, values, size))
 
 
 # --- kernels ------------------------------------------------------------------------------

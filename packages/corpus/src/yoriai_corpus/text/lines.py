@@ -8,7 +8,7 @@ from typing import Literal
 import numba
 import numpy as np
 
-from yoriai_corpus.text.batch import I64, SPACE, U32, Codes, fold_table
+from yoriai_corpus.text.batch import I64, SPACE, U32, CodePoints, fold_table
 from yoriai_corpus.text.minhash import U64, _mix
 
 Unit = Literal["line", "paragraph"]
@@ -17,7 +17,7 @@ MIN_CHARACTERS = 20
 _NEWLINE = 10
 
 
-def unit_hashes(codes: Codes, unit: Unit) -> tuple[U64, I64, I64]:
+def unit_hashes(codes: CodePoints, unit: Unit) -> tuple[U64, I64, I64]:
     """Hash, document and first line of every unit of at least :data:`MIN_CHARACTERS`.
 
     Units are compared folded and without space, by 64 bits (as in CCNet, arXiv 1911.00359,

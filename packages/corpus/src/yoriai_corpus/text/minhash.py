@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from yoriai_corpus.text.batch import I64, SPACE, U32, Codes, codes_of, fold_table
+from yoriai_corpus.text.batch import I64, SPACE, U32, CodePoints, codes_of, fold_table
 
 U64 = npt.NDArray[np.uint64]
 NGRAM = 5
@@ -21,14 +21,14 @@ HASHES = 128
 _BLOCK = 512  # n-grams whose hashes lie in the processor's cache while 128 minima are taken
 
 
-def fold(codes: Codes) -> Codes:
+def fold(codes: CodePoints) -> CodePoints:
     """Texts as they are compared: NFKC, case folded, runs of space as one, none at the ends."""
-    return Codes(*_fold(codes.points, codes.starts, fold_table(), False))
+    return CodePoints(*_fold(codes.points, codes.starts, fold_table(), False))
 
 
-def fold_without_space(codes: Codes, table: U32) -> Codes:
+def fold_without_space(codes: CodePoints, table: U32) -> CodePoints:
     """Texts folded by ``table`` (code point to code point), all space taken out."""
-    return Codes(*_fold(codes.points, codes.starts, table, True))
+    return CodePoints(*_fold(codes.points, codes.starts, table, True))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -64,7 +64,7 @@ def permutations(seed: int) -> tuple[U32, U32]:
     return multipliers, random.integers(0, 2**32, HASHES, dtype=np.uint32)
 
 
-def signatures(folded: Codes, seed: int) -> npt.NDArray[np.uint32]:
+def signatures(folded: CodePoints, seed: int) -> npt.NDArray[np.uint32]:
     """One row of :data:`HASHES` minima for each text."""
     return _signatures(folded.points, folded.starts, *permutations(seed))
 

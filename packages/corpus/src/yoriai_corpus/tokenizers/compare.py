@@ -127,7 +127,7 @@ def _from_byte_level(piece: str) -> str:
 
 
 @dataclass(slots=True)
-class Counts:
+class PieceCounts:
     """Sums over some documents; ``tokens`` by tokenizer, in their order."""
 
     documents: int = 0
@@ -143,18 +143,20 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Comparison:
+class TokenizerComparison:
     """Counts by language, and by language and source; unreadable rows are only counted."""
 
     names: list[str]
-    by_language: dict[str, Counts] = field(default_factory=dict)
-    by_source: dict[tuple[str, str], Counts] = field(default_factory=dict)
+    by_language: dict[str, PieceCounts] = field(default_factory=dict)
+    by_source: dict[tuple[str, str], PieceCounts] = field(default_factory=dict)
     unreadable: int = 0
 
 
-def count(opened: Sequence[Opened], documents: Iterable[Document | Unreadable]) -> Comparison:
+def count(
+    opened: Sequence[Opened], documents: Iterable[Document | Unreadable]
+) -> TokenizerComparison:
     """Encode all documents with all tokenizers; raises :class:`yoriai.UsageError` without text."""
-    result = Comparison([tokenizer.name for tokenizer in opened])
+    result = TokenizerComparison([tokenizer.name for tokenizer in opened])
     waiting: list[Document] = []
 
     def flush() -> None:
@@ -164,8 +166,8 @@ def count(opened: Sequence[Opened], documents: Iterable[Document | Unreadable]) 
             language = document.language or "unknown"
             size = len(document.text.encode())
             for counts in (
-                result.by_language.setdefault(language, Counts()),
-                result.by_source.setdefault((language, document.source), Counts()),
+                result.by_language.setdefault(language, PieceCounts()),
+                result.by_source.setdefault((language, document.source), PieceCounts()),
             ):
                 counts.add(len(document.text), size, tokens)
         waiting.clear()
@@ -201,7 +203,7 @@ def overlap(opened: Sequence[Opened]) -> list[dict[str, Any]]:
     return rows
 
 
-def cost(found: Comparison, mixture: Mapping[str, float]) -> list[dict[str, Any]]:
+def cost(found: TokenizerComparison, mixture: Mapping[str, float]) -> list[dict[str, Any]]:
     """Tokens for a megabyte of text mixed by ``mixture`` (weights of *bytes* by language).
 
     Raises :class:`yoriai.UsageError` for a language of which there is no text.
@@ -235,11 +237,11 @@ def cost(found: Comparison, mixture: Mapping[str, float]) -> list[dict[str, Any]
 
 
 def plain(
-    opened: Sequence[Opened], found: Comparison, mixture: Mapping[str, float]
+    opened: Sequence[Opened], found: TokenizerComparison, mixture: Mapping[str, float]
 ) -> dict[str, Any]:
     """Everything as plain values, for ``--json``."""
 
-    def row(counts: Counts) -> dict[str, Any]:
+    def row(counts: PieceCounts) -> dict[str, Any]:
         fertility = {
             name: {
                 "tokens": tokens,

@@ -36,16 +36,16 @@ from yoriai_corpus.tokenizers.pieces import (
     SPACE,
     UNKNOWN,
     USER_DEFINED,
-    Piece,
+    VocabularyPiece,
 )
-from yoriai_corpus.tokenizers.training import MODEL, Options, finish, train
+from yoriai_corpus.tokenizers.training import MODEL, TrainerOptions, finish, train
 
 CHUNK_BYTES = 16 * 2**20  # of text counted at a time; part of the result's last digits
 SPECIALS = ("<unk>", "<s>", "</s>", "<mask>", "<pad>", "<CLS>", "<SEP>", "<EOD>")
 ROLES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}
 
 
-class Part(BaseModel):
+class VocabularyPart(BaseModel):
     """One language's share of the vocabulary."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,9 +60,9 @@ class Part(BaseModel):
 
 
 V2_1 = (
-    Part(language="ja", size=30_000, max_piece_length=8, presplit="scripts", strip="all"),
-    Part(language="en", size=20_000),
-    Part(language="code", size=10_000),
+    VocabularyPart(language="ja", size=30_000, max_piece_length=8, presplit="scripts", strip="all"),
+    VocabularyPart(language="en", size=20_000),
+    VocabularyPart(language="code", size=10_000),
 )
 
 
@@ -76,7 +76,7 @@ class MergedTokenizer(Step):
     makes: ClassVar[str] = "tokenizer"
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
-    parts: tuple[Part, ...] = Field(
+    parts: tuple[VocabularyPart, ...] = Field(
         V2_1, min_length=1, description="vocabularies, in the order in which they are merged"
     )
     specials: tuple[str, ...] = Field(
@@ -105,7 +105,7 @@ class MergedTokenizer(Step):
 
     @field_validator("parts")
     @classmethod
-    def _parts(cls, value: tuple[Part, ...]) -> tuple[Part, ...]:
+    def _parts(cls, value: tuple[VocabularyPart, ...]) -> tuple[VocabularyPart, ...]:
         names = [part.language for part in value]
         if len(set(names)) < len(names):
             raise ValueError("a language has several parts")
@@ -171,7 +171,7 @@ class MergedTokenizer(Step):
         return Made(facts=made.facts, headline=headline)
 
     def _write(
-        self, job: Job, corpus: Artifact, drawn: samples.Sample
+        self, job: Job, corpus: Artifact, drawn: samples.TextSample
     ) -> tuple[list[Path], list[Path], int]:
         """The text of each part, cut; all text in chunks, uncut; and the bytes of the latter."""
         number = {part.language: index for index, part in enumerate(self.parts)}
@@ -191,7 +191,7 @@ class MergedTokenizer(Step):
                 stream.close()
         return paths, chunks.close(), chunks.bytes
 
-    def _splitter(self, part: Part) -> Any:
+    def _splitter(self, part: VocabularyPart) -> Any:
         words = splitting.morphemes() if part.presplit == "morphemes" else None
         scripts = part.presplit == "scripts"
 
@@ -210,17 +210,19 @@ class MergedTokenizer(Step):
 
         return split
 
-    def _merge(self, job: Job, texts: Sequence[Path]) -> tuple[list[Piece], list[dict[str, Any]]]:
+    def _merge(
+        self, job: Job, texts: Sequence[Path]
+    ) -> tuple[list[VocabularyPiece], list[dict[str, Any]]]:
         """Specials, runs of spaces, newline, bytes; then each part's pieces that are new."""
-        found = {name: Piece(name, 0.0, CONTROL) for name in self.specials}
-        found["<unk>"] = Piece("<unk>", 0.0, UNKNOWN)
+        found = {name: VocabularyPiece(name, 0.0, CONTROL) for name in self.specials}
+        found["<unk>"] = VocabularyPiece("<unk>", 0.0, UNKNOWN)
         for length in range(self.space_runs, 0, -1):
-            found[SPACE * length] = Piece(SPACE * length, self.space_score or 0.0)
-        found["\n"] = Piece("\n", 0.0, USER_DEFINED)
-        found |= {name: Piece(name, 0.0, BYTE) for name in BYTES}
+            found[SPACE * length] = VocabularyPiece(SPACE * length, self.space_score or 0.0)
+        found["\n"] = VocabularyPiece("\n", 0.0, USER_DEFINED)
+        found |= {name: VocabularyPiece(name, 0.0, BYTE) for name in BYTES}
         account = []
         for index, (part, text) in enumerate(zip(self.parts, texts, strict=True)):
-            options = Options(
+            options = TrainerOptions(
                 coverage=self.character_coverage,
                 max_piece_length=part.max_piece_length,
                 # Where every ▁ goes in the end, the first word of a line is no other than the rest.
@@ -237,7 +239,7 @@ class MergedTokenizer(Step):
             learned = list(vocabularies.texts(vocabularies.read_model(model), NORMAL))
             stripped = splitting.strip(learned, part.strip)
             new = [piece for piece in stripped if piece not in found]
-            found |= {piece: Piece(piece) for piece in new}
+            found |= {piece: VocabularyPiece(piece) for piece in new}
             account.append(
                 {
                     "language": part.language,
@@ -248,7 +250,9 @@ class MergedTokenizer(Step):
             )
         return list(found.values()), account
 
-    def _assemble(self, vocabulary: Sequence[Piece], found: unigram.Estimate, path: Path) -> Path:
+    def _assemble(
+        self, vocabulary: Sequence[VocabularyPiece], found: unigram.Estimate, path: Path
+    ) -> Path:
         scores = iter(found.scores)
         runs = {SPACE * length for length in range(1, self.space_runs + 1)}
         final = []

@@ -20,7 +20,7 @@ STEP = 64  # scores are multiples of 1/64, see huggingface_tokenizer.round_score
 Ids = list[int | None]
 
 
-class Piece(NamedTuple):
+class VocabularyPiece(NamedTuple):
     """One row of a vocabulary; ``type`` as in sentencepiece_model.proto."""
 
     text: str
@@ -57,7 +57,7 @@ def write_model(proto: Any, path: Path) -> None:
 
 
 def new_unigram(
-    pieces: Iterable[Piece], *, names: Mapping[str, str], longest: int, coverage: float
+    pieces: Iterable[VocabularyPiece], *, names: Mapping[str, str], longest: int, coverage: float
 ) -> Any:
     """A unigram model of these pieces: identity, no dummy prefix, byte fallback.
 

@@ -25,7 +25,7 @@ Group = Callable[[Mapping[str, Any]], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TextSample:
     """Which documents were drawn: bytes taken of each, by ``(source, id)``."""
 
     seed: int
@@ -60,7 +60,7 @@ def draw(
     seed: int,
     group: Group = by_language,
     languages: Iterable[str] | None = None,
-) -> Sample:
+) -> TextSample:
     """Choose documents of a corpus, at most so many megabytes of text of each group."""
     wanted = None if languages is None else set(languages)
     budget = int(megabytes * 1e6)
@@ -84,10 +84,10 @@ def draw(
             left -= size
             documents += 1
         groups[label] = {"documents": documents, "bytes": budget - max(0, left)}
-    return Sample(seed, dict(sorted(taken.items(), key=lambda item: order[item[0]])), groups)
+    return TextSample(seed, dict(sorted(taken.items(), key=lambda item: order[item[0]])), groups)
 
 
-def read(corpus: Artifact, sample: Sample) -> Iterator[tuple[str, Iterator[str]]]:
+def read(corpus: Artifact, sample: TextSample) -> Iterator[tuple[str, Iterator[str]]]:
     """The language and the lines of each drawn document; blank lines are left out.
 
     NUL is taken out, which SentencePiece takes for the end of a line, and lines are cut after

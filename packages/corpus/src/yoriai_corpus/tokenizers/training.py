@@ -100,9 +100,9 @@ class Tokenizer(Step):
         }
         return finish(model, job.out, corpus, facts, context=self.context)
 
-    def options(self) -> Options:
+    def options(self) -> TrainerOptions:
         """What :func:`train` is told."""
-        return Options(
+        return TrainerOptions(
             kind=self.kind,
             coverage=self.character_coverage,
             max_piece_length=self.max_piece_length,
@@ -117,7 +117,7 @@ class Tokenizer(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class TrainerOptions:
     """Options of a training run; the defaults are those of ``corpus/tokenizer``."""
 
     kind: Literal["unigram", "bpe"] = "unigram"
@@ -134,7 +134,7 @@ class Options:
     setting: str = "STEP.size"  # what an error tells to change
 
 
-PLAIN = Options()
+PLAIN = TrainerOptions()
 
 
 def thin(path: Path, lines: int, most: int) -> tuple[int, int]:
@@ -198,7 +198,9 @@ def finish(
     )
 
 
-def train(text: Path, model: Path, size: int, threads: int, options: Options = PLAIN) -> Path:
+def train(
+    text: Path, model: Path, size: int, threads: int, options: TrainerOptions = PLAIN
+) -> Path:
     """Train a model on a file of lines; raises :class:`YoriaiError` if it cannot."""
     import sentencepiece
 
@@ -247,7 +249,7 @@ def train(text: Path, model: Path, size: int, threads: int, options: Options = P
 LARGE_BYTES = 2 * 10**9  # from here on suffix arrays need 64-bit places
 
 
-def _explain(error: Exception, size: int, options: Options) -> YoriaiError:
+def _explain(error: Exception, size: int, options: TrainerOptions) -> YoriaiError:
     """SentencePiece's error with the number that would work, which it hides in a sentence."""
     hint, words = "", str(error)
     if most := re.search(r"a value <= (\d+)", words):

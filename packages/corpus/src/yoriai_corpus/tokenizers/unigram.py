@@ -40,7 +40,7 @@ _SMALL = 2.0**-200
 _BEHIND = 256  # cells of the double array
 
 
-class Trie(NamedTuple):
+class PieceTrie(NamedTuple):
     """A double array (Aoe 1989): the child of cell ``s`` by character ``c`` is ``base[s] + c``.
 
     ``cells`` is int32[cells, 3]: base, the parent (check), and the piece that ends here or -1.
@@ -59,7 +59,7 @@ class Trie(NamedTuple):
         return table
 
 
-def build_trie(pieces: Sequence[str]) -> Trie:
+def build_trie(pieces: Sequence[str]) -> PieceTrie:
     """A trie of distinct, non-empty pieces, spaces written as U+2581."""
     if not pieces or "" in pieces or len(set(pieces)) != len(pieces):
         raise ValueError("pieces must be distinct and none of them empty")
@@ -69,7 +69,7 @@ def build_trie(pieces: Sequence[str]) -> Trie:
     symbols = (np.searchsorted(alphabet, codes.points) + 1).astype(np.int32)
     ids = np.array(order, dtype=np.int32)
     cells = _double_array(symbols, codes.starts, ids, len(alphabet))
-    return Trie(cells, alphabet, int(np.diff(codes.starts).max()))
+    return PieceTrie(cells, alphabet, int(np.diff(codes.starts).max()))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -142,7 +142,7 @@ def _double_array(symbols: I32, starts: I64, ids: I32, alphabet: int) -> I32:
 
 
 def expected_counts(
-    trie: Trie, scores: F64, texts: Iterable[str], *, weigh: Weigh = "tokens"
+    trie: PieceTrie, scores: F64, texts: Iterable[str], *, weigh: Weigh = "tokens"
 ) -> tuple[F64, float, float]:
     """Expected counts of all pieces (the last entry: unknown characters) in texts, cut at newlines.
 
@@ -272,8 +272,12 @@ def _count(
 # --- epochs ------------------------------------------------------------------------------
 
 
+Counted = tuple[int, F64, float, float, int]
+"""One chunk's number, counts, log-likelihood, expected pieces and characters."""
+
+
 @dataclass(frozen=True, slots=True)
-class Task:
+class UnigramTask:
     """A chunk of text (a UTF-8 file), the trie (a folder) and the scores of this epoch."""
 
     chunk: int
@@ -295,8 +299,7 @@ def estimate(
     texts: Sequence[Path],
     *,
     scratch: Path,
-    run: Callable[[Callable[[Task], tuple[int, F64, float, float, int]], Iterable[Task]], Iterable[
-        tuple[int, F64, float, float, int]]],
+    run: Callable[[Callable[[UnigramTask], Counted], Iterable[UnigramTask]], Iterable[Counted]],
     epochs: int = 2,
     tolerance: float = 0.0,
     weigh: Weigh = "tokens",
@@ -317,7 +320,7 @@ def estimate(
     before = -math.inf
     for epoch in range(epochs):
         np.save(scratch / "scores.npy", now)
-        tasks = [Task(index, path, scratch, weigh) for index, path in enumerate(texts)]
+        tasks = [UnigramTask(index, path, scratch, weigh) for index, path in enumerate(texts)]
         found = sorted(run(count_chunk, tasks), key=lambda answer: answer[0])
         counts = np.zeros(len(pieces) + 1)
         likelihood = tokens = 0.0
@@ -350,12 +353,12 @@ def estimate(
     return result
 
 
-def count_chunk(task: Task) -> tuple[int, F64, float, float, int]:
+def count_chunk(task: UnigramTask) -> Counted:
     """One chunk's number, counts, log-likelihood, expected pieces and characters."""
     cells = np.load(task.model / "cells.npy")
     alphabet = np.load(task.model / "alphabet.npy")
     scores = np.load(task.model / "scores.npy")
-    trie = Trie(cells, alphabet, _longest(cells))
+    trie = PieceTrie(cells, alphabet, _longest(cells))
     text = task.text.read_text(encoding="utf-8")
     counts, likelihood, tokens = expected_counts(trie, scores, [text], weigh=task.weigh)
     return task.chunk, counts, likelihood, tokens, len(text) - text.count("\n")

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
 from yoriai_eval.backends.answer_end import Ending, Limits
-from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all
+from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all, no_number
 
 if TYPE_CHECKING:
     from yoriai_eval.backends.shared_prefix import Encoded, Rows
@@ -62,6 +62,7 @@ class _Model:
         # Progress is shown by the step; texts longer than the context are cut into windows here.
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+        self.name = str(folder)
         self.batch = backend.batch
         options = _gguf(folder)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
@@ -118,7 +119,7 @@ class _Model:
         texts = list(dict.fromkeys(text for a, b in pairs for text in (a, a + b)))
         ids = dict(zip(texts, self._ids(texts), strict=True))
         # The last id is scored and not read, so there is room for one more.
-        read = self.marks.spans(ids.__getitem__, pairs, self._window + 1)
+        read = self.marks.spans(ids.__getitem__, pairs, self.context + 1 if self.context else 0)
         return self._score(read, prefix, self.marks.first if self.marks.always else ())
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
@@ -215,7 +216,8 @@ class _Model:
 
             last = [endings[ids] for ids in others]
             lists = [list(ids) for ids in others]
-            made = one_by_one.write(self.model, lists, last, self.batch, self.reader.attention_only)
+            pads = self.reader.attention_only
+            made = one_by_one.write(self.model, lists, last, self.batch, pads, self.name)
             answers |= zip(others, made, strict=True)
         return [answers[ids] for ids in rows]
 
@@ -231,6 +233,8 @@ class _Model:
             rows, logits = self._begin(encoded, prompts)
             going = list(range(len(prompts)))
             while True:
+                if bool(logits.isnan().any()):
+                    raise no_number(self.name)
                 for row, token in zip(going, logits.argmax(-1).tolist(), strict=True):
                     made[row].append(token)
                     if (answer := endings[row].read(made[row])) is not None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, common_of_all, cut, too_long
+from yoriai_eval.backends.rules import Ended, Marks, Span, common_of_all, cut, no_number, too_long
 
 
 class LlamaCpp(Backend):
@@ -54,6 +54,7 @@ class _Model:
         import llama_cpp
 
         self._c: Any = llama_cpp
+        self._name = str(path)
         threads = {"n_threads": backend.threads, "n_threads_batch": backend.threads}
         try:
             self._llama: Any = llama_cpp.Llama(
@@ -103,8 +104,9 @@ class _Model:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(self._marks.prompt(self._ids(text))) for text in texts]
 
+    # The last id of a text is scored and not read, so there is room for one more.
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
-        return self._score(self._marks.spans(self._ids, pairs, self.context))
+        return self._score(self._marks.spans(self._ids, pairs, self.context + 1))
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
         read = [self._marks.windows(self._ids(text), self.context) for text in texts]
@@ -247,6 +249,8 @@ class _Model:
         ended: Ended = "length"
         for left in range(limit - 1, -1, -1):
             token = int(logits[-1].argmax())
+            if logits[-1][token] != logits[-1][token]:  # of NaN and numbers, argmax takes NaN
+                raise no_number(self._name)
             if self._c.llama_vocab_is_eog(self._vocabulary, token):
                 ended = "end"
                 break

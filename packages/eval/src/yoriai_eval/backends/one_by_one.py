@@ -12,10 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from yoriai import Generated
 from yoriai_eval.backends.answer_end import Ending
+from yoriai_eval.backends.rules import no_number
 from yoriai_eval.backends.shared_prefix import LOGITS, likelihoods, padded
 
 Span = tuple[list[int], list[int]]
@@ -48,12 +54,18 @@ def score(model: Any, spans: Sequence[Span], batch: int, vocabulary: int) -> lis
 
 
 def write(
-    model: Any, prompts: Sequence[list[int]], endings: Sequence[Ending], batch: int, pads: bool
+    model: Any,
+    prompts: Sequence[list[int]],
+    endings: Sequence[Ending],
+    batch: int,
+    pads: bool,
+    name: str = "the model",
 ) -> list[Generated]:
     """Greedy answers by ``transformers``' own loop.
 
     ``pads``: whether the model leaves padding out of account. A state-space model would read it,
-    so only prompts of one length go together there.
+    so only prompts of one length go together there. Raises :class:`yoriai.YoriaiError` that has
+    ``name`` in it where logits are no numbers.
     """
     answers: dict[int, Generated] = {}
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
@@ -70,9 +82,22 @@ def write(
                 do_sample=False,
                 pad_token_id=0,
                 stopping_criteria=StoppingCriteriaList([criterion]),
+                logits_processor=LogitsProcessorList([_Numbers(name)]),
             )
         answers |= {index: criterion.answers[row] for row, index in enumerate(part)}
     return [answers[i] for i in range(len(prompts))]
+
+
+class _Numbers(LogitsProcessor):
+    """Changes no logit; refuses those that are none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if bool(scores.isnan().any()):
+            raise no_number(self.name)
+        return scores
 
 
 class _Ended(StoppingCriteria):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from yoriai import Generated
+from yoriai import Generated, UsageError, YoriaiError
 
 Ended = Literal["stop", "end", "length", "refused", "error"]
 
@@ -43,8 +43,8 @@ def spans(
     ``encode`` puts the start mark before a text. Context and continuation are encoded as one
     text, so the pieces across the border are those of real text; what differs from the context
     alone belongs to the continuation. Continuations of one context are all scored from the first
-    border among them, else one would pay for a longer piece. Of more than ``longest`` ids (if
-    not 0) the last are kept.
+    border among them, else one would pay for a longer piece. Raises
+    :class:`yoriai.UsageError` for more than ``longest`` ids (if not 0): nothing is cut.
     """
     contexts = {context: encode(context) for context, _ in pairs}
     whole = [encode(context + continuation) for context, continuation in pairs]
@@ -52,12 +52,18 @@ def spans(
     for (context, _), ids in zip(pairs, whole, strict=True):
         same = common(contexts[context], ids)
         border[context] = min(same, border.get(context, same))
-    made = []
-    for (context, _), ids in zip(pairs, whole, strict=True):
-        kept = ids[-longest:] if longest else ids
-        first = len(kept) - (len(ids) - border[context])
-        made.append(Span(tuple(kept), first if len(kept) == len(ids) else max(first, 1)))
-    return made
+    _fit(max(map(len, whole), default=0), longest)
+    return [
+        Span(tuple(ids), border[context]) for (context, _), ids in zip(pairs, whole, strict=True)
+    ]
+
+
+def _fit(tokens: int, longest: int) -> None:
+    if longest and tokens > longest:
+        raise UsageError(
+            f"a text and its continuation have {tokens} tokens, {longest} fit into the context",
+            hint="show fewer examples, or shorter texts",
+        )
 
 
 def windows(ids: Sequence[int], longest: int = 0, known: int = 1) -> list[Span]:
@@ -143,7 +149,8 @@ class Marks:
         made = []
         for span in spans(encode, pairs, longest):
             if not span.first:
-                ids = (*self.first, *span.ids)[-longest or None :]
+                ids = (*self.first, *span.ids)
+                _fit(len(ids), longest)
                 span = Span(ids, max(1, len(ids) - len(span.ids)))
             made.append(span)
         return made
@@ -156,6 +163,14 @@ class Marks:
 def too_long(tokens: int, room: int) -> Generated:
     """What stands for the answer to a prompt that does not fit."""
     return Generated("", "error", f"{tokens} tokens, {room} fit into the context")
+
+
+def no_number(name: str) -> YoriaiError:
+    """What to raise where a model's logits are no numbers: any text picked from them is chance."""
+    return YoriaiError(
+        f"{name} gives no finite number for the next token",
+        hint=f"its weights may hold NaN: yoriai verify {name}",
+    )
 
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -103,6 +103,7 @@ class ServedModel:
             clock=clock,
         )
         self.context = 0
+        self._longest = 0
         self.model = self._meet(folder)
         self._tokenizer: Literal["vllm", "llama.cpp", "none", ""] = ""
         self._ids: dict[str, tuple[int, ...]] = {}
@@ -155,7 +156,7 @@ class ServedModel:
         if self._has_tokenizer():
             self._encode(text for a, b in pairs for text in (a, a + b))
             # One place stays free for the token that the API makes a server write.
-            read = spans(self._ids.__getitem__, pairs, max(self.context - 1, 0))
+            read = spans(self._ids.__getitem__, pairs, max(self._longest - 1, 0))
             self._ids.clear()
             return self._score(read)
         start = self.backend.start_mark
@@ -185,7 +186,7 @@ class ServedModel:
         self._encode(["", *texts])
         if not self._ids[""]:
             raise no_start()
-        mark, longest = self._ids[""], max(self.context - 1, 0)
+        mark, longest = self._ids[""], max(self._longest - 1, 0)
         read = [windows(ids, longest, common(mark, ids)) for ids in (self._ids[t] for t in texts)]
         self._ids.clear()
         scores = iter(self._score([span for found in read for span in found]))
@@ -214,7 +215,10 @@ class ServedModel:
             for found in served:
                 if found.get("id") == name:
                     longest = found.get("max_model_len")  # vLLM and SGLang say it
-                    self.context = longest if isinstance(longest, int) and longest > 0 else 0
+                    self._longest = longest if isinstance(longest, int) and longest > 0 else 0
+                    # Of a text whose likelihood is asked, two places are the server's: for the
+                    # start mark, and for the token that the API makes it write.
+                    self.context = max(1, self._longest - 2) if self._longest else 0
                     return name
         known = [str(m.get("id")) for m in served]
         raise NotFound(

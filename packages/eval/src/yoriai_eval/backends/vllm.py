@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, added, cut, too_long
+from yoriai_eval.backends.rules import Ended, Marks, Span, added, cut, no_number, too_long
 
 
 class Vllm(Backend):
@@ -45,6 +45,7 @@ class _Model:
 
         self._vllm: Any = vllm
         self.backend = backend
+        self._name = str(folder)
         options: dict[str, Any] = {"max_model_len": backend.context} if backend.context else {}
         self._engine: Any = vllm.LLM(
             model=str(folder),
@@ -57,7 +58,10 @@ class _Model:
         )
         self._tokenizer: Any = self._engine.get_tokenizer()
         config: Any = self._engine.llm_engine.model_config
-        self.context = int(config.max_model_len)
+        self._longest = int(config.max_model_len)
+        # Of a text whose likelihood is asked, two places are the engine's: for the start mark, and
+        # for the token that it has to write.
+        self.context = max(1, self._longest - 2)
         self._precision = str(config.dtype).removeprefix("torch.")
         known = (self._tokenizer.eos_token_id, self._tokenizer.bos_token_id)
         self._marks = Marks.of(added(self._tokenizer), *known)
@@ -69,7 +73,7 @@ class _Model:
             "precision": self._precision,
             "start": self._tokenizer.decode(list(self._marks.lead)),
             "likelihood_start": self._tokenizer.decode(list(self._marks.first)),
-            "context": self.context,
+            "context": self._longest,
         }
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -77,10 +81,10 @@ class _Model:
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
         # The engine writes at least one token, and it has to fit as well.
-        return self._score(self._marks.spans(self._ids, pairs, self.context - 1))
+        return self._score(self._marks.spans(self._ids, pairs, self._longest - 1))
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
-        read = [self._marks.windows(self._ids(text), self.context - 1) for text in texts]
+        read = [self._marks.windows(self._ids(text), self._longest - 1) for text in texts]
         scores = iter(self._score([span for found in read for span in found]))
         return [sum((next(scores) for _ in found), 0.0) for found in read]
 
@@ -93,9 +97,11 @@ class _Model:
         stop: Sequence[str] = (),
         prefix: str = "",
     ) -> list[Generated]:
-        limit = min(max_new_tokens, self.context - 1)
-        room = self.context - limit
-        limits = self._vllm.SamplingParams(temperature=0.0, max_tokens=limit, stop=list(stop))
+        limit = min(max_new_tokens, self._longest - 1)
+        room = self._longest - limit
+        limits = self._vllm.SamplingParams(
+            temperature=0.0, max_tokens=limit, stop=list(stop), logprobs=0
+        )
         ids = [self._marks.prompt(self._ids(text)) for text in prompts]
         requests = iter(self._ask([row for row in ids if len(row) <= room], limits))
         made = []
@@ -104,6 +110,9 @@ class _Model:
                 made.append(too_long(len(row), room))
                 continue
             output = next(requests).outputs[0]
+            told = output.cumulative_logprob  # of what it wrote; NaN where its logits are
+            if told is not None and not math.isfinite(told):
+                raise no_number(self._name)
             ended = _ended(output)
             if ended == "error":
                 note = f"finish_reason {output.finish_reason!r}"

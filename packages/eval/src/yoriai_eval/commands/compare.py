@@ -1,4 +1,4 @@
-"""``yoriai eval compare`` and ``rescore``: can scores be told apart, and are they as sealed?"""
+"""``yoriai eval compare``: can the scores of models be told apart?"""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from yoriai import Artifact, NotFound, UsageError, YoriaiError, console
-from yoriai.artifact import open_artifact, verify
+from yoriai import Artifact, NotFound, UsageError, console
+from yoriai.artifact import open_artifact
 
 if TYPE_CHECKING:
+    from yoriai_eval.comparison.compare import Standing
     from yoriai_eval.comparison.contestants import Contestant
-    from yoriai_eval.comparison.pair import Comparison, Standing
-
-SHOWN = 20  # differences printed one by one; --json has all
+    from yoriai_eval.comparison.pair import Comparison
 
 
 @click.command(epilog="""\b
@@ -56,13 +55,13 @@ def compare(
     Each SCORES is a scores artifact; of several models in it, all are compared unless one is named.
     """
     from yoriai.plugins import load_registry
-    from yoriai_eval.comparison import pair
+    from yoriai_eval.comparison import compare as comparison
     from yoriai_eval.comparison.contestants import contestants
     from yoriai_eval.scoring import rescoring
 
     people = contestants([_chosen(text) for text in scores])
     registry = load_registry()
-    found = pair.compare(
+    found = comparison.compare(
         people,
         task=task,
         metric=metric,
@@ -70,14 +69,14 @@ def compare(
         correct=correct,
         golds=lambda artifact, name, form: rescoring.golds(artifact, registry, name, form),
     )
-    order = pair.standings(found)
+    order = comparison.standings(found)
     if plot is not None:
         _draw(plot, people, {made.task for made in found}, order)
     told = {
         "comparisons": [made.as_json() for made in found],
         "tests": sum(made.p is not None for made in found),
         "correction": correct,
-        "level": pair.ALPHA,
+        "level": comparison.ALPHA,
         "standings": {
             name: [
                 {"model": s.name, "score": round(s.score, 4), "ranks": [s.best, s.worst],
@@ -207,61 +206,3 @@ def _panels(
                 panel = panels.setdefault((task, told["metric"]), [])
                 panel.append((person.name, told["score"], *told["interval"]))
     return panels
-
-
-@click.command(epilog="""\b
-Examples:
-  yoriai eval rescore build/tour/scores@1
-  yoriai eval rescore build/tour/scores@1 --json
-""")  # fmt: skip
-@click.argument("scores", type=click.Path(path_type=Path))
-@console.json_option
-def rescore(scores: Path, as_json: bool) -> None:
-    """Score the answers in SCORES anew and say what differs from what was sealed.
-
-    No model is asked. The exit code is 1 if a byte or a score differs.
-    """
-    from yoriai.plugins import load_registry
-    from yoriai_eval.scoring import rescoring
-
-    artifact = open_artifact(scores)
-    findings = verify(scores)[1]
-    asked = rescoring.questions(artifact, load_registry())
-    try:
-        differences = list(rescoring.rescore(artifact, asked))
-    except YoriaiError as error:  # what is not as it was sealed may be why
-        said = [f"{f.file} {f.problem}" for f in findings]
-        raise YoriaiError("\n".join([*said, error.message]), hint=error.hint) from error
-    told = {
-        "as_sealed": not findings and not differences,
-        "files": [{"file": f.file, "problem": f.problem} for f in findings],
-        "notes": list(asked.notes),
-        "differences": [
-            {"model": d.model, "task": d.task, "id": d.id, "field": d.field,
-             "found": d.found, "expected": d.expected}
-            for d in differences
-        ],
-    }  # fmt: skip
-
-    def text() -> str:
-        lines = [f"{f.file} {f.problem}" for f in findings]
-        lines += asked.notes
-        lines += [
-            f"{d.model} on {d.task}{f', {d.id}' if d.id else ''}: {d.field} is "
-            f"{_short(d.found)}, the answers give {_short(d.expected)}"
-            for d in differences[:SHOWN]
-        ]
-        if len(differences) > SHOWN:
-            lines.append(f"… and {len(differences) - SHOWN} more (--json has all)")
-        if told["as_sealed"]:
-            lines.append(f"{artifact.name} is as it was sealed, and its answers give its scores")
-        return "\n".join(lines)
-
-    console.emit(told, as_json=as_json, text=text)
-    if not told["as_sealed"]:
-        raise SystemExit(1)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

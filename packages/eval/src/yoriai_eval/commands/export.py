@@ -33,7 +33,7 @@ def export(scores: Path, form: str, out: Path, as_json: bool) -> None:
     for wandb they are left out.
     """
     from yoriai.plugins import is_installed, load_registry
-    from yoriai_eval.report import exports, inspect_log, lm_eval_log
+    from yoriai_eval.report import inspect_log, lm_eval_log, wandb_log
     from yoriai_eval.scoring import rescoring
 
     artifact = open_artifact(scores)
@@ -42,7 +42,7 @@ def export(scores: Path, form: str, out: Path, as_json: bool) -> None:
     if form == "wandb" and not is_installed("wandb"):
         raise NotFound("the format wandb needs wandb", hint="pip install 'yoriai-eval[wandb]'")
     if form == "wandb":
-        written = exports.wandb(artifact, out)
+        written = wandb_log.write(artifact, out)
     else:
         asked = rescoring.questions(artifact, load_registry())
         for note in asked.notes:

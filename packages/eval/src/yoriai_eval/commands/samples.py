@@ -39,8 +39,8 @@ def samples(
     A run holds no questions and no right answers; they are read from the data sets again.
     """
     from yoriai.plugins import load_registry
-    from yoriai_eval.comparison.contestants import SAMPLES, rows_of
     from yoriai_eval.scoring import rescoring
+    from yoriai_eval.scoring.rows import SAMPLES, rows_of
 
     artifact = open_artifact(scores)
     if artifact.kind != "scores":

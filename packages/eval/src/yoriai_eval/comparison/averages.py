@@ -7,7 +7,6 @@ squares, each by its weight, and the test flips the signs of whole clusters in a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -85,8 +84,10 @@ def _compare(made: Comparison, seed: int) -> None:
     first, second = (sum(w * part.scores[i] for w, part in members) for i in (0, 1))
     made.scores = (first, second)
     made.difference = first - second
-    made.error = in_squares([(w, part.error) for w, part in members])
-    half = in_squares([(w, (part.interval[1] - part.interval[0]) / 2) for w, part in members])
+    made.error = statistics.in_squares([(w, part.error) for w, part in members])
+    half = statistics.in_squares(
+        [(w, (part.interval[1] - part.interval[0]) / 2) for w, part in members]
+    )
     made.interval = max(-1.0, made.difference - half), min(1.0, made.difference + half)
     values: list[float] = []
     clusters: list[str] = []
@@ -98,8 +99,3 @@ def _compare(made: Comparison, seed: int) -> None:
     clustered = any(clusters)
     made.test = "permutation" + (" of clusters" if clustered else "")
     made.p = statistics.permutation_test(values, clusters if clustered else (), seed)
-
-
-def in_squares(parts: Sequence[tuple[float, float]]) -> float:
-    """The square root of the sum of (weight * value) squared, as independent errors add up."""
-    return math.sqrt(sum((weight * value) ** 2 for weight, value in parts))

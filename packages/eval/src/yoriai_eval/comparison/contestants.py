@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from yoriai import Altered, Artifact, NotFound, UsageError
+from yoriai import Artifact, NotFound, UsageError
 from yoriai.config import unknown_name
 from yoriai_eval.scoring import protocol
 from yoriai_eval.scoring.metrics import METRICS
+from yoriai_eval.scoring.rows import models_of, rows_of
 
-SAMPLES = "samples.jsonl"
 BITS = ("bits_per_byte", "gold_bits_per_byte")
 
 
@@ -115,15 +113,6 @@ def contestants(chosen: Sequence[tuple[Artifact, str]]) -> list[Contestant]:
     return people
 
 
-def models_of(artifact: Artifact) -> list[str]:
-    """The models that a scores artifact scored."""
-    return [
-        name
-        for name, value in artifact.facts.items()
-        if isinstance(value, dict) and name != "floors"
-    ]
-
-
 def _name(people: Sequence[Contestant]) -> None:
     """By the model; else with the artifact's name before it, else its folder."""
     ways: list[Callable[[Contestant], str]] = [
@@ -152,31 +141,6 @@ def _read(artifact: Artifact, people: Sequence[Contestant]) -> None:
         if key not in person.exams:
             person.exams[key] = Answers(row["task"], form)
         person.exams[key].add(row)
-
-
-def rows_of(artifact: Artifact, *, edited: bool = False) -> Iterator[dict[str, Any]]:
-    """The rows of ``samples.jsonl``, one at a time.
-
-    Raises :class:`yoriai.Altered` for a line that is no row and, unless rows that were ``edited``
-    are what is looked for, at the end if the bytes are not those that were sealed.
-    """
-    path, digest = artifact.file(SAMPLES), hashlib.sha256()
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            digest.update(line)
-            try:
-                row = json.loads(line)
-                row["model"], row["task"], row["id"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise Altered(
-                    f"{path}:{number} is no sample", hint=f"yoriai verify {artifact.path}"
-                ) from error
-            yield row
-    if not edited and digest.hexdigest() != artifact.manifest["files"][SAMPLES]["sha256"]:
-        raise Altered(
-            f"{path} has other bytes than were sealed",
-            hint=f"what was changed: yoriai eval rescore {artifact.path}",
-        )
 
 
 # --- what can be compared -----------------------------------------------------------------

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from yoriai import Artifact
-from yoriai_eval.comparison.contestants import BITS, Answers, models_of, rows_of
+from yoriai_eval.comparison.contestants import BITS, Answers
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.metrics import METRICS
+from yoriai_eval.scoring.rows import models_of, rows_of
 
 FEW = 10  # samples; of fewer, a score says next to nothing
 PLACES = 4  # digits of a score, as in scores.json

@@ -9,7 +9,6 @@ dirty, the others are clean; scores under ``from`` are taken of each half.
 from __future__ import annotations
 
 import json
-import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -26,9 +25,7 @@ from yoriai_eval.contamination import clean_and_dirty, search
 from yoriai_eval.contamination.index import Index, Item, fields
 from yoriai_eval.contamination.same_question import ORDER, How, Questions
 from yoriai_eval.scoring import chunks, protocol
-from yoriai_eval.sets import store
 from yoriai_eval.sets.llm_jp import Split
-from yoriai_eval.tasks.datasets import BUILDERS, Dataset
 
 SOURCES: tuple[Split, ...] = ("train", "dev")  # splits that models are tuned on
 Facts = dict[str, Any]
@@ -85,8 +82,8 @@ class Contamination(Step):
         names = []
         for found in registry.found("tasks"):
             if not found.missing and (target := registry.load(found)):
-                keys = target.model_fields
-                if "split" in keys and not any(key.is_required() for key in keys.values()):
+                keys = target.model_fields.values()
+                if target.splits and not any(key.is_required() for key in keys):
                     names.append(found.name)
         return names
 
@@ -97,16 +94,11 @@ class Contamination(Step):
         """
         if not self.between:
             return ""
-        fetched = {
-            (task.dataset, path)
-            for task in self._asked()
-            if isinstance(task, Dataset) and task.dataset in BUILDERS
-            for path in BUILDERS[task.dataset].files(task.split)
-        }
+        fetched = {name for task in self._asked() for name in task.files()}
         absent = [
             f"{_data_set(task)}/{split}"
             for task, split in self._sources()
-            if isinstance(task, Dataset) and set(_absent(task.dataset, split)) - fetched
+            if set(task.absent()) - fetched
         ]
         return f"not here: {', '.join(absent)}" if absent else ""
 
@@ -145,41 +137,24 @@ class Contamination(Step):
         return Made(facts=facts, headline=headline(facts))
 
     def _asked(self) -> list[Task]:
-        return [
-            task
-            if "split" not in type(task).model_fields or "split" in task.model_fields_set
-            else task.model_copy(update={"split": self.split})
-            for task in self.tasks
-        ]
+        return [t if t.split_is_given else t.of_split(self.split) for t in self.tasks]
 
     def _sources(self) -> list[tuple[Task, Split]]:
         """Every split of every task that samples may be found in, once."""
         found: dict[tuple[str, Split], Task] = {}
-        asked = {(protocol.full_name(t), getattr(t, "split", "")) for t in self._asked()}
+        asked = {(protocol.full_name(t), t.chosen_split) for t in self._asked()}
         for task in (*self.tasks, *self.others):
             name = protocol.full_name(task)
             for split in SOURCES:
-                if (name, split) not in asked and _has_split(task, split):
-                    found.setdefault((name, split), task.model_copy(update={"split": split}))
+                if (name, split) not in asked and split in task.splits:
+                    found.setdefault((name, split), task.of_split(split))
         return [(task, split) for (_, split), task in found.items()]
-
-
-def _has_split(task: Task, split: str) -> bool:
-    key = type(task).model_fields.get("split")
-    return key is not None and split in typing.get_args(key.annotation)
-
-
-def _absent(dataset: str, split: Split) -> list[tuple[str, str]]:
-    """The files of a split that are in no mirror and not in the cache."""
-    if dataset not in BUILDERS:
-        return []
-    paths = BUILDERS[dataset].files(split)
-    return [(dataset, path) for path in paths if store.look(dataset, path).state == "missing"]
 
 
 def _data_set(task: Task) -> str:
     """What ``yoriai eval data`` calls its files; the task's name where it has none of those."""
-    return task.dataset if isinstance(task, Dataset) else protocol.full_name(task)
+    names = {name.partition("/")[0] for name in task.files()}
+    return names.pop() if len(names) == 1 else protocol.full_name(task)
 
 
 def _refuse_doubles(what: str, names: Sequence[str]) -> None:
@@ -212,7 +187,7 @@ class Looked:
 
 
 def _samples(task: Task, limit: int | None, inputs: Sequence[Artifact]) -> list[Looked]:
-    split = str(getattr(task, "split", ""))
+    split = task.chosen_split
     found = [
         Looked(
             protocol.full_name(task),
@@ -280,7 +255,7 @@ class Ledger:
         for task, split in sources:
             short = protocol.short_name(task)
             try:
-                if isinstance(task, Dataset) and _absent(task.dataset, split):
+                if task.absent():
                     raise NotFound("files are missing")
                 rows = [(s.id, s.text) for s in task.samples(inputs)]
             except NotFound:

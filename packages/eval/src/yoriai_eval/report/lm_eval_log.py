@@ -36,6 +36,7 @@ from yoriai_eval.scoring.rescoring import Questions
 LM_EVAL = {
     "accuracy": "acc",
     "accuracy_characters": "acc_norm",
+    "accuracy_bytes": "acc_bytes",
     "accuracy_pmi": "acc_mutual_info",
 }
 OUTPUT_TYPES = {
@@ -164,7 +165,7 @@ def _lm_eval_results(
         configs[name] = {
             "task": name,
             "dataset_path": exam.name,
-            "test_split": str(getattr(exam.task, "split", facts.get("split", ""))),
+            "test_split": exam.task.chosen_split or facts.get("split", ""),
             "description": exam.instruction,
             "target_delimiter": "",
             "fewshot_delimiter": exam.prompt.join,

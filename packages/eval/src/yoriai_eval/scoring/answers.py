@@ -6,13 +6,14 @@ wrong answer, and is counted under its own reason.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
-from yoriai import Generated, Sample
-from yoriai_eval.scoring.metrics import METRICS, NO_NUMBER, number
-from yoriai_eval.scoring.protocol import Answer, Exam, gold
+from yoriai import Answer, Generated, Sample
+from yoriai_eval.scoring.metrics import METRICS, NO_NUMBER, last_number, number
+from yoriai_eval.scoring.protocol import Exam, gold
 
 Reason = Literal["correct", "wrong", "unparsed", "truncated", "refused", "errored"]
 _LOST: dict[str, Reason] = {"refused": "refused", "error": "errored"}
@@ -40,17 +41,41 @@ class Reading:
 
 
 def cleaned(answer: Answer, text: str) -> str:
-    """What a protocol reads of a text, in its order: cut, strip, normalise.
+    """What a protocol reads of a text, in the order of :class:`yoriai.Answer`'s keys.
 
-    Without ``strip`` a text that begins with the cut is empty: a leading newline scores 0 in
-    llm-jp-eval before v1.3 (its issues 88 and 122). White space to strip is Python's, the
-    full-width space included.
+    Without ``strip_first`` a text that begins with the cut is empty: a leading newline scores 0 in
+    llm-jp-eval (its issues 88 and 122). White space to strip is Python's, the full-width space
+    included.
     """
-    if answer.cut:
-        text = text.partition(answer.cut)[0]
+    return normalised(answer, _taken(answer, before_cut(answer, text)[0]))
+
+
+def before_cut(answer: Answer, text: str) -> tuple[str, bool]:
+    """A text up to the protocol's cut, and whether the cut is there."""
+    if answer.drop_thoughts:
+        _, closed, after = text.rpartition("</think>")
+        text = after if closed else text
+        if "<think>" in text:
+            text = text.partition("<think>")[0]
+    if answer.strip_first:
+        text = text.strip()
+    if not answer.cut:
+        return text, False
+    text, found, _ = text.partition(answer.cut)
+    return text, bool(found)
+
+
+def _taken(answer: Answer, text: str) -> str:
     if answer.strip:
         text = text.strip()
-    return normalised(answer, text)
+    if answer.pattern:
+        found = None
+        for found in re.finditer(answer.pattern, text):  # noqa: B007
+            pass
+        text = "" if found is None else found[1 if found.re.groups else 0] or ""
+    if answer.take == "last-number":
+        text = last_number(text)
+    return text
 
 
 def normalised(answer: Answer, text: str) -> str:
@@ -66,12 +91,7 @@ def read(exam: Exam, sample: Sample, generated: Generated) -> Reading:
     if lost:
         return Reading(answer, lost, dict.fromkeys(_per_sample(exam), 0.0))
     if exam.own:
-        own = getattr(exam.task, "scores", None)
-        scores = (
-            {"accuracy": exam.task.score(sample, generated.text)}
-            if own is None
-            else own(sample, generated.text)
-        )
+        scores = dict(exam.task.scores(sample, generated.text))
         right = scores.get(exam.metrics[0]) == 1.0
     else:
         scores = _scores(exam, answer, golds)
@@ -82,7 +102,7 @@ def read(exam: Exam, sample: Sample, generated: Generated) -> Reading:
 def _reason(exam: Exam, answer: str, generated: Generated, right: bool) -> Reason:
     if right:
         return "correct"
-    done = bool(exam.answer.cut) and exam.answer.cut in generated.text
+    done = before_cut(exam.answer, generated.text)[1]
     if generated.ended == "length" and not done:
         return "truncated"
     if not answer.strip() or (_wants_number(exam) and number(answer) == NO_NUMBER):

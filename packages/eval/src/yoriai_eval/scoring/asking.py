@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yoriai import Generated, LanguageModel, Sample, files
@@ -11,6 +11,7 @@ from yoriai_eval.scoring import answers
 from yoriai_eval.scoring.protocol import Exam, gold
 
 DIGITS = 6  # of what is written: more than fp32 gives for a log-likelihood of a few hundred
+BITS_PER_BYTE = 8.0  # of text that nothing is known of
 TOKENS_PER_CHARACTER = 4  # at most, for pieces of single UTF-8 bytes
 Row = dict[str, Any]
 
@@ -43,10 +44,10 @@ def _prompts(
     model: LanguageModel, exam: Exam, samples: Sequence[Sample], shots: int
 ) -> tuple[list[str], str]:
     """The prompts, and the text that all of them begin with."""
-    if exam.own:
-        if exam.form == "generation" and not exam.plain:
-            return [model.render(s.instruction, s.text) for s in samples], ""
-        return [s.text for s in samples], ""
+    if exam.own and not exam.plain:
+        return [
+            model.render(s.instruction, s.text) if is_rendered(exam, s) else s.text for s in samples
+        ], ""
     prompts, prefix = [exam.question(s, shots) for s in samples], exam.prefix(shots)
     if not exam.chat:
         return prompts, prefix
@@ -72,24 +73,47 @@ def _by_shots(
             break
         chosen = [samples[i] for i in waiting]
         prompts, _ = _prompts(model, exam, chosen, shots)
-        counts = model.count(prompts)
-        if not counts:
+        needed = needs(model, exam, chosen, prompts)
+        if not needed:
             groups[shots] = waiting
             break
-        room = model.context - _room(model, exam, chosen)
-        fits = [i for i, count in zip(waiting, counts, strict=True) if count <= room]
+        fits = [i for i, need in zip(waiting, needed, strict=True) if need <= model.context]
         if fits:
             groups[shots] = fits
-        waiting = [i for i, count in zip(waiting, counts, strict=True) if count > room]
+        waiting = [i for i, need in zip(waiting, needed, strict=True) if need > model.context]
     yield from sorted(groups.items(), reverse=True)
 
 
-def _room(model: LanguageModel, exam: Exam, samples: Sequence[Sample]) -> int:
-    """Tokens to keep free for the answer."""
-    if exam.form == "generation":
-        return _kept_free(exam, model.context)
-    answers_ = {c for s in samples for c in (s.choices if exam.form == "ranked" else (gold(s),))}
-    return max(model.count(sorted(answers_)), default=0)
+def needs(
+    model: LanguageModel, exam: Exam, samples: Sequence[Sample], prompts: Sequence[str]
+) -> list[int]:
+    """Tokens of each prompt with its answer; an empty list where that is not known.
+
+    Of choices it is the longest that counts; of an answer to be written, its limit.
+    """
+    if not model.context or not prompts:
+        return []
+    counts = model.count(prompts)
+    if not counts or exam.form == "generation":
+        return [count + _kept_free(exam, model.context) for count in counts]
+    # A prompt that is too long by itself needs no second look.
+    texts = {
+        number: [prompt + answer for answer in _answers(exam, sample)]
+        for number, (prompt, sample) in enumerate(zip(prompts, samples, strict=True))
+        if counts[number] <= model.context
+    }
+    lengths = iter(model.count([text for some in texts.values() for text in some]))
+    longest = {number: max(next(lengths) for _ in some) for number, some in texts.items()}
+    return [longest.get(number, count) for number, count in enumerate(counts)]
+
+
+def _answers(exam: Exam, sample: Sample) -> Sequence[str]:
+    """The texts whose likelihood is asked."""
+    return sample.choices if exam.form == "ranked" else (gold(sample),)
+
+
+def _too_long(needed: int, context: int) -> str:
+    return f"prompt and answer need {needed} tokens, {context} fit into the context"
 
 
 def _kept_free(exam: Exam, context: int) -> int:
@@ -162,44 +186,86 @@ def _rank(
     prefix: str,
     shots: int,
 ) -> list[Row]:
-    """Which choice is likeliest: by its sum, per character, and against a neutral context.
+    """Which choice is likeliest: by its sum, per character or byte, and against a neutral context.
 
     The last is pointwise mutual information (Brown et al. 2020, arXiv 2005.14165, section 2.4;
     Holtzman et al. 2021, arXiv 2104.08315): how much the question raises the choice.
     """
-    pairs = [(p, c) for p, s in zip(prompts, samples, strict=True) for c in s.choices]
-    flat = iter(model.loglikelihood(pairs, prefix=prefix))
+    needed = needs(model, exam, samples, prompts) or [0] * len(samples)
+    fits = [need <= model.context for need in needed] if model.context else [True] * len(samples)
+    there = [(p, s) for p, s, fit in zip(prompts, samples, fits, strict=True) if fit]
+    pairs = [(p, c) for p, s in there for c in s.choices]
+    flat = iter(model.loglikelihood(pairs, prefix=prefix) if pairs else ())
     neutral = [s.neutral if exam.own else exam.after.lstrip() for s in samples]
-    alone = {(n, c): 0.0 for n, s in zip(neutral, samples, strict=True) for c in s.choices}
+    kept = zip(neutral, samples, fits, strict=True)
+    alone = {(n, c): 0.0 for n, s, fit in kept if fit for c in s.choices}
     alone = dict(zip(alone, model.loglikelihood(list(alone)), strict=True))
     rows = []
-    for sample, context in zip(samples, neutral, strict=True):
+    for sample, context, need, fit in zip(samples, neutral, needed, fits, strict=True):
+        if not fit:
+            rows.append(errored(exam, _too_long(need, model.context)))
+            continue
         sums = [round(next(flat), DIGITS) for _ in sample.choices]
-        lengths = [max(1, len(c)) for c in sample.choices]
-        ranked = {
-            "sum": sums,
-            "characters": [value / n for value, n in zip(sums, lengths, strict=True)],
-            "pmi": [
-                value - round(alone[context, c], DIGITS)
-                for value, c in zip(sums, sample.choices, strict=True)
-            ],
-        }
-        picked = {name: values.index(max(values)) for name, values in ranked.items()}
-        scores = {RANKED[name]: float(place == right(sample)) for name, place in picked.items()}
-        if (own := getattr(exam.task, "rank", None)) is not None:
-            scores |= own(sample, sums)
-        first = exam.metrics[0] if exam.metrics[0] in scores else RANKED["sum"]
-        rows.append(
-            {
-                "output": sample.choices[picked["sum"]],
-                "likelihoods": sums,
-                "picked": picked,
-                "reason": "correct" if scores[first] else "wrong",
-                "scores": scores,
-                "score": scores[first],
-            }
-        )
+        pmi = [
+            value - round(alone[context, c], DIGITS)
+            for value, c in zip(sums, sample.choices, strict=True)
+        ]
+        picked = {**picks(sums, sample.choices), "pmi": pmi.index(max(pmi))}
+        rows.append({"likelihoods": sums, **ranking(exam, sample, sums, picked)})
     return rows
+
+
+def picks(sums: Sequence[float], choices: Sequence[str]) -> dict[str, int]:
+    """Which choice is likeliest by its sum, by character, and by byte; the first of equals."""
+    sizes = {
+        "sum": [1] * len(choices),
+        "characters": [max(1, len(c)) for c in choices],
+        "bytes": [max(1, len(c.encode("utf-8", "surrogatepass"))) for c in choices],
+    }
+    found = {}
+    for name, by in sizes.items():
+        values = [value / size for value, size in zip(sums, by, strict=True)]
+        found[name] = values.index(max(values))
+    return found
+
+
+def ranking(exam: Exam, sample: Sample, sums: Sequence[float], picked: Mapping[str, int]) -> Row:
+    """What a row says of choices that were picked so."""
+    right_one = right(sample)
+    wanted = sample.choices[right_one] if right_one >= 0 else None
+    # Of two choices with the same text, either is right.
+    scores = {
+        RANKED[name]: float(sample.choices[place] == wanted) for name, place in picked.items()
+    }
+    scores |= exam.task.rank(sample, sums)
+    first = exam.metrics[0] if exam.metrics[0] in scores else RANKED["sum"]
+    return {
+        "output": sample.choices[picked["sum"]],
+        "picked": dict(picked),
+        "reason": "correct" if scores[first] else "wrong",
+        "scores": scores,
+        "score": scores[first],
+    }
+
+
+def errored(exam: Exam, note: str) -> Row:
+    """What stands for the answer to a ranked question that could not be put: wrong, and counted."""
+    scores = dict.fromkeys(dict.fromkeys((*RANKED.values(), *exam.metrics)), 0.0)
+    return {
+        "output": "",
+        "ended": "error",
+        "note": note,
+        "likelihoods": [],
+        "picked": {},
+        "reason": "errored",
+        "scores": scores,
+        "score": 0.0,
+    }
+
+
+def is_rendered(exam: Exam, sample: Sample) -> bool:
+    """Whether a sample is put in the model's own form of an instruction on a text."""
+    return exam.own and not exam.plain and (exam.form == "generation" or bool(sample.instruction))
 
 
 def right(sample: Sample) -> int:
@@ -210,7 +276,12 @@ def right(sample: Sample) -> int:
 
 
 # The metrics of ranked choice, by how the choices are compared.
-RANKED = {"sum": "accuracy", "characters": "accuracy_characters", "pmi": "accuracy_pmi"}
+RANKED = {
+    "sum": "accuracy",
+    "characters": "accuracy_characters",
+    "bytes": "accuracy_bytes",
+    "pmi": "accuracy_pmi",
+}
 
 
 def _gold(
@@ -221,13 +292,25 @@ def _gold(
     prefix: str,
     shots: int,
 ) -> list[Row]:
-    """Bits that the right answer costs after the prompt."""
-    pairs = [(prompt, gold(s)) for prompt, s in zip(prompts, samples, strict=True)]
-    likelihoods = model.loglikelihood(pairs, prefix=prefix)
-    return [
-        {"bits": _bits(value), "bytes": len(answer.encode())}
-        for value, (_, answer) in zip(likelihoods, pairs, strict=True)
-    ]
+    """Bits that the right answer costs after the prompt.
+
+    One that does not fit into the context costs what it would without any model: 8 bits a byte.
+    """
+    needed = needs(model, exam, samples, prompts) or [0] * len(samples)
+    golds = [gold(sample) for sample in samples]
+    there = [not model.context or need <= model.context for need in needed]
+    pairs = [(p, g) for p, g, fits in zip(prompts, golds, there, strict=True) if fits]
+    likelihoods = iter(model.loglikelihood(pairs, prefix=prefix) if pairs else ())
+    rows: list[Row] = []
+    for answer, need, fits in zip(golds, needed, there, strict=True):
+        size = len(answer.encode())
+        if fits:
+            rows.append({"bits": _bits(next(likelihoods)), "bytes": size})
+        else:
+            note = _too_long(need, model.context)
+            lost = {"ended": "error", "note": note, "reason": "errored"}
+            rows.append({"bits": BITS_PER_BYTE * size, "bytes": size, **lost})
+    return rows
 
 
 def _read(model: LanguageModel, samples: Sequence[Sample]) -> list[Row]:

@@ -37,7 +37,7 @@ def floors(exam: Exam, samples: Sequence[Sample]) -> dict[str, float]:
     """
     if not samples or exam.form not in ("generation", "ranked"):
         return {}
-    if exam.form == "generation" and getattr(exam.task, "no_floors", False):
+    if exam.form == "generation" and not exam.task.has_floors:
         return {}  # each score would cost a run of code
     known = _own(exam, samples) if exam.own else _asked(exam, samples)
     if all(sample.choices for sample in samples):

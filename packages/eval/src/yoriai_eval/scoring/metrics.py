@@ -6,8 +6,10 @@ Answers and golds come here cut, stripped and normalised as the protocol says (`
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from yoriai_eval.scoring.protocol import Form
+    from yoriai.contracts import Form
 
 NO_NUMBER = -2.0  # what stands for an answer without a number: below every gold of JSTS (0 to 5)
 _NOT_NUMERIC = re.compile(r"[^0-9.]")
@@ -69,6 +71,39 @@ class Metric:
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
     """1 if the answer is a gold, character for character and in the same case."""
     return float(prediction in golds)
+
+
+_OPERAND = re.compile(r"[0-9A-Za-z)\]]")  # a sign behind one of these is an operator
+# Digits of any width, thousands in groups of three, a decimal point.
+_A_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
+
+
+def last_number(text: str) -> str:
+    """The last number in a text, as NFKC writes it, without the commas of thousands; "" for none.
+
+    ``2,125``, ``18個``, full-width digits and ``x = -3.5`` have one; a sign counts only where no
+    digit, Latin letter or bracket stands before it: ``16-7`` ends in 7.
+    """
+    folded = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+    found = None
+    for found in _A_NUMBER.finditer(folded):  # noqa: B007
+        pass
+    if found is None:
+        return ""
+    said, start = found[0], found.start()
+    if said[0] in "+-" and start and _OPERAND.match(folded[start - 1]):
+        said = said[1:]
+    return said.replace(",", "").removeprefix("+")
+
+
+def number_match(prediction: str, golds: Sequence[str]) -> float:
+    """1 if the last number in the answer equals that of a gold: ``18.0``, ``18個`` and ``18``."""
+    said = last_number(prediction)
+    if not said:
+        return 0.0
+    mine = Decimal(said)
+    wanted = [last_number(gold) for gold in golds]
+    return float(any(text and Decimal(text) == mine for text in wanted))
 
 
 def char_f1(prediction: str, golds: Sequence[str]) -> float:
@@ -227,6 +262,12 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(name="exact_match", form="generation", sample=exact_match, source=_LLM_JP),
         Metric(
+            name="number_match",
+            form="generation",
+            sample=number_match,
+            source="the last number, compared as a number",
+        ),
+        Metric(
             name="char_f1",
             form="generation",
             sample=char_f1,
@@ -250,6 +291,12 @@ METRICS: dict[str, Metric] = {
             form="ranked",
             sample=exact_match,
             source="likeliest choice per character (Gu et al. 2024, OLMES, arXiv 2406.08446)",
+        ),
+        Metric(
+            name="accuracy_bytes",
+            form="ranked",
+            sample=exact_match,
+            source="likeliest choice per UTF-8 byte (Gao 2021, EleutherAI's blog)",
         ),
         Metric(
             name="accuracy_pmi",

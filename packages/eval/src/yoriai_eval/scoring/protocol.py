@@ -14,51 +14,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pydantic
 import yaml
 from pydantic import Field
 
-from yoriai import Sample, Task, UsageError, YoriaiError
-from yoriai.config import unknown_name
+from yoriai import Answer, Asking, NotFound, Prompt, Sample, Shot, Task, UsageError, YoriaiError
+from yoriai.config import dotted, explain, unknown_name
+from yoriai.contracts import Form
+from yoriai.recipe import parse_yaml
 from yoriai_eval.scoring.metrics import METRICS
 
+SPARE = 16  # examples looked at beyond those wanted, where some are asked
 FOLDER = Path(__file__).with_name("protocols")
-# What a task asked in its own way lets a model write: its answers are words, not essays.
-OWN_CHARACTERS = 16
-Form = Literal["generation", "ranked", "gold", "bits-per-byte"]
 
 
 class _Data(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Prompt(_Data):
-    """The pieces of a prompt; ``{instruction}``, ``{input}`` and ``{output}`` are filled in."""
-
-    header: str = Field("", description="what comes first, once")
-    shot: str = Field("", description="one example with its answer")
-    join: str = Field("", description="what stands between two examples")
-    query: str = Field("{input}", description="the question, whose answer is to follow")
-
-
-class Answer(_Data):
-    """How an answer is read out of what the model wrote."""
-
-    cut: str = Field("", description="keep what comes before the first of these; empty: all")
-    strip: bool = Field(False, description="then drop white space at both ends")
-    normalise: Literal["NFKC", ""] = Field("NFKC", description="then normalise, gold as well")
-
-
-class Shot(_Data):
-    """An example, by its place in a file of the task's data set."""
-
-    file: str = Field(description="upstream path of the file")
-    row: int = Field(-1, description="number of the row or question, from 0")
-    sha256: str = Field("", description="of input, newline and output: finds a row, or checks it")
-    input: str = Field("", description="the example itself, where it is a row of no file")
-    output: str = Field("", description="its answer")
 
 
 class Wording(_Data):
@@ -125,6 +98,9 @@ class Protocol(_Data):
     prompt: Prompt = Field(description="the template")
     chat: bool = Field(False, description="a model with a chat template gets the prompt in it")
     shot_count: int = Field(0, ge=0, description="examples before each question")
+    fresh_shots: bool = Field(
+        False, description="examples from the train split that are asked, too, give way to the next"
+    )
     answer: Answer = Field(Answer(), description="how answers are read")
     tasks: dict[str, Asked] = Field(description="by short name")
     categories: dict[str, tuple[str, ...]] = Field({}, description="means over tasks")
@@ -136,13 +112,54 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-@cache
 def load(name: str) -> Protocol:
-    """The protocol of that name; raises :class:`yoriai.NotFound` with the nearest."""
+    """The protocol of that name, or of a ``.yaml`` file of one's own.
+
+    Raises :class:`yoriai.NotFound` with the nearest name, and :class:`yoriai.UsageError` naming
+    the key that is wrong in a file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _of_file(Path(name).expanduser())
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Protocol:
     if name not in names():
         raise unknown_name(name, names(), "protocol")
-    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    return Protocol.model_validate(yaml.safe_load(text))
+    told = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Protocol.model_validate(_on_base(told))
+
+
+def _on_base(told: dict[str, Any]) -> dict[str, Any]:
+    """Keys over those of the shipped protocol that ``base`` names."""
+    base = told.pop("base", "")
+    return {**_shipped(base).model_dump(), **told} if base else told
+
+
+def _of_file(place: Path) -> Protocol:
+    try:
+        told, _ = parse_yaml(place.read_text(encoding="utf-8"), str(place))
+    except OSError as error:
+        raise NotFound(
+            f"the protocol {place} cannot be read: {error.strerror}",
+            hint=f"give a file, or one of {', '.join(names())}",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the protocol {place} is no UTF-8: {error}") from error
+    try:
+        made = Protocol.model_validate(_on_base(told))
+    except pydantic.ValidationError as error:
+        faults = explain(error, Protocol)
+        said = "; ".join(f"{dotted(f.place) or 'file'}: {f.message}" for f in faults)
+        hint = next((fault.hint for fault in faults if fault.hint), "")
+        raise UsageError(f"the protocol {place}: {said}", hint=hint) from error
+    if made.name in names():
+        raise UsageError(
+            f"the protocol {place} is called {made.name!r}, as one that ships",
+            hint="name: another",
+        )
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +178,7 @@ class Exam:
     max_characters: int = 0
     chat: bool = False
     own: bool = False
-    plain: bool = False  # own: a prompt is the sample's text and nothing else
+    plain: bool = False  # own: put as the prompt says, never in the model's own form
     wording: Wording | None = None
     stops: tuple[str, ...] = ()
 
@@ -179,11 +196,11 @@ class Exam:
     def stop(self) -> tuple[str, ...]:
         """Where writing may end early without changing the answer that is read.
 
-        Only where leading white space is not stripped before the cut would an early stop be
-        exact in every case; readers cut first and strip then (both protocols of llm-jp-eval),
-        so what follows the first cut is never read. A task's own ``stops`` come after it.
+        That is the cut, unless something before it is dropped first: white space, thoughts. A
+        task's own ``stops`` come after it.
         """
-        return ((self.answer.cut,) if self.answer.cut else ()) + self.stops
+        exact = not (self.answer.strip_first or self.answer.drop_thoughts)
+        return ((self.answer.cut,) if self.answer.cut and exact else ()) + self.stops
 
     def put(self, sample: Sample) -> Sample:
         """The sample in the words of this exam; ask, read and score that one."""
@@ -215,8 +232,7 @@ def gold(sample: Sample) -> str:
 
 def full_name(task: Task) -> str:
     """What rows and logs call a task: its entry, and its own name if one entry makes many."""
-    own = getattr(task, "called", "")
-    return f"{task.entry}/{own}" if own else task.entry
+    return f"{task.entry}/{task.called}" if task.called else task.entry
 
 
 def short_name(task: Task) -> str:
@@ -241,27 +257,12 @@ def _fill(template: str, /, **values: str) -> str:
 
 
 def exams(protocol: Protocol, task: Task) -> list[Exam]:
-    """The forms in which a protocol asks a task; the task's own if it is not in there.
-
-    A task that has a method ``exams`` is asked as that says; it gets the protocol.
-    """
-    if (own := getattr(task, "exams", None)) is not None:
-        told: list[Exam] = own(protocol)
-        return told
-    asked = protocol.tasks.get(short_name(task))
+    """The forms in which a protocol asks a task; the task's own if it is not in there."""
+    asked = None if task.always_own else protocol.tasks.get(short_name(task))
     if asked is None:
-        metric = {"ranked": "accuracy", "generation": "accuracy"}.get(task.form, "bits_per_byte")
-        return [
-            Exam(
-                task=task,
-                form=task.form,
-                metrics=(metric,),
-                max_characters=OWN_CHARACTERS,
-                own=True,
-            )
-        ]
+        return [_own_exam(protocol, task, asking) for asking in task.askings()]
     count = protocol.shot_count if asked.shot_count is None else asked.shot_count
-    shots = _shots(task, asked.shots, count)
+    shots = _shots(task, asked.shots, count, protocol.fresh_shots)
     if asked.wording is not None:
         shots = tuple(asked.wording.apply(shot) for shot in shots)
     return [
@@ -283,6 +284,26 @@ def exams(protocol: Protocol, task: Task) -> list[Exam]:
     ]
 
 
+def _own_exam(protocol: Protocol, task: Task, asking: Asking) -> Exam:
+    own = asking.by == "task"
+    usual = "accuracy" if own and asking.form == "generation" else _METRICS[asking.form]
+    return Exam(
+        task=task,
+        form=asking.form,
+        metrics=asking.metrics or (usual,),
+        prompt=asking.prompt or (Prompt() if own else protocol.prompt),
+        answer=asking.answer or (Answer() if own else protocol.answer),
+        instruction=asking.instruction,
+        shots=_shots(task, (), asking.shots),
+        max_tokens=asking.max_tokens,
+        max_characters=asking.max_characters,
+        stops=asking.stops,
+        chat=protocol.chat and not own,
+        own=own,
+        plain=own and asking.prompt is not None,
+    )
+
+
 _METRICS: dict[Form, str] = {
     "generation": "exact_match",
     "ranked": "accuracy",
@@ -296,11 +317,21 @@ def _metrics(named: Sequence[str], form: Form) -> tuple[str, ...]:
     return tuple(name for name in named if METRICS[name].form == form) or (_METRICS[form],)
 
 
-def _shots(task: Task, named: Sequence[Shot], count: int) -> tuple[Sample, ...]:
+def _shots(
+    task: Task, named: Sequence[Shot], count: int, fresh: bool = False
+) -> tuple[Sample, ...]:
     if count == 0:
         return ()
-    from yoriai_eval.tasks.datasets import Dataset
-
-    if not isinstance(task, Dataset):
-        raise UsageError(f"{task.entry} has no examples to show; its protocol wants {count}")
-    return tuple(task.shots(named, count))
+    if named:
+        shots = [task.shot(one) for one in named[:count]]
+    elif fresh:
+        asked = {sample.text for sample in task.samples(())}
+        shots = [one for one in task.shots(count + SPARE) if one.text not in asked][:count]
+    else:
+        shots = list(task.shots(count))
+    if len(shots) < count:
+        raise UsageError(
+            f"{full_name(task)} has {len(shots)} examples to show, {count} are wanted",
+            hint="lower shot_count in the protocol, or let the task's shots() give more",
+        )
+    return tuple(shots)

@@ -26,10 +26,10 @@ from yoriai import (
 )
 from yoriai import artifact as artifacts
 from yoriai.plugins import Registry
-from yoriai_eval.comparison.contestants import models_of, rows_of
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.rows import models_of, rows_of
 from yoriai_eval.scoring.run import Run
 
 Row = dict[str, Any]
@@ -110,8 +110,8 @@ def prompt(exam: Exam, sample: Sample, shots: int | None) -> str | None:
     """The text a model was asked with; None where it was put into the model's own template."""
     if exam.form == "bits-per-byte":
         return sample.text
-    if exam.own:
-        return None if exam.form == "generation" and not exam.plain else sample.text
+    if exam.own and not exam.plain:
+        return None if asking.is_rendered(exam, sample) else sample.text
     return None if exam.chat else exam.question(sample, shots)
 
 
@@ -200,30 +200,18 @@ def _generation(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
 
 
 def _ranked(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
+    if row.get("ended") == "error":
+        return asking.errored(exam, row["note"])
     sums = row["likelihoods"]
-    by_character = [v / max(1, len(c)) for v, c in zip(sums, sample.choices, strict=True)]
     # What the choices cost after no question is in no row, so that pick stands as it is.
-    picked = {
-        "sum": sums.index(max(sums)),
-        "characters": by_character.index(max(by_character)),
-        "pmi": row["picked"]["pmi"],
-    }
-    right = asking.right(sample)
-    scores = {asking.RANKED[name]: float(place == right) for name, place in picked.items()}
-    if (own := getattr(exam.task, "rank", None)) is not None:
-        scores |= own(sample, sums)
-    first = exam.metrics[0] if exam.metrics[0] in scores else asking.RANKED["sum"]
-    return {
-        "output": sample.choices[picked["sum"]],
-        "picked": picked,
-        "reason": "correct" if scores[first] else "wrong",
-        "scores": scores,
-        "score": scores[first],
-    }
+    picked = {**asking.picks(sums, sample.choices), "pmi": row["picked"]["pmi"]}
+    picked = {name: picked[name] for name in row["picked"]}  # older rows have fewer ways
+    return asking.ranking(exam, sample, sums, picked)
 
 
 def _gold(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
-    return {"bytes": len(gold(sample).encode())}
+    size = len(gold(sample).encode())
+    return {"bytes": size} | ({"bits": asking.BITS_PER_BYTE * size} if "reason" in row else {})
 
 
 def _bits(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:

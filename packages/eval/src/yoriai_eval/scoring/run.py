@@ -33,6 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
+from yoriai_eval.scoring.profile import profile
 from yoriai_eval.scoring.protocol import Exam
 
 RESERVED = {"floors", "headline", "protocol", "split", "limit"}
@@ -61,12 +62,15 @@ class Run(Step):
     that need no model to ``scores.json``.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     makes: ClassVar[str] = "scores"
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
-    protocol: str = Field("yoriai", description="how to ask: yoriai, v1.3 or oct2023")
+    protocol: str = Field(
+        "yoriai",
+        description="how to ask: yoriai, v1.3, v1.3.0, oct2023, or a .yaml file of your own",
+    )
     split: Literal["test", "dev", "train"] = Field(
         "test", description="rows of the data sets that are asked"
     )
@@ -108,6 +112,9 @@ class Run(Step):
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
             _refuse_bad_samples(exam, self.samples(exam, job.inputs))
+            if exam.form != "bits-per-byte":
+                for note in profile(exam, self.samples(exam, job.inputs)):
+                    console.note(note)
         told: dict[str, Any] = {}
         for asked in models:
             told[asked.name] = self._ask(asked, exams, job)
@@ -123,9 +130,7 @@ class Run(Step):
         return map(exam.put, islice(exam.task.samples(inputs), self.limit))
 
     def _split(self, task: Task) -> Task:
-        if "split" not in type(task).model_fields or "split" in task.model_fields_set:
-            return task
-        return task.model_copy(update={"split": self.split})
+        return task if task.split_is_given else task.of_split(self.split)
 
     def _models(self, job: Job) -> list[Asked]:
         inside = [Asked(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]
@@ -186,7 +191,7 @@ class Run(Step):
         self, models: Sequence[Asked], exams: Sequence[Exam], corpora: Sequence[Artifact], job: Job
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "protocol": self.protocol,
+            "protocol": protocol.load(self.protocol).name,
             "split": self.split,
             "limit": self.limit or 0,
             "floors": {},

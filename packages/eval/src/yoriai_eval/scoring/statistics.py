@@ -28,6 +28,8 @@ BLOCK = 2_000_000  # numbers of a table that is in memory at once
 MOST_FLIPPED = 16  # clusters whose signs are flipped in all 2^16 ways
 MOST_COUNTED = 200_000_000  # additions for an exact distribution of whole numbers: under a second
 
+ONE = 9.68  # half-width, by its size, of the 95 % interval of a normal mean from one observation
+
 # --- one score ---------------------------------------------------------------------------
 
 
@@ -88,12 +90,18 @@ def ratio_interval(
     covered (Efron and Tibshirani 1993, chapter 12; the percentile bootstrap falls short of 95 %
     there, and with few items everywhere). Items are drawn in pairs, whole clusters at once. Under
     eight clusters it is Student's t instead, of the logarithm where all numerators are positive.
-    One cluster alone, or items that are all alike, give a point.
+
+    Never a point. One cluster alone says nothing of the spread: its interval is x ± 9.68 |x|, cut
+    at 0 where nothing is negative (Wall, Boen and Tweedie 2001, The American Statistician 55(2),
+    102). Clusters that are all alike are as sure as so many right answers: Wilson's width, by the
+    value.
     """
     top, bottom = _by_cluster(numerators, denominators, clusters)
     value, error = _ratio(top, bottom)
     if error <= 1e-12 * abs(value) or error == 0:
-        return value, value
+        margin = _unseen(value, len(top)) * (abs(value) or 1.0)
+        return (max(0.0, value - margin) if top.min(initial=0.0) >= 0 else value - margin,
+                value + margin)  # fmt: skip
     if len(top) < FEW:
         margin = student_t(len(top) - 1) * error
         if top.min() > 0:
@@ -101,6 +109,11 @@ def ratio_interval(
         return value - margin, value + margin
     low, high = np.quantile(_studentised(top, bottom, seed, draws), [0.025, 0.975])
     return float(value - high * error), float(value - low * error)
+
+
+def _unseen(value: float, count: int) -> float:
+    """Half the width of an interval, by its value, where no spread was seen among ``count``."""
+    return ONE if count < 2 and value else wilson(0, count)[1]
 
 
 def _studentised(top: Floats, bottom: Floats, seed: int, draws: int) -> Floats:
@@ -141,7 +154,18 @@ def paired_interval(
         chosen = random.integers(0, len(golds), len(golds)).tolist()
         values.append(metric([predictions[i] for i in chosen], [golds[i] for i in chosen]))
     low, high = np.quantile(values, [0.025, 0.975])
+    if high - low <= 1e-12:  # all draws alike: as wide as the correlation of so many pairs may be
+        low, high = _fisher(metric(predictions, golds), len(golds))
     return float(low), float(high)
+
+
+def _fisher(correlation: float, count: int) -> tuple[float, float]:
+    """95 % interval of a correlation of ``count`` pairs (Fisher 1921); all there is for so few."""
+    if count <= 4:
+        return -1.0, 1.0
+    centre = math.atanh(min(1 - 1e-9, max(-1 + 1e-9, correlation)))
+    margin = Z95 / math.sqrt(count - 3)
+    return math.tanh(centre - margin), math.tanh(centre + margin)
 
 
 def standard_error(
@@ -211,6 +235,11 @@ def student_t(freedom: int) -> float:
     return x + sum(term / n**power for power, term in enumerate(terms, 1))
 
 
+def in_squares(parts: Sequence[tuple[float, float]]) -> float:
+    """The square root of the sum of (weight * value) squared, as independent errors add up."""
+    return math.sqrt(sum((weight * value) ** 2 for weight, value in parts))
+
+
 # --- two scores on the same samples -------------------------------------------------------
 
 
@@ -220,8 +249,9 @@ def difference_interval(
     """95 % interval of the mean of paired differences, or of sum(differences) / sum(sizes).
 
     Student's t with the standard error between clusters: where differences are few, it covers
-    better than the bootstrap. Where all differences of scores (between 0 and 1) are alike, the
-    interval is as wide as Wilson's for that many questions, not a point.
+    better than the bootstrap. Where all differences are alike, the interval is as wide as Wilson's
+    for that many questions (of sizes: of as many bits per byte), not a point; from one of sizes
+    alone it is no narrower than :func:`ratio_interval`.
     """
     count = _count(len(differences), clusters)
     top, bottom = _by_cluster(differences, sizes or [1.0] * len(differences), clusters)
@@ -229,11 +259,11 @@ def difference_interval(
     if error > 1e-12:
         margin = student_t(count - 1) * error
         low, high = value - margin, value + margin
-    elif not sizes:
-        width = wilson(0, count)[1]
-        low, high = value - width, value + width
     else:
-        low, high = value, value
+        width = wilson(0, count)[1]
+        if sizes and count < 2:
+            width = max(width, ONE * abs(value))
+        low, high = value - width, value + width
     if sizes:
         return low, high
     most = max(1.0, *(abs(d) for d in differences))
@@ -352,6 +382,9 @@ def compare_wholes(
         other = [a if f else b for a, b, f in zip(first, second, flips, strict=True)]
         large += abs(metric(mixed, golds) - metric(other, golds)) >= seen - 1e-12
     low, high = np.quantile(drawn, [0.025, 0.975])
+    if high - low <= 1e-12:
+        width = wilson(0, len(golds))[1]
+        low, high = low - width, high + width
     return (float(low), float(high)), (1 + large) / (1 + draws), float(np.std(drawn, ddof=1))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from yoriai import Artifact, Sample
+from yoriai.contracts import samples_digest
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.floors import floors
 from yoriai_eval.scoring.metrics import METRICS
@@ -38,6 +39,7 @@ def add(
         return
     known = {} if exam.form == "gold" else floors(exam, questions)
     golds = [gold(s) for s in questions]
+    digest = samples_digest(questions)
     for model, rows in answers.items():
         tasks = facts.setdefault(model, {}).setdefault("tasks", {})
         scores = score_gold(rows, seed) if exam.form == "gold" else score(exam, rows, golds, seed)
@@ -46,6 +48,7 @@ def add(
             continue
         tasks[exam.short] = {
             **scores,
+            "samples_digest": digest,
             "floors": {name: round(value, PLACES) for name, value in known.items()},
         }
 
@@ -106,7 +109,9 @@ def _groups(groups: Sequence[str], values: Sequence[float]) -> dict[str, dict[st
 def score_gold(rows: Iterable[Row], seed: int) -> Facts:
     """Bits per byte of the right answers, all of them together."""
     bits, sizes, clusters = [], [], []
+    lost = 0
     for row in rows:
+        lost += row.get("reason") == "errored"
         bits.append(row["bits"])
         sizes.append(float(row["bytes"]))
         clusters.append(row.get("cluster", ""))
@@ -117,6 +122,7 @@ def score_gold(rows: Iterable[Row], seed: int) -> Facts:
         "score": round(value, PLACES),
         "interval": [round(low, PLACES), round(high, PLACES)],
         "samples": len(bits),
+        **({"reasons": {"errored": lost}} if lost else {}),
         "metrics": {"gold_bits_per_byte": round(value, PLACES)},
     }
 
@@ -171,6 +177,8 @@ def _add_bits(place: Facts, rows: Iterable[Row], seed: int) -> None:
         place.setdefault("bits_per_byte", {}).setdefault(corpus, {})[language] = value
         interval = place.setdefault("bits_per_byte_interval", {}).setdefault(corpus, {})
         interval[language] = [round(low, PLACES), round(high, PLACES)]
+        counts = place.setdefault("bits_per_byte_documents", {}).setdefault(corpus, {})
+        counts[language] = len(bits)
 
 
 def _text_floors(
@@ -209,7 +217,10 @@ def headline(facts: Facts) -> list[str]:
                     for floor in ("gzip", "unigram")
                     if language in beside.get(floor, {}).get(corpus, {})
                 )
-                shown.append(f"{language} {value:.2f} ({known})")
+                counts = scores.get("bits_per_byte_documents", {}).get(corpus, {})
+                documents = counts.get(language, 0)
+                of = f" of {documents} document{'s' * (documents != 1)}" if documents else ""
+                shown.append(f"{language} {value:.2f}{of} ({known})")
             lines.append(f"{model}: bits per byte on {corpus}: {', '.join(shown)}")
         lines += [f"{model}: {_line(name, task)}" for name, task in scores.get("tasks", {}).items()]
         if "average" in scores:
@@ -224,7 +235,9 @@ def headline(facts: Facts) -> list[str]:
 def _line(name: str, task: Facts) -> str:
     low, high = task["interval"]
     if task["metric"] == "gold_bits_per_byte":
-        return f"{name} {task['score']:.2f} bits per byte of the answer"
+        lost = task.get("reasons", {}).get("errored", 0)
+        told = f" ({lost} of {task['samples']} did not fit, at 8 bits a byte)" if lost else ""
+        return f"{name} {task['score']:.2f} bits per byte of the answer{told}"
     metric = "" if task["metric"] in ("accuracy", "exact_match") else f" {task['metric']}"
     known = "".join(f", {floor} {value:.1%}" for floor, value in task["floors"].items())
     lost = sum(task["reasons"].get(r, 0) for r in ("truncated", "refused", "errored", "unparsed"))

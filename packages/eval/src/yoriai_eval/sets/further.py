@@ -61,7 +61,9 @@ def _choice(cells: list[str], group: str, part: str = "") -> Row:
     question, *choices, letter = cells
     if len(choices) != 4 or letter not in LETTERS:
         raise ValueError(f"this is no question with four choices: {cells}")
-    return Row(question.strip(), letter, group=group, part=part, choices=tuple(choices))
+    # 1,119 rows of JMMLU have choices padded with spaces, which a likelihood would count.
+    kept = tuple(choice.strip() for choice in choices)
+    return Row(question.strip(), letter, group=group, part=part, choices=kept)
 
 
 def jmmlu(data: bytes, path: str) -> list[Row]:

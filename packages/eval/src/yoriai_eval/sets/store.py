@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from yoriai import NotFound, UsageError, YoriaiError, console
 from yoriai.config import unknown_name
 from yoriai.errors import Altered
 from yoriai.files import write_atomically
+from yoriai_eval.sets import catalogue
 
-FOLDER = Path(__file__).with_name("registry")
 UPSTREAM = "https://raw.githubusercontent.com"
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0  # before the second attempt; doubled before the third
@@ -73,6 +72,8 @@ class Origin(_Data):
     """A data set as its authors publish it."""
 
     title: str
+    task: str = Field("", description="its class in the room tasks, module:Name; empty: none")
+    requires: tuple[str, ...] = Field((), description="distributions that its reader needs")
     repository: str = Field(description="owner/name on GitHub")
     commit: str = Field(description="the version that is read")
     licence: str = Field(description="SPDX")
@@ -102,14 +103,11 @@ class Origin(_Data):
 
 @cache
 def origins() -> dict[str, Origin]:
-    """All data sets of the registry (``registry/*.yaml``), by name."""
+    """All data sets of the registry, by name."""
     found: dict[str, Origin] = {}
-    for place in sorted(FOLDER.glob("*.yaml")):
-        for name, value in yaml.safe_load(place.read_text(encoding="utf-8")).items():
-            if name in found:
-                raise YoriaiError(f"{place.name}: {name} is in the registry already")
-            origin = Origin.model_validate(value)
-            found[name] = origin.model_copy(update={"folder": origin.folder or name})
+    for name, value in catalogue.read().items():
+        origin = Origin.model_validate(value)
+        found[name] = origin.model_copy(update={"folder": origin.folder or name})
     return found
 
 

@@ -8,7 +8,7 @@ what a set is scored by on its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Artifact, NotFound, Sample, Task, UsageError
+from yoriai import Artifact, NotFound, Sample, Shot, Task, UsageError
 from yoriai.config import unknown_name
 from yoriai.errors import Altered
-from yoriai.files import digest_file, digest_json
+from yoriai.files import digest_json
 from yoriai_eval.scoring import protocol
 from yoriai_eval.sets import further, llm_jp, store
 from yoriai_eval.sets.llm_jp import Row, Split
@@ -80,7 +80,7 @@ def processed(name: str, dataset: str, split: Split, *, mirrors: Sequence[Path] 
     )
 
 
-def shot(dataset: str, wanted: protocol.Shot, *, mirrors: Sequence[Path] = ()) -> Row:
+def shot(dataset: str, wanted: Shot, *, mirrors: Sequence[Path] = ()) -> Row:
     """The example that a protocol names.
 
     It is looked for in the named file if that is here, then among the examples that llm-jp-eval
@@ -104,7 +104,7 @@ def shot(dataset: str, wanted: protocol.Shot, *, mirrors: Sequence[Path] = ()) -
     return found
 
 
-def _in_file(dataset: str, wanted: protocol.Shot, mirrors: Sequence[Path]) -> Row | None:
+def _in_file(dataset: str, wanted: Shot, mirrors: Sequence[Path]) -> Row | None:
     content = store.read(dataset, wanted.file, given=mirrors)
     records = BUILDERS[dataset].read(content, wanted.file)
     if wanted.row >= len(records):
@@ -178,19 +178,26 @@ class Dataset(Task):
         for number, row in enumerate(rows(self.dataset, self.split)):
             yield self._sample(f"{self.split}/{number}", row, instruction)
 
-    def shots(self, named: Sequence[protocol.Shot], count: int) -> list[Sample]:
-        """Examples: those that are named, else the first rows of the train split.
+    def files(self) -> list[str]:
+        """The files of the set that the split is built from, as ``SET/PATH``."""
+        return [f"{self.dataset}/{path}" for path in self._paths()]
 
-        Raises :class:`yoriai.UsageError` if there are fewer than ``count``.
-        """
-        if named:
-            chosen = [(_place(s), shot(self.dataset, s)) for s in named[:count]]
-        else:
-            first = rows(self.dataset, "train")[:count]
-            chosen = [(f"train/{number}", row) for number, row in enumerate(first)]
-        if len(chosen) < count:
-            raise UsageError(f"{count} examples of {self.dataset} are wanted, {len(chosen)} known")
-        return [self._sample(name, row) for name, row in chosen]
+    def absent(self) -> list[str]:
+        """Those that are in no mirror and not in the cache."""
+        looked = {path: store.look(self.dataset, path).state for path in self._paths()}
+        return [f"{self.dataset}/{path}" for path, state in looked.items() if state == "missing"]
+
+    def _paths(self) -> Sequence[str]:
+        return BUILDERS[self.dataset].files(self.split) if self.dataset in BUILDERS else ()
+
+    def shots(self, count: int) -> list[Sample]:
+        """The first rows of the train split."""
+        first = rows(self.dataset, "train")[:count]
+        return [self._sample(f"train/{number}", row) for number, row in enumerate(first)]
+
+    def shot(self, named: Shot) -> Sample:
+        """The example that a protocol names (:func:`shot`)."""
+        return self._sample(_place(named), shot(self.dataset, named))
 
     def score(self, sample: Sample, output: str) -> float:
         """The first metric of its home protocol on an answer that is read as that reads it."""
@@ -218,7 +225,7 @@ class Dataset(Task):
         )
 
 
-def _place(wanted: protocol.Shot) -> str:
+def _place(wanted: Shot) -> str:
     return f"{wanted.file}/{wanted.row if wanted.row >= 0 else wanted.sha256[:12]}"
 
 
@@ -309,58 +316,3 @@ class MAWPS(Dataset):
     """MAWPS-ja: arithmetic word problems, answered by a number (500 test problems)."""
 
     dataset: ClassVar[str] = "mawps"
-
-
-# --- data that may not be given on --------------------------------------------------------
-
-
-class JBBQ(Task):
-    """JBBQ: social bias, three answers ranked by likelihood; reads your own copy.
-
-    The form of ynklab/JBBQ_data, which is that of BBQ (nyu-mll/BBQ): JSON lines, a file for each
-    category. Questions of one template (``question_index``) are one cluster; scores are broken
-    down by category and by whether the context settles the question.
-    """
-
-    version: ClassVar[str] = "1"
-    form: ClassVar[Literal["ranked"]] = "ranked"
-    path: str = Field(min_length=1, description="a .jsonl file of JBBQ, or a folder of them")
-
-    def fingerprint(self) -> str:
-        """Digest over names and bytes of your files."""
-        return digest_json([[f.name, digest_file(f)] for f in self._files()])
-
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
-        files = self._files()
-        if not files:
-            raise NotFound(
-                f"eval/jbbq: there is no .jsonl file at {self.path}",
-                hint="ask for a copy by the form at https://github.com/ynklab/JBBQ_data and give "
-                "its folder as path",
-            )
-        for place in files:
-            yield from self._in_file(place)
-
-    def _files(self) -> list[Path]:
-        root = Path(self.path).expanduser()
-        return [root] if root.is_file() else sorted(root.glob("*.jsonl"))
-
-    def _in_file(self, place: Path) -> Iterable[Sample]:
-        for number, line in enumerate(place.read_bytes().split(b"\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                yield Sample(
-                    id=f"{row['category']}/{row['example_id']}",
-                    text=f"{row['context']}\n{row['question']}\n",
-                    choices=(row["ans0"], row["ans1"], row["ans2"]),
-                    answer=(0, 1, 2)[int(row["label"])],
-                    group=f"{row['category']}.{row['context_condition']}",
-                    cluster=f"{row['category']}/{row['question_index']}",
-                )
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise UsageError(
-                    f"eval/jbbq: line {number} of {place.name} is no question of JBBQ: "
-                    f"{type(error).__name__} {error}"
-                ) from error

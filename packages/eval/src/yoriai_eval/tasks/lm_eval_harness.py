@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Artifact, NotFound, Sample, Task, UsageError
+from yoriai import Artifact, Asking, NotFound, Prompt, Sample, Task, UsageError
+from yoriai.contracts import Form
 from yoriai.files import digest_json
-from yoriai_eval.scoring.protocol import Exam, Form, Protocol
 
 SEED = 1234  # of few-shots, as simple_evaluate has it by default
 LIMIT = 256  # tokens of an answer where the task does not say (HFLM.max_gen_toks)
@@ -43,7 +43,8 @@ class HarnessTask(Task):
 
     version: ClassVar[str] = "1"
     form: ClassVar[Literal["generation"]] = "generation"  # the task says which
-    no_floors: ClassVar[bool] = True
+    always_own: ClassVar[bool] = True
+    has_floors: ClassVar[bool] = False
     task: str = Field(min_length=1, description="name in lm-evaluation-harness")
     include_path: str = Field("", description="folder of further tasks")
     num_fewshot: int | None = Field(None, ge=0, description="examples; null: as the task says")
@@ -68,11 +69,11 @@ class HarnessTask(Task):
 
     # --- how it is asked ----------------------------------------------------------------------
 
-    def exams(self, protocol: Protocol) -> list[Exam]:
+    def askings(self) -> list[Asking]:
         """The task's own form under every protocol; the prompt is the harness's, word for word."""
         kind = self._kind
         if kind == "loglikelihood_rolling":
-            return [Exam(task=self, form="bits-per-byte", metrics=("bits_per_byte",), own=True)]
+            return [Asking(form="bits-per-byte")]
         settings = self._requests[0].args[1] if kind == "generate_until" else {}
         if settings.get("do_sample") or settings.get("temperature"):
             raise UsageError(
@@ -81,13 +82,11 @@ class HarnessTask(Task):
             )
         until = settings.get("until") or ()
         return [
-            Exam(
-                task=self,
+            Asking(
                 form=FORMS[kind],
                 metrics=tuple(self._means),
+                prompt=Prompt(),
                 max_tokens=int(settings.get("max_gen_toks", LIMIT)),
-                own=True,
-                plain=True,
                 stops=(until,) if isinstance(until, str) else tuple(until),
             )
         ]

@@ -234,14 +234,15 @@ Examples:
 )  # fmt: skip
 def join(wait: float) -> None:
     """Take part in a job of several nodes. Launch scripts call this on all nodes but the first."""
-    from yoriai_train.job import nodes as meeting
-    from yoriai_train.job import start as jobs
+    from yoriai_train.job.ends import die_with_parent
+    from yoriai_train.job.nodes import rendezvous_from
+    from yoriai_train.launch import join as joining
 
-    jobs.die_with_parent()
-    rendezvous = meeting.rendezvous_from()
+    die_with_parent()
+    rendezvous = rendezvous_from()
     if rendezvous is None or rendezvous.node_rank == 0:
         raise UsageError(
             "this is no further node of a job of several",
             hint="start jobs by: yoriai train launch LAUNCH.yaml",
         )
-    meeting.join(rendezvous, meeting.train_here, wait_seconds=wait * 60, say=console.note)
+    joining.join(rendezvous, joining.train_here, wait_seconds=wait * 60, say=console.note)

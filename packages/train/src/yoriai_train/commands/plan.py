@@ -16,6 +16,7 @@ import click
 from yoriai import NotFound, UsageError, YoriaiError, console
 from yoriai.cli import Context
 from yoriai_train.plan.plan import MFU, Assumptions, Plan, plan
+from yoriai_train.plan.words import rows as lines_of
 from yoriai_train.plan.words import verdict
 
 count = click.IntRange(min=1)
@@ -133,7 +134,7 @@ def _drawn(name: str, made: Plan, lines: list[str]) -> str:
     if setup.tensor_parallel * setup.pipeline_parallel > 1:
         head += f", tensor {setup.tensor_parallel} x pipeline {setup.pipeline_parallel}"
     text = [head]
-    rows = [(row.group, row.name, row.value, row.words) for row in made.rows()]
+    rows = [(row.group, row.name, row.value, row.words) for row in lines_of(made)]
     # One table, so that all columns line up; a group is named where it begins.
     cells: list[tuple[str, ...]] = []
     for group, members in groupby(rows, key=lambda row: row[0]):

@@ -34,15 +34,16 @@ def preflight(processes: int, folder: Path, megabytes: int, as_json: bool) -> No
     In a job of several nodes every node runs it, and they are compared. Exit code 1 if one
     stands out.
     """
+    from yoriai_train.job import ranks
     from yoriai_train.job.nodes import rendezvous_from
     from yoriai_train.launch.preflight import judge
-    from yoriai_train.settings import strategies
+    from yoriai_train.settings.strategies import DDP
 
     meeting = rendezvous_from()
     words = ["-m", "yoriai_train.launch.preflight", str(folder), str(megabytes)]
-    strategy = strategies.DDP(processes=processes)
-    command = strategies.command(strategy, words, meeting)
-    environment = strategies.environment(rendezvous=meeting)
+    strategy = DDP(processes=processes)
+    command = ranks.command(strategy, words, meeting)
+    environment = ranks.environment(rendezvous=meeting)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     told = [line for line in done.stdout.splitlines() if line.startswith("@preflight ")]
     if done.returncode:

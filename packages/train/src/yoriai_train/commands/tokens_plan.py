@@ -143,11 +143,11 @@ def _context(
     expected: Mapping[str, Mapping[str, Any]],
 ) -> Any:
     """Tokens a window of a training holds: those of the model it starts from, or its own."""
-    from yoriai_train.job import start as jobs
+    from yoriai_train.settings.spec import read_config
 
     for name, artifact in inputs.items():
         if artifact is not None and artifact.kind == "model":
-            return jobs.read_config(artifact.path, artifact.name)["context"]
+            return read_config(artifact.path, artifact.name)["context"]
         if artifact is None and steps[name].makes == "model" and "context" in expected[name]:
             return expected[name]["context"]
     return step.model.context

@@ -10,9 +10,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from yoriai import Altered, Artifact, NotFound
+from yoriai import Altered, Artifact, NotFound, YoriaiError
+from yoriai.artifact import open_artifact
 from yoriai_train.data.provenance import ancestors
-from yoriai_train.data.windows import Piece, Text
+from yoriai_train.data.windows import Piece, Samples, Text
+from yoriai_train.settings.spec import Spec
 
 NAMES = ("source", "id", "record_sha256", "start", "tokens")
 
@@ -197,3 +199,28 @@ def _decoder(tokenizers: Sequence[Artifact]) -> Any:
             tokenizer = Tokenizer.from_file(str(artifact.file("tokenizer.json")))
             return lambda ids: tokenizer.decode(list(ids), skip_special_tokens=True)
     return None
+
+
+def batch_documents(spec: Spec, data_step: int, most: int = 200) -> list[dict[str, Any]]:
+    """The documents in the batch of a data step (from 1): by name, where the sidecars are whole."""
+    folder = Path(spec.tokens)
+    samples = Samples(folder, spec.context, spec.seed)
+    per_step = spec.batch * spec.accumulate
+    span = range((data_step - 1) * per_step, data_step * per_step)
+    found = []
+    for index, number, window in zip(span, *samples.order.draw(span), strict=True):
+        text = samples.windows.texts[number]
+        for piece in text.pieces(int(window) * spec.context, spec.context + 1):
+            found.append((index, text.name, piece))
+    found = found[:most]
+    try:
+        names = Sidecars(open_artifact(folder)).names_of(piece for *_, piece in found)
+    except (YoriaiError, OSError):  # a missing name must not hide what it is evidence of
+        names = {}
+    rows = []
+    for index, shard, piece in found:
+        row = {"sample": index, "shard": shard, "file": piece.file, "document": piece.document}
+        if name := names.get((piece.file, piece.document)):
+            row |= {"source": name.source, "id": name.id}
+        rows.append(row)
+    return rows

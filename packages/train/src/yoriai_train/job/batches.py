@@ -12,10 +12,9 @@ import torch
 
 from yoriai_train.data import windows
 from yoriai_train.data.order import Int64s
-from yoriai_train.job.start import Spec, check_parts
 from yoriai_train.model.loss import IGNORED
+from yoriai_train.settings.spec import Spec, check_parts
 from yoriai_train.settings.stability import shift
-from yoriai_train.settings.strategies import sequence_parts
 
 # input_ids and targets, of shape (B, S); with boundaries position_ids (B, S); sources (B,) where
 # the loss is told by source; and tokens, the targets that this rank counts in the whole step.
@@ -26,7 +25,7 @@ Make = Callable[[int], Batch]
 def maker(spec: Spec, rank: int, world: int) -> Make:
     """The function from a micro-batch's number to this rank's part of it."""
     strategy = spec.build_strategy()
-    parts = sequence_parts(strategy)
+    parts = strategy.sequence_parts
     group, groups = rank // parts, world // parts
     if spec.batch % groups:
         raise ValueError(f"a batch of {spec.batch} cannot be shared by {groups} processes")
@@ -123,7 +122,7 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
             x[index, :length] = ids[:-1]
             first = max(1, row["prompt"])  # nothing comes before the very first token
             y[index, first - 1 : length] = ids[first:]
-        if world == 1 and sequence_parts(spec.build_strategy()) == 1:
+        if world == 1 and spec.build_strategy().sequence_parts == 1:
             x, y = x[:, :longest].contiguous(), y[:, :longest].contiguous()
         return {"input_ids": x, "targets": y}
 

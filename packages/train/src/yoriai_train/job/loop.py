@@ -20,14 +20,15 @@ import torch
 from yoriai import YoriaiError
 from yoriai_train.job import batches
 from yoriai_train.job.batches import Batches
+from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
 from yoriai_train.job.module import CausalModule
-from yoriai_train.job.start import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows, tell
 from yoriai_train.model import weights
 from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
 from yoriai_train.model.export import export
 from yoriai_train.settings import checkpoints, strategies
+from yoriai_train.settings.spec import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows
 from yoriai_train.settings.stability import Spike, Watcher, shift, span_to_skip
 
 REWOUND = 75  # the exit code of a rank that wants to be started again further back
@@ -49,7 +50,7 @@ class Steps(pl.Callback):
         self.row: dict[str, Any] = {}
         self.since = 0.0
         # DeepSpeed makes the update inside the backward pass's end, before any hook of Lightning.
-        self.late = isinstance(spec.build_strategy(), strategies.DeepSpeed)
+        self.late = spec.build_strategy().engine == "deepspeed"
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *rest: Any) -> None:
         """All gradients of the step are there, and none was used yet."""
@@ -170,6 +171,7 @@ class Checkpoints(pl.Callback):
             _flush(self.folder / LOG)
             about = {
                 "strategy": self.spec.strategy_class,
+                "form": self.spec.build_strategy().checkpoint_form(),
                 "world_size": trainer.world_size,
                 "next_data_step": step,
                 "data": self.spec.data,
@@ -276,7 +278,7 @@ def run(spec: Spec) -> None:
     if spec.compile:
         for block in _blocks(model):
             block.compile()
-    deepspeed = isinstance(strategy, strategies.DeepSpeed)
+    deepspeed = strategy.engine == "deepspeed"
     module = CausalModule(
         model,
         spec.schedule,
@@ -327,12 +329,8 @@ def run(spec: Spec) -> None:
 
 def prepare(spec: Spec, module: CausalModule) -> None:
     """Let the strategy cut the model; then give it its numbers, if it is an outline."""
-    strategies.prepare(
-        spec.build_strategy(),
-        module,
-        precision=spec.precision,
-        batch=spec.batch,
-        num_nodes=spec.nodes,
+    spec.build_strategy().prepare(
+        module, precision=spec.precision, batch=spec.batch, num_nodes=spec.nodes
     )
     weights.fill(module.model, spec)
 

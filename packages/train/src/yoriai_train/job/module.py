@@ -58,7 +58,7 @@ class CausalModule(pl.LightningModule):
         self._step_tokens: torch.Tensor | None = None
 
     def configure_model(self) -> None:
-        """Let the strategy cut the model (:func:`.strategies.prepare`)."""
+        """Let the strategy cut the model (``Strategy.prepare``)."""
         if self.prepare is not None:
             self.prepare(self)
 

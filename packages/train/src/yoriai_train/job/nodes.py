@@ -15,8 +15,10 @@ several nodes:
 When the head comes to a training step it writes the step's specification, then announces it in
 ``ID.ATTEMPT.training.json``. The others see it, start torchrun with the same specification and
 their own rank, and wait for the next. They leave when the script notes that the head has ended.
-What ends a node's part is written to ``ID.ATTEMPT.node-N.json``; the head then names that cause,
-not the broken connection it would see, and decides: it ends, or announces the step anew.
+A node that takes part says so in ``ID.ATTEMPT.joined-N.json``, so that the log of the head can
+name those it waits for. What ends a node's part is written to ``ID.ATTEMPT.node-N.json``; the head
+then names that cause, not the broken connection it would see, and decides: it ends, or announces
+the step anew.
 
 torchrun's *static* rendezvous is used: node N's ranks follow those of node N - 1, always, so rank 0
 is at the head and a resumed job deals the data out as before (``c10d`` sorts by host name), and
@@ -41,12 +43,13 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Refused, Strategy, UsageError, YoriaiError, environment, files
+from yoriai_train.job.ends import END
 
 FOLDER = Path("build/launch")
 FIRST_PORT, PORTS = 20_000, 10_000
 MEETING_SECONDS = 900  # how long torchrun waits for a node that is late: some load modules slowly
+REMIND_SECONDS = 60.0  # how often a log says what is waited for
 GRACE_SECONDS = 20.0  # for the head's own error, when another node failed without naming a cause
-VERDICT_SECONDS = 60.0  # the job should end within a minute of a rank that died
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 VARIABLES = ("YORIAI_NODES", "YORIAI_NODE_RANK", "YORIAI_RENDEZVOUS", "YORIAI_JOB")
 
@@ -74,6 +77,10 @@ class Rendezvous:
     def report(self, node_rank: int) -> Path:
         """Where a node says why it failed."""
         return FOLDER / f"{self.job}.node-{node_rank}.json"
+
+    def joined(self, node_rank: int) -> Path:
+        """Where a node says which training step it takes part in."""
+        return FOLDER / f"{self.job}.joined-{node_rank}.json"
 
     def arguments(self, processes: int) -> list[str]:
         """torchrun's arguments for this node."""
@@ -110,9 +117,7 @@ def rendezvous_from(variables: Mapping[str, str] = os.environ) -> Rendezvous | N
 
 def rendezvous_of(strategy: Strategy) -> Rendezvous | None:
     """Where the processes of a strategy meet; None if they are all on this node."""
-    from yoriai_train.settings.strategies import Single
-
-    return None if isinstance(strategy, Single) else rendezvous_from()
+    return None if strategy.one_process else rendezvous_from()
 
 
 def check_port(port: int) -> None:
@@ -147,17 +152,17 @@ def announce(rendezvous: Rendezvous, spec: Path, modules: tuple[str, ...] = ()) 
         "number": _number(rendezvous) + 1,
         "spec": os.path.relpath(spec),
         "digest": files.digest_file(spec),
-        "code": _code(modules),
+        "code": code_of(modules),
     }
     files.write_atomically(rendezvous.training, files.canonical_json(value))
 
 
 def _number(rendezvous: Rendezvous) -> int:
     """How many steps were announced: the number of the last one."""
-    return int((_read(rendezvous.training) or {"number": 0})["number"])
+    return int((read(rendezvous.training) or {"number": 0})["number"])
 
 
-def _code(modules: tuple[str, ...]) -> dict[str, str]:
+def code_of(modules: tuple[str, ...]) -> dict[str, str]:
     from importlib import metadata
 
     packages = {name.partition(".")[0] for name in ("yoriai", "yoriai_train", *modules)}
@@ -165,7 +170,7 @@ def _code(modules: tuple[str, ...]) -> dict[str, str]:
     return {**code, "torch": metadata.version("torch").partition("+")[0]}
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> dict[str, Any] | None:
     """A file that another node writes: None until it is there."""
     try:
         value = json.loads(path.read_bytes())
@@ -174,31 +179,53 @@ def _read(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-# --- at the head -------------------------------------------------------------------------
-
-
 def reports(rendezvous: Rendezvous) -> list[dict[str, Any]]:
     """Why other nodes failed in the step announced last, those that name a cause first."""
     number = _number(rendezvous)
-    found = [_read(rendezvous.report(rank)) for rank in range(1, rendezvous.nodes)]
+    found = [read(rendezvous.report(rank)) for rank in range(1, rendezvous.nodes)]
     rows = [row for row in found if row and row["number"] == number]
     return sorted(rows, key=lambda row: not row["cause"])
 
 
+def absent(rendezvous: Rendezvous) -> list[int]:
+    """The nodes that do not take part yet in the step announced last."""
+    number = _number(rendezvous)
+    ranks = range(1, rendezvous.nodes)
+    return [r for r in ranks if (read(rendezvous.joined(r)) or {}).get("number") != number]
+
+
 @contextlib.contextmanager
-def heeding(rendezvous: Rendezvous | None, process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the head's ``process`` when another node failed; else it might wait for ever."""
+def heeding(
+    rendezvous: Rendezvous | None,
+    process: subprocess.Popen[str],
+    *,
+    begun: Callable[[], bool] = lambda: True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[None]:
+    """End the head's ``process`` when another node failed; else it might wait for ever.
+
+    Until the ranks have ``begun``, what is waited for is said now and then.
+    """
     if rendezvous is None:
         yield
         return
     done = threading.Event()
 
+    if not is_here(rendezvous.host):
+        say(
+            f"{rendezvous.host}, where the nodes should meet, is no address of this machine; with a"
+            " hostfile, launch on the first node in it"
+        )
+
     def watch() -> None:
+        waiting = Waiting(say)
         while not done.wait(1.0):
             if found := reports(rendezvous):
                 if found[0]["cause"] or not done.wait(GRACE_SECONDS):
-                    process.terminate()
+                    process.send_signal(END)
                 return
+            if not begun():
+                waiting.tell(_waited_for(rendezvous))
 
     thread = threading.Thread(target=watch, name="other-nodes", daemon=True)
     thread.start()
@@ -207,6 +234,37 @@ def heeding(rendezvous: Rendezvous | None, process: subprocess.Popen[str]) -> It
     finally:
         done.set()
         thread.join()
+
+
+def is_here(host: str) -> bool:
+    """Whether a name or an address is one of this machine's."""
+    for family, kind, protocol, _, place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+            return True
+    return False
+
+
+def _waited_for(rendezvous: Rendezvous) -> str:
+    place = f"{rendezvous.host}:{rendezvous.port}"
+    if missing := absent(rendezvous):
+        return f"the head waits at {place} for node {', '.join(map(str, missing))}"
+    return (
+        f"all {rendezvous.nodes} nodes are at {place}; the head waits for the first word of a rank"
+    )
+
+
+class Waiting:
+    """Says what is waited for: when it changes, and every ``REMIND_SECONDS``."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._since, self._last, self._told = say, time.monotonic(), "", 0.0
+
+    def tell(self, what: str) -> None:
+        now = time.monotonic()
+        if what != self._last or now - self._told >= REMIND_SECONDS:
+            self._last, self._told = what, now
+            self._say(f"{what} ({now - self._since:.0f} s so far)")
 
 
 def cause(rendezvous: Rendezvous | None, own: YoriaiError) -> YoriaiError:
@@ -228,141 +286,3 @@ def names_cause(error: YoriaiError) -> bool:
 
 # What ranks say when another one is gone: gloo, NCCL, torch's store, and torchrun when it is ended.
 _ECHOES = ("onnection", "Broken pipe", "imed out", "NCCL", "gloo", "got signal", "exit code")
-
-
-# --- at the others -----------------------------------------------------------------------
-
-
-def train_here(spec_file: Path, rendezvous: Rendezvous) -> YoriaiError | None:
-    """Run this node's ranks of a training step to their end; returns what ended them, if bad.
-
-    What the ranks say on stderr is handed on, for the log of the job.
-    """
-    import sys
-
-    from yoriai_train.job import start as jobs
-    from yoriai_train.settings import strategies
-
-    spec = jobs.Spec.model_validate_json(spec_file.read_bytes())
-    worker = ["-m", "yoriai_train.job.worker", str(spec_file)]
-    log = Path(spec.scratch) / f"stderr-node-{rendezvous.node_rank}.log"
-    with log.open("ab") as stderr:
-        begin = stderr.tell()
-        process = subprocess.Popen(
-            strategies.command(spec.build_strategy(), worker, rendezvous),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**strategies.environment(rendezvous=rendezvous), **jobs.WORKER_ENVIRONMENT},
-            preexec_fn=jobs.die_with_parent,
-        )
-        text, _ = process.communicate()
-    said = log.read_bytes()[begin:].decode("utf-8", errors="replace")
-    sys.stderr.write(said)
-    for line in text.splitlines():
-        if line.startswith("@error "):
-            told = json.loads(line.removeprefix("@error "))
-            return YoriaiError(f"training stopped: {told['message']}", hint=told["hint"])
-    return jobs.explain(process.returncode, said, log) if process.returncode else None
-
-
-def join(
-    rendezvous: Rendezvous,
-    train: Callable[[Path, Rendezvous], YoriaiError | None],
-    *,
-    wait_seconds: float,
-    say: Callable[[str], None] = lambda line: None,
-    poll_seconds: float = 1.0,
-    verdict_seconds: float = VERDICT_SECONDS,
-) -> int:
-    """Take part in every training step that the head announces, until it ends; returns how many.
-
-    ``train`` runs one and returns what went wrong, if anything; the head hears of it and decides.
-    Raises that error if the head does not decide within ``verdict_seconds``, and
-    :class:`YoriaiError` if it says nothing at all for ``wait_seconds``.
-    """
-    number, since = 0, time.monotonic()
-    failed: YoriaiError | None = None
-    while True:
-        told = _read(rendezvous.training)
-        if told and told["number"] > number:
-            number = told["number"]
-            failed = _take_part(rendezvous, told, train, say)
-            if failed:
-                say(f"node {rendezvous.node_rank}: {failed.message}")
-                _write_report(rendezvous, number, failed)
-            since = time.monotonic()
-        elif (code := head_ended(rendezvous)) is not None:
-            say(f"the head has ended with exit code {code}; node {rendezvous.node_rank} leaves")
-            return number
-        elif failed and time.monotonic() - since > verdict_seconds:
-            raise failed  # the head hangs; the launch script will end it
-        elif time.monotonic() - since > wait_seconds:
-            raise YoriaiError(
-                f"node {rendezvous.node_rank} heard nothing from the head for"
-                f" {wait_seconds / 60:.0f} minutes",
-                hint="look at the log of the job; prepare data before the job (yoriai run RECIPE"
-                " --until STEP), or raise --wait",
-            )
-        else:
-            time.sleep(poll_seconds)
-
-
-def _take_part(
-    rendezvous: Rendezvous,
-    told: Mapping[str, Any],
-    train: Callable[[Path, Rendezvous], YoriaiError | None],
-    say: Callable[[str], None],
-) -> YoriaiError | None:
-    spec = Path(told["spec"])
-    mine = _code(tuple(told["code"].keys() - {"torch"}))
-    other = [name for name, mark in told["code"].items() if mine[name] != mark]
-    if other:
-        name = other[0]
-        return Refused(
-            f"node {rendezvous.node_rank} has another {name} than the head: {mine[name]}, not"
-            f" {told['code'][name]}",
-            hint="install the same on all nodes, best once on the shared disk",
-        )
-    if not _arrives(spec, told["digest"]):
-        return YoriaiError(
-            f"node {rendezvous.node_rank} cannot read {spec}, which the head has written",
-            hint="'directory' and the workspace must lie on a disk that all nodes share",
-        )
-    say(f"node {rendezvous.node_rank} joins training step {told['number']} ({spec.parent})")
-    return train(spec, rendezvous)
-
-
-def _arrives(path: Path, digest: str, seconds: float = 60.0) -> bool:
-    """Wait for a file: a network disk may show an older one for as long as it caches."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(OSError):
-            if files.digest_file(path) == digest:
-                return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-
-
-def _write_report(rendezvous: Rendezvous, number: int, error: YoriaiError) -> None:
-    value = {
-        "number": number,
-        "message": f"{error.message} (node {rendezvous.node_rank})",
-        "hint": error.hint,
-        "cause": names_cause(error),
-    }
-    place = rendezvous.report(rendezvous.node_rank)
-    files.write_atomically(place, files.canonical_json(value))
-
-
-def head_ended(rendezvous: Rendezvous) -> str | None:
-    """The exit code of the head's run, if the launch script has noted it."""
-    job_id, _, attempt = rendezvous.job.rpartition(".")
-    try:
-        lines = (FOLDER / f"{job_id}.events").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    rows = [line.split("\t") for line in lines]
-    codes = [row[3] for row in rows if row[1:3] == ["ended", attempt]]
-    return codes[-1] if codes else None

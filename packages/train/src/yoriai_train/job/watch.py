@@ -14,19 +14,16 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from yoriai import Job, NotFound, YoriaiError
+from yoriai_train.job.machine import EnergyCounter
+from yoriai_train.settings.spec import EVENTS, SCORES, Row, Spec
 
-if TYPE_CHECKING:
-    from yoriai_train.job.start import Spec
-
-Row = dict[str, Any]
 EXTRA = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
@@ -60,7 +57,7 @@ class Watching:
         self.first: float | None = None
         self.seconds = self.tokens = self.waited = 0.0
         self.steps = 0
-        self.energy = _Energy()
+        self.energy = EnergyCounter()
         self.started = time.monotonic()
         self._beat = threading.Event()
         self._done = threading.Event()
@@ -104,7 +101,7 @@ class Watching:
             if kind == "event":
                 self.event(row)
             elif kind == "scores":
-                self._append("evaluations.jsonl", row)
+                self._append(SCORES, row)
             elif kind == "machine":
                 self.peak_flops = float(row.get("peak_flops", 0.0))
                 self.job.metric(kind="machine", **row)
@@ -148,8 +145,10 @@ class Watching:
     def event(self, row: Row) -> None:
         """Something went wrong: write it down with the documents of its batch."""
         if self.spec.tokens and "data_step" in row:
-            row = {**row, "documents": documents(self.spec, row["data_step"])}
-        self._append("events.jsonl", row)
+            from yoriai_train.data.documents import batch_documents
+
+            row = {**row, "documents": batch_documents(self.spec, row["data_step"])}
+        self._append(EVENTS, row)
         self.job.metric(kind="event", **{k: v for k, v in row.items() if k != "documents"})
         self.call(row["event"], **{k: v for k, v in row.items() if k not in ("event", "documents")})
 
@@ -225,70 +224,3 @@ class Watching:
             elif not told:
                 told = True
                 self.call("stall", minutes=self.rules.stall_minutes, steps=self.steps)
-
-
-def documents(spec: Spec, data_step: int, most: int = 200) -> list[dict[str, Any]]:
-    """The documents in the batch of a data step (from 1): by name, where the sidecars are whole."""
-    from yoriai.artifact import open_artifact
-    from yoriai_train.data.documents import Sidecars
-    from yoriai_train.data.windows import Samples
-
-    folder = Path(spec.tokens)
-    samples = Samples(folder, spec.context, spec.seed)
-    per_step = spec.batch * spec.accumulate
-    span = range((data_step - 1) * per_step, data_step * per_step)
-    found = []
-    for index, number, window in zip(span, *samples.order.draw(span), strict=True):
-        text = samples.windows.texts[number]
-        for piece in text.pieces(int(window) * spec.context, spec.context + 1):
-            found.append((index, text.name, piece))
-    found = found[:most]
-    try:
-        names = Sidecars(open_artifact(folder)).names_of(piece for *_, piece in found)
-    except (YoriaiError, OSError):  # a missing name must not hide what it is evidence of
-        names = {}
-    rows = []
-    for index, shard, piece in found:
-        row = {"sample": index, "shard": shard, "file": piece.file, "document": piece.document}
-        if name := names.get((piece.file, piece.document)):
-            row |= {"source": name.source, "id": name.id}
-        rows.append(row)
-    return rows
-
-
-class _Energy:
-    """Joules since it was made, where the machine counts them: RAPL, or NVML for GPUs."""
-
-    def __init__(self) -> None:
-        self.zones = [p for p in Path("/sys/class/powercap").glob("*-rapl:[0-9]*") if _count(p)]
-        self.begin = {zone: _count(zone) for zone in self.zones}
-        self.gpus = _gpu_joules()
-
-    def joules(self) -> float:
-        """0 where there is no counter."""
-        total = 0.0
-        for zone in self.zones:
-            spent = _count(zone) - self.begin[zone]
-            if spent < 0:  # the counter began again
-                with contextlib.suppress(OSError, ValueError):
-                    spent += int((zone / "max_energy_range_uj").read_text())
-            total += max(0, spent) / 1e6
-        return total + sum(_gpu_joules()) - sum(self.gpus)
-
-
-def _count(zone: Path) -> int:
-    try:
-        return int((zone / "energy_uj").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _gpu_joules() -> list[float]:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [pynvml.nvmlDeviceGetTotalEnergyConsumption(h) / 1000 for h in handles]
-    except Exception:  # no NVML, no GPU, or one that does not count
-        return []

@@ -1,8 +1,9 @@
 """The shell text of launch scripts: a dialect for each scheduler, and the part common to all.
 
-A dialect sets ``job`` (the scheduler's number), goes to the working folder, and defines three
-functions: ``list_hosts`` fills the array ``hosts``, the head first; ``start_others TEXT`` runs TEXT
-in bash once on every other node and stays until they end; ``queue_again`` starts the next attempt.
+A dialect sets ``job`` (the scheduler's number), goes to the working folder, and defines four
+functions: ``list_hosts`` fills the array ``hosts``, the head first; ``address_of HOST`` says where
+the others find the head; ``start_others TEXT`` runs TEXT in bash once on every other node and
+stays until they end; ``queue_again`` starts the next attempt.
 TEXT sets all it needs, because ``mpirun`` and ``ssh`` hand no environment on by themselves.
 
 What the launch file wants prepared (modules, an environment) runs in subshells only: it may set
@@ -25,6 +26,7 @@ class Dialect(NamedTuple):
     functions: str
 
 
+_BY_NAME = '\naddress_of() { echo "$1"; }'
 _UNIQUE = "awk 'NF && $1 !~ /^#/ && !seen[$1]++ {print $1}'"
 
 # mpirun as of Open MPI, which is what hpcx on ABCI is. Unbound: torchrun's ranks share the node.
@@ -39,6 +41,27 @@ start_others() {
     prepared "${yoriai_start[@]}"
 }
 """.replace("%s slots=1\n", "%s slots=1\\n")
+
+# A parallel environment with control_slaves starts tasks on its other hosts by itself, and ends
+# them with the job (sge_pe(5), qrsh(1)). TEXT goes by a file: qrsh splits words at spaces.
+_QRSH = """
+start_others() {
+    local rank pids=() pid code=0 file
+    for ((rank = 1; rank < nodes; rank++)); do
+        file=$place.$attempt.join-$rank.sh
+        printf 'set -- "echo %s"\\n%s' "$((rank - 1))" "$1" >"$file"
+        (prepared qrsh -inherit -nostdin "${hosts[rank]}" /bin/bash "$PWD/$file") &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || code=$?; done
+    exit "$code"
+}
+queue_again() {
+    # By this exit code a job asks to be queued again (qsub(1)); its hosts need not be submit hosts.
+    note requeued "$job"
+    exit 99
+}
+"""
 
 _SUBMIT_AGAIN = """
 queue_again() {
@@ -62,6 +85,12 @@ queue_again() {
 
 _SLURM = """
 list_hosts() { mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST"); }
+address_of() {
+    # Slurm may know a node by an address (NodeAddr), and nobody its name.
+    local address
+    address=$(scontrol --oneliner show node "$1" | grep -o ' NodeAddr=[^ ]*')
+    echo "${address#*=}"
+}
 start_others() {
     # All cores: since 20.11 a step gets only what it asks for, and one task means one core.
     yoriai_start=(
@@ -101,7 +130,6 @@ start_others() {
         fi
         pids+=($!)
     done
-    trap 'kill "${pids[@]}" 2>/dev/null' TERM
     for pid in "${pids[@]}"; do wait "$pid" || code=$?; done
     exit "$code"
 }
@@ -109,7 +137,7 @@ start_others() {
 
 
 def _listed_in(file: str) -> str:
-    return f"\nlist_hosts() {{ mapfile -t hosts < <({_UNIQUE} {file}); }}"
+    return f"\nlist_hosts() {{ mapfile -t hosts < <({_UNIQUE} {file}); }}" + _BY_NAME
 
 
 def _queued(variable: str, command: str, folder: str) -> str:
@@ -121,7 +149,7 @@ def _queued(variable: str, command: str, folder: str) -> str:
 
 DIALECTS = {
     "local": Dialect("job=$$", _START_AGAIN),
-    "torchrun": Dialect("job=$$", _TORCHRUN + _START_AGAIN),
+    "torchrun": Dialect("job=$$", _BY_NAME + _TORCHRUN + _START_AGAIN),
     "mpirun": Dialect("job=$$", _listed_in('"$hostfile"') + _MPIRUN + _START_AGAIN),
     "slurm": Dialect(_queued("SLURM_JOB_ID", "sbatch", "SLURM_SUBMIT_DIR"), _SLURM),
     "pbs": Dialect(
@@ -131,6 +159,10 @@ DIALECTS = {
     "sge": Dialect(
         _queued("JOB_ID", "qsub", "SGE_O_WORKDIR"),
         _listed_in('"${SGE_JOB_HOSTLIST:-$PE_HOSTFILE}"') + _MPIRUN + _SUBMIT_AGAIN,
+    ),
+    "sge with a parallel environment": Dialect(
+        _queued("JOB_ID", "qsub", "SGE_O_WORKDIR"),
+        _listed_in('"$PE_HOSTFILE"') + _QRSH,
     ),
 }
 
@@ -203,7 +235,7 @@ when_others_end() {
     signal_later TERM 30
 }
 trap at_limit USR1
-trap 'stop asked' TERM INT
+trap 'stop asked' TERM INT # scancel, qdel, a terminal: unless it was our own command, that is noted
 trap when_others_end USR2
 
 if ((nodes > 1)); then
@@ -213,9 +245,16 @@ if ((nodes > 1)); then
         finish 1
     fi
     hosts=("${hosts[@]:0:nodes}")
-    [ "${hosts[0]}" = localhost ] && hosts[0]=127.0.0.1
+    address=$(address_of "${hosts[0]}")
+    address=${address:-${hosts[0]}}
+    [ "$address" = localhost ] && address=127.0.0.1
+    if command -v getent >/dev/null && ! getent ahosts "$address" >/dev/null; then
+        say "the address of the first node, $address, is found by no one here, so the nodes could\
+ not meet; put the nodes' names into DNS or into /etc/hosts of every node"
+        finish 1
+    fi
     export YORIAI_JOB=$id.$attempt YORIAI_NODES=$nodes YORIAI_NODE_RANK=0
-    export YORIAI_RENDEZVOUS=${hosts[0]}:$port
+    export YORIAI_RENDEZVOUS=$address:$port
     printf -v join '%s\n' \
         "cd -- $(printf %q "$PWD") || exit 1" \
         "rank=\$(eval \"\$1\") || exit 1" \
@@ -224,7 +263,11 @@ if ((nodes > 1)); then
         'set --' \
         "$yoriai_prepare" \
         'exec yoriai train join </dev/null' # over ssh stdin is this text
-    start_others "$join" &
+    # A signal to the whole group is for the head: the others stay until its checkpoint is written.
+    (
+        trap '' TERM INT HUP
+        start_others "$join"
+    ) &
     others=$!
 fi
 prepared "${yoriai_run[@]}" &
@@ -251,6 +294,9 @@ helpers+=($!)
 while kill -0 "$head" 2>/dev/null; do wait "$head"; done
 wait "$head"
 code=$?
+if [ "$stopped" = asked ] && ! grep -q $'\tcancelled\t' "$place.events"; then
+    note signalled ''
+fi
 note ended "$code"
 kill "${helpers[@]}" 2>/dev/null
 # The others see that line and leave.
@@ -260,6 +306,11 @@ if [ -n "$others" ]; then
         pause 1
     done
     kill -TERM "$others" 2>/dev/null
+    for ((left = 10; left > 0; left--)); do
+        kill -0 "$others" 2>/dev/null || break
+        pause 1
+    done
+    kill -KILL "$others" 2>/dev/null
 fi
 
 # 6: the run says its time was up; 137 and 143: it died of the signal. Others are its own failures.

@@ -29,6 +29,8 @@ Conventions, and where they are published
   ``-l walltime=…``, ``-j oe``, ``-k oed``; hosts in ``$PBS_NODEFILE``.
 * SGE (ABCI until October 2024): docs.abci.ai/en/job-execution: ``qsub -g group``, ``-l rt_F=N``,
   ``-l h_rt=…``, ``-cwd``, ``-j y``; hosts in ``$SGE_JOB_HOSTLIST`` (else ``$PE_HOSTFILE``).
+* SGE elsewhere: manual pages qsub(1) and sge_pe(5): ``-pe NAME SLOTS``, ``-q``, ``-P project``;
+  hosts in ``$PE_HOSTFILE``; tasks on them by ``qrsh -inherit``.
 * Port from the number of the job: both clusters' scripts by LLM-jp do that. Ours lies in 20000 to
   29999, below the range from which Linux gives out ports by itself (32768 and up).
 """
@@ -111,7 +113,14 @@ class Launch(_Keys):
         0, ge=0, description="limit, HH:MM:SS or D-HH:MM:SS; 0: none (only where nobody queues)"
     )
     queue: Word = pydantic.Field(
-        "", description="Slurm's partition, PBS's queue (rt_HF), SGE's resource type (rt_F)"
+        "",
+        description="Slurm's partition, PBS's queue (rt_HF), SGE's resource type (rt_F) or, with a"
+        " parallel environment, SGE's queue",
+    )
+    parallel_environment: Word = pydantic.Field(
+        "",
+        description="SGE's parallel environment (-pe): a node is cpus_per_node slots (1), so its"
+        " allocation rule must be that number; control_slaves must be TRUE for several nodes",
     )
     group: Word = pydantic.Field("", description="account or group that pays")
     mail: Word = pydantic.Field("", description="address told of begin, end and failure")
@@ -166,8 +175,13 @@ class Launch(_Keys):
             raise ValueError(f"walltime: {self.scheduler} needs one, e.g. walltime: 12:00:00")
         if self.walltime and self.stop_seconds >= self.walltime:
             raise ValueError("stop_seconds: must be less than walltime")
-        if self.scheduler == "sge" and not self.queue:
-            raise ValueError("queue: sge needs a resource type, e.g. queue: rt_F")
+        if self.scheduler == "sge" and not (self.queue or self.parallel_environment):
+            raise ValueError(
+                "queue: sge needs a resource type, e.g. queue: rt_F, or a parallel_environment"
+                " (qconf -spl  lists them)"
+            )
+        if self.parallel_environment and self.scheduler != "sge":
+            raise ValueError("parallel_environment: is of sge only")
         if self.scheduler == "local" and self.nodes > 1:
             raise ValueError("nodes: local is one machine; use torchrun or mpirun for several")
         if self.scheduler == "mpirun" and self.nodes > 1 and not self.hostfile:
@@ -255,7 +269,14 @@ def _pbs(launch: Launch, job_id: str) -> tuple[str, list[str]]:
 
 
 def _sge(launch: Launch, job_id: str) -> tuple[str, list[str]]:
-    rows = [f"-N {job_id}", f"-l {launch.queue}={launch.nodes}"]
+    rows = [f"-N {job_id}"]
+    if launch.parallel_environment:
+        slots = launch.nodes * max(launch.cpus_per_node, 1)
+        rows += [f"-pe {launch.parallel_environment} {slots}"]
+        rows += [f"-q {launch.queue}"] if launch.queue else []
+        rows += [f"-P {launch.group}"] if launch.group else []
+    else:
+        rows += [f"-l {launch.queue}={launch.nodes}"]
     rows += [f"-l h_rt={clock(launch.walltime)}", "-cwd", "-S /bin/bash", "-r y"]
     rows += ["-j y", f"-o {FOLDER}/{job_id}.out"]
     return "#$", rows + ([f"-M {launch.mail}", "-m abe"] if launch.mail else [])
@@ -271,7 +292,8 @@ def script(launch: Launch, job_id: str) -> str:
     """
     from yoriai_train.launch.dialects import COMMON, DIALECTS
 
-    dialect = DIALECTS[launch.scheduler]
+    way = " with a parallel environment" if launch.parallel_environment else ""
+    dialect = DIALECTS[launch.scheduler + way]
     port = launch.port or FIRST_PORT + zlib.crc32(job_id.encode()) % PORTS
     if launch.scheduler in QUEUED and not launch.port:
         port_text = f"$(({FIRST_PORT} + ${{job%%[!0-9]*}} % {PORTS}))"
@@ -286,7 +308,7 @@ def script(launch: Launch, job_id: str) -> str:
     uses_hostfile = launch.scheduler in ("torchrun", "mpirun")
     while any(mark in line.split("\n") for line in prepare):
         mark += "_"
-    again = {"sge": f"qsub -terse{_group(launch)}", "pbs": "qsub"}.get(launch.scheduler, "")
+    again = {"sge": f"qsub -terse{_group(launch)}", "pbs": "qsub"}.get(launch.scheduler + way, "")
     return "\n".join(
         [
             "#!/bin/bash",

@@ -35,13 +35,19 @@ from yoriai_train.job.nodes import FOLDER
 from yoriai_train.launch.launch_file import QUEUED, Launch, script
 
 State = Literal["queued", "running", "done", "failed", "stopped", "cancelled", "vanished"]
+SIGNALLED = "told to end from outside, not by yoriai train cancel"
+_TOLD_TO_END = ("6", "130", "137", "143")  # the run says that its time is up; it died of the signal
 COMMAND_SECONDS = 120  # a busy Slurm controller answers within its MessageTimeout, 10 s to 100 s
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL; Slurm's KillWait by default
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of ``ID.events``: started, ended, requeued, requeue-failed, gave-up, cancelled."""
+    """A line of ``ID.events``.
+
+    ``what`` is started, ended, requeued, requeue-failed, gave-up, cancelled (by our command) or
+    signalled (told to end by somebody else: scancel, qdel, preemption, a terminal).
+    """
 
     time: str
     what: str
@@ -130,7 +136,8 @@ def _submission(launch: Launch, path: str) -> list[str]:
         return ["sbatch", "--parsable", path]
     if launch.scheduler == "pbs":
         return ["qsub", path]
-    return ["qsub", "-terse", *(["-g", launch.group] if launch.group else []), path]
+    abci = bool(launch.group and not launch.parallel_environment)
+    return ["qsub", "-terse", *(["-g", launch.group] if abci else []), path]
 
 
 def _number(scheduler: str, told: str) -> str:
@@ -223,6 +230,10 @@ def status(directory: Path, job_id: str) -> Status:
     numbers |= {e.attempt: e.value for e in happened if e.what == "started"}
     job = numbers[max(numbers)] if numbers else str(note["job"])
     state, detail = _judge(happened)
+    if detail == SIGNALLED and note["scheduler"] in QUEUED:
+        # A scheduler that takes the nodes away for another job may queue this one again.
+        asked = _ask(note, job, directory)
+        state, detail = asked if asked[0] == "queued" else (state, detail)
     if state is None:
         state, detail = _ask(note, job, directory)
         # It may have ended between the two questions.
@@ -246,6 +257,8 @@ def _judge(happened: Sequence[Event]) -> tuple[State | None, str]:
     attempt = max((e.attempt for e in happened), default=0)
     last = {e.what: e for e in happened if e.attempt == attempt}
     ended = last.get("ended")
+    if "signalled" in last and ended and ended.value in _TOLD_TO_END:
+        return "cancelled", SIGNALLED
     if "cancelled" in last and (ended or not attempt):
         return "cancelled", ""
     if ended is None:

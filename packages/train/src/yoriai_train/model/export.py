@@ -15,6 +15,14 @@ from typing import Any
 import torch
 
 FILE_BYTES = 5_000_000_000  # the usual size of the Hub's files (huggingface_hub: MAX_SHARD_SIZE)
+# What a tokenizer artifact hands on to every model made with it.
+TOKENIZER_FILES = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 
 
 def export(
@@ -41,8 +49,6 @@ def export(
         # They come readable by their owner only; a model is to be shared.
         shutil.copymode(folder / "config.json", path)
     if tokenizer is not None:
-        from yoriai_train.steps.pretrain import copy_tokenizer
-
         copy_tokenizer(tokenizer, folder)
 
 
@@ -154,3 +160,10 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
         return deepspeed.utils.safe_get_full_fp32_param(tensor).detach()
     with deepspeed.zero.GatheredParameters([tensor], enabled=hasattr(tensor, "ds_id")):
         return tensor.detach().clone()
+
+
+def copy_tokenizer(tokenizer: Path, out: Path) -> None:
+    """Put the files of a tokenizer beside the weights."""
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, out / name)

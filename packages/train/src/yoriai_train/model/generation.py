@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def continue_texts(
@@ -15,8 +16,6 @@ def continue_texts(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
-
-    from yoriai_train.steps.tune import render
 
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -40,3 +39,12 @@ def continue_texts(
         made = out[0, given.shape[1] :]
         rows.append((prompt, str(tokenizer.decode(made, skip_special_tokens=True))))
     return rows
+
+
+def render(tokenizer: Any, instruction: str, text: str) -> str:
+    """The prompt as the model's chat template writes it, up to where the answer begins."""
+    content = f"{instruction}\n{text}" if text else instruction
+    rendered: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    return rendered

@@ -5,7 +5,7 @@ all of it. So the model is built as an outline (shapes without numbers, on torch
 the strategy cuts the outline, and :func:`fill` then makes one tensor after the other, keeps this
 rank's part of it and forgets the rest. A rank holds at most its share and the largest tensor.
 
-The numbers are those of a model that is built whole: see :func:`yoriai_train.settings.shapes.draw`.
+The numbers are those of a model that is built whole: see :func:`yoriai_train.model.initial.draw`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import torch
 
 from yoriai import UsageError
-from yoriai_train.job.start import Spec
-from yoriai_train.settings import shapes, strategies
+from yoriai_train.model import initial
+from yoriai_train.settings.spec import Spec
 
 # DeepSpeed replaces torch.empty and its like while a model is built; new_empty it leaves alone.
 _FP32 = torch.empty(0, dtype=torch.float32)
@@ -37,17 +37,17 @@ class Source(Protocol):
 
 
 class Drawn:
-    """Random numbers, by :func:`yoriai_train.settings.shapes.draw`."""
+    """Random numbers, by :func:`yoriai_train.model.initial.draw`."""
 
-    def __init__(self, model: torch.nn.Module, shape: shapes.Initialised, seed: int) -> None:
+    def __init__(self, model: torch.nn.Module, shape: initial.Initialised, seed: int) -> None:
         self.shape = shape
         self.seed = seed
-        self.padding = shapes.padding_rows(model)
+        self.padding = initial.padding_rows(model)
 
     def rows(self, name: str, size: Sequence[int], part: slice) -> torch.Tensor:
         """Draws the whole parameter, as its numbers depend on their place in it."""
         whole = _FP32.new_empty(tuple(size))
-        shapes.draw(whole, name, self.shape, self.seed, padding=self.padding.get(name))
+        initial.draw(whole, name, self.shape, self.seed, padding=self.padding.get(name))
         return whole[part]
 
 
@@ -183,7 +183,7 @@ def are_filled_later(spec: Spec) -> bool:
     and by ``transformers``, whose numbers depend on the order of the draws.
     """
     if spec.start:
-        return isinstance(spec.build_strategy(), (strategies.FSDP2, strategies.DeepSpeed3))
+        return "parameters" in spec.build_strategy().cuts
     return bool(spec.initial)
 
 
@@ -254,7 +254,8 @@ def fill(model: Any, spec: Spec) -> None:
         _fill_shards(model, source)
     else:
         # DeepSpeed sends the numbers of rank 0 to all others, before it cuts them.
-        cut = isinstance(spec.build_strategy(), strategies.DeepSpeed3)
+        strategy = spec.build_strategy()
+        cut = strategy.engine == "deepspeed" and "parameters" in strategy.cuts
         _fill_whole(model, None if cut and torch.distributed.get_rank() else source)
     if isinstance(source, Stored):
         source.read_buffers(model)

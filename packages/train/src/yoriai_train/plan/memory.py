@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from yoriai import UsageError
+from yoriai import Strategy, UsageError
 from yoriai_train.plan.decoder import Shape
 
 GIB = 2**30
@@ -182,6 +182,15 @@ def can_share(shape: Shape, sequence: int, parts: int) -> bool:
     keys = shape.key_value_heads
     heads = shape.heads % parts == 0 and (keys % parts == 0 or parts % keys == 0)
     return shape.family == "llama" and heads and sequence % parts == 0
+
+
+def formulas_of(kind: type[Strategy]) -> str:
+    """Whose formulas hold for a strategy, by what it cuts: a word of ``STRATEGIES``."""
+    if kind.one_process:
+        return "single"
+    if kind.engine == "deepspeed":
+        return f"deepspeed-{max(1, len(kind.cuts))}"
+    return "fsdp2" if "parameters" in kind.cuts else "ddp"
 
 
 def strategy_fields(options: Mapping[str, Any]) -> dict[str, Any]:

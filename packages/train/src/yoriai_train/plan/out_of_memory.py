@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from yoriai import UsageError
-from yoriai_train.job.start import Spec
 from yoriai_train.plan.decoder import Shape
-from yoriai_train.plan.memory import Setup, strategy_fields
+from yoriai_train.plan.memory import Setup, formulas_of, strategy_fields
 from yoriai_train.plan.memory_changes import changes
+from yoriai_train.settings.spec import Spec
 
 MOST = 4  # changes named: the cheapest ones
 
@@ -21,13 +21,10 @@ def setup_of(spec: Spec) -> Setup:
         body = json.loads((Path(spec.start) / "config.json").read_bytes())
     strategy = spec.build_strategy()
     gpus = strategy.processes * spec.nodes
-    names = {"Single": "single", "DDP": "ddp", "FSDP2": "fsdp2"}
-    kind = type(strategy).__name__
     options = strategy_fields(strategy.model_dump())
-    stage = getattr(strategy, "stage", None)
     return Setup(
         shape=Shape.of(body),
-        strategy=f"deepspeed-{stage}" if stage else names.get(kind, kind),
+        strategy=formulas_of(type(strategy)),
         gpus=gpus,
         gpus_per_node=strategy.processes,
         precision=spec.precision,

@@ -15,15 +15,18 @@ from typing import Any
 
 from yoriai import UsageError
 from yoriai.config import unknown_name
+from yoriai.plugins import load_registry
 from yoriai_train.plan import hardware
 from yoriai_train.plan.decoder import Shape
 from yoriai_train.plan.hardware import Gpu
 from yoriai_train.plan.memory import (
     GIB,
+    STRATEGIES,
     Memory,
     Setup,
     bytes_per_parameter,
     estimate,
+    formulas_of,
     strategy_fields,
 )
 from yoriai_train.plan.traffic import Traffic, traffic
@@ -63,16 +66,6 @@ class Assumptions:
     chunked_loss: bool = True
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line for people: the group it stands in, its name, value and a remark."""
-
-    group: str
-    name: str
-    value: str
-    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,12 +194,6 @@ class Plan:
         ) / 8
         return tuple(traffic(self.setup, self.gpu.link_gb_per_second / 2, node_network))
 
-    def rows(self) -> list[Row]:
-        """The plan as lines for people."""
-        from yoriai_train.plan.words import rows
-
-        return rows(self)
-
     def facts(self) -> dict[str, Any]:
         """The plan as plain JSON."""
         setup = asdict(self.setup)
@@ -245,6 +232,14 @@ class Plan:
         }
 
 
+def _formulas(name: str) -> str:
+    """Whose formulas hold for the strategy of that name, ours or another plugin's."""
+    if name.removeprefix("train/") in STRATEGIES:
+        return name.removeprefix("train/")
+    registry = load_registry()
+    return formulas_of(registry.load(registry.get("strategies", name)))
+
+
 def plan(
     config: Mapping[str, Any],
     *,
@@ -273,7 +268,7 @@ def plan(
         found.peak_flops(precision)
     setup = Setup(
         shape=shape,
-        strategy=str(options["use"]).removeprefix("train/"),
+        strategy=_formulas(str(options["use"])),
         gpus=nodes * gpus_per_node,
         gpus_per_node=gpus_per_node,
         precision=precision,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from yoriai_train.plan.memory import GIB, estimate
+from yoriai_train.plan.memory import GIB, Memory, estimate
 from yoriai_train.plan.memory_changes import changes, describe, largest_micro_batch, remedy
+from yoriai_train.plan.plan import Plan
 
-if TYPE_CHECKING:
-    from yoriai_train.plan.memory import Memory
-    from yoriai_train.plan.plan import Plan, Row
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line for people: the group it stands in, its name, value and a remark."""
+
+    group: str
+    name: str
+    value: str
+    words: str = ""
 
 
 def rows(plan: Plan) -> list[Row]:
     """Every line, grouped: model, memory, time, network, checkpoint, energy and money."""
-    from yoriai_train.plan.plan import Row
-
     return [
         Row(group, *line)
         for group, lines in (

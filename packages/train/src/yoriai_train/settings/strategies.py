@@ -1,28 +1,25 @@
 """How a training run is spread over processes: one frozen model per way, each builds a strategy.
 
 Importing this module imports pydantic only; torch, lightning and deepspeed (seconds each) are
-imported inside functions. One process is started as plain Python, several always by
-``torch.distributed.run`` (`command`): Lightning's own launcher would run ``sys.argv`` again, that
-is, the whole ``yoriai run recipe.yaml`` once more per rank.
+imported inside functions. How processes are started is told in :mod:`yoriai_train.job.ranks`.
 """
 
-import os
 import sys
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from yoriai import Strategy, UsageError
+from yoriai.contracts import Cut
 
 if TYPE_CHECKING:
     import torch
 
-    from yoriai_train.job.nodes import Rendezvous
-
 
 class Single(Strategy):
     """One process, one device."""
+
+    one_process: ClassVar[bool] = True
 
     processes: Literal[1] = Field(1, description="always one")
 
@@ -46,10 +43,9 @@ class DDP(Strategy):
 
 
 class FSDP2(Strategy):
-    """Parameters, gradients and optimizer states cut over all processes (``fully_shard``).
+    """Parameters, gradients and optimizer states cut over all processes (``fully_shard``)."""
 
-    The module must call `prepare` in its ``configure_model``, where the mesh exists.
-    """
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
 
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
 
@@ -59,6 +55,14 @@ class FSDP2(Strategy):
 
         world_size = self.processes * num_nodes
         return ModelParallelStrategy(data_parallel_size=world_size, tensor_parallel_size=1)
+
+    def trainer_precision(self, precision: str) -> str:
+        """Lightning must know nothing of ``bf16-mixed``: `shard_with_fsdp2` does it."""
+        return "32-true" if precision == "bf16-mixed" else precision
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Cut the model, where the mesh exists."""
+        shard_with_fsdp2(module.model, module.device_mesh, precision)
 
 
 class DeepSpeed(Strategy):
@@ -71,6 +75,7 @@ class DeepSpeed(Strategy):
     1.0, not 0.02). There an outline is filled (:mod:`yoriai_train.model.weights`).
     """
 
+    engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
     stage: ClassVar[Literal[1, 2, 3]]
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
     offload_optimizer: bool = Field(
@@ -91,6 +96,17 @@ class DeepSpeed(Strategy):
         if self.processes % self.sequence_parallel:
             raise ValueError("sequence_parallel must be a divisor of processes")
         return self
+
+    @property
+    def sequence_parts(self) -> int:
+        """How many consecutive ranks share each sequence."""
+        return self.sequence_parallel
+
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+        """Let attention see whole sequences, where ranks share them."""
+        parts = self.sequence_parallel
+        if parts > 1:
+            share_sequences(module.model, parts, batch * parts // (self.processes * num_nodes))
 
     def build(self, *, num_nodes: int = 1) -> Any:
         """Return Lightning's DeepSpeedStrategy, or its sibling for machines without a GPU."""
@@ -121,12 +137,14 @@ class DeepSpeed(Strategy):
 class DeepSpeed1(DeepSpeed):
     """ZeRO stage 1: optimizer states are cut over the processes."""
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer"})
     stage: ClassVar[Literal[1, 2, 3]] = 1
 
 
 class DeepSpeed2(DeepSpeed):
     """ZeRO stage 2: optimizer states and gradients are cut over the processes."""
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients"})
     stage: ClassVar[Literal[1, 2, 3]] = 2
 
 
@@ -136,6 +154,7 @@ class DeepSpeed3(DeepSpeed):
     ``hpz_partition_size`` and the quantised traffic are ZeRO++ (arXiv 2306.10209).
     """
 
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
     stage: ClassVar[Literal[1, 2, 3]] = 3
     offload_parameters: bool = Field(
         False, description="keep parameters in host memory; each layer is fetched when it is used"
@@ -195,7 +214,6 @@ def trainer_arguments(
     """Return the arguments that ``lightning.pytorch.Trainer`` needs to run this strategy.
 
     ``devices`` are the processes of a node: Lightning checks devices x nodes against WORLD_SIZE.
-    With FSDP2 the trainer must know nothing of ``bf16-mixed``: `shard_with_fsdp2` does it.
     The environment is stated, not detected, so that a Slurm or LSF allocation changes nothing.
     ``use_distributed_sampler`` is off because Lightning's sampler shuffles the training set even
     when the loader says ``shuffle=False`` (data_connector.py, ``_process_dataloader``): cut the
@@ -210,78 +228,15 @@ def trainer_arguments(
             f"{world_size} processes are wanted and this one was not started by torchrun; use:"
             f" python -m torch.distributed.run --nproc-per-node {strategy.processes} ..."
         )
-    if isinstance(strategy, FSDP2) and precision == "bf16-mixed":
-        precision = "32-true"
     return {
         "strategy": strategy.build(num_nodes=num_nodes),
-        "precision": precision,
+        "precision": strategy.trainer_precision(precision),
         "accelerator": "cuda" if _has_gpu() else "cpu",
         "devices": strategy.processes,
         "num_nodes": num_nodes,
         "plugins": [TorchElasticEnvironment() if world_size > 1 else LightningEnvironment()],
         "use_distributed_sampler": False,
     }
-
-
-def command(
-    strategy: Strategy, worker: Sequence[str], rendezvous: "Rendezvous | None" = None
-) -> list[str]:
-    """Return the command line that runs ``worker`` (a script and its arguments) on this node.
-
-    With a rendezvous this node's ranks join those of the others. Without one:
-
-    ``localhost:0`` lets the agent bind a free port: nothing to choose, no race. ``--local-addr``
-    makes MASTER_ADDR loopback; without it (also with ``--standalone``) torchrun announces the
-    machine's full name, which laptops and containers often cannot resolve. The store itself
-    still listens on all interfaces: torch has no option for that.
-    """
-    if rendezvous is not None:
-        torchrun = [sys.executable, "-m", "torch.distributed.run"]
-        return [*torchrun, *rendezvous.arguments(strategy.processes), *worker]
-    if strategy.processes == 1:
-        return [sys.executable, *worker]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"),
-        *("--nproc-per-node", str(strategy.processes), "--max-restarts", "0"),
-        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
-        *("--local-addr", "127.0.0.1", *worker),
-    ]
-
-
-def environment(
-    base: Mapping[str, str] = os.environ, rendezvous: "Rendezvous | None" = None
-) -> dict[str, str]:
-    """Return the environment for `command`: on one machine gloo talks over loopback.
-
-    Between machines it takes the interface of the host name, or what GLOO_SOCKET_IFNAME says.
-
-    Threads that wait for one another sleep, unless OMP_WAIT_POLICY says that they spin: where
-    another process takes part of a core, spinning took a step of a small model from 0.4 seconds
-    to 1.0, and to 4.0 where it took the whole core.
-    """
-    base = {"OMP_WAIT_POLICY": "passive", **base}
-    if rendezvous is not None and not rendezvous.on_loopback:
-        return base
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
-    return {**base, "GLOO_SOCKET_IFNAME": loopback}
-
-
-def prepare(strategy: Strategy, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
-    """Do to ``module.model`` what the strategy needs, in ``configure_model`` of ``module``.
-
-    Processes are connected there, and nothing is on its device yet. ``batch`` is the sequences of
-    a micro-batch over all processes.
-    """
-    if isinstance(strategy, FSDP2):
-        shard_with_fsdp2(module.model, module.device_mesh, precision)
-    parts = sequence_parts(strategy)
-    if parts > 1:
-        share_sequences(module.model, parts, batch * parts // (strategy.processes * num_nodes))
-
-
-def sequence_parts(strategy: Strategy) -> int:
-    """How many consecutive ranks share each sequence; 1 for strategies that cannot."""
-    return int(getattr(strategy, "sequence_parallel", 1))
 
 
 def shard_with_fsdp2(

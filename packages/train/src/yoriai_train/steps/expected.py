@@ -7,49 +7,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from yoriai import UsageError
-from yoriai_train.job import start as jobs
+from yoriai import ModelShape, Strategy, UsageError
 from yoriai_train.job.nodes import rendezvous_of
-
-if TYPE_CHECKING:
-    from yoriai_train.steps.pretrain import Pretrain
+from yoriai_train.settings import spec as specs
 
 Inputs = Sequence[Mapping[str, Any]]
 
 
-def model_to_go_on_from(step: Pretrain, inputs: Inputs) -> tuple[str, dict[str, Any]] | None:
+def model_to_go_on_from(start: str, inputs: Inputs) -> tuple[str, dict[str, Any]] | None:
     """Name and configuration of a model that is there; None if there is none, or none yet.
 
     Raises :class:`UsageError` for one that cannot be trained.
     """
-    if step.start:
-        folder = Path(step.start)
+    if start:
+        folder = Path(start)
         there = (folder / "config.json").is_file()
-        return (step.start, jobs.read_config(folder, step.start)) if there else None
+        return (start, specs.read_config(folder, start)) if there else None
     made = [value["made"] for value in inputs if "made" in value]
     models = [artifact for artifact in made if artifact.kind == "model"]
-    return (models[0].name, jobs.read_config(models[0].path, models[0].name)) if models else None
+    return (models[0].name, specs.read_config(models[0].path, models[0].name)) if models else None
 
 
-def check(step: Pretrain, inputs: Inputs, context: int, name: str = "") -> None:
-    """Refuse a batch, a context and a length that cannot go together.
-
-    ``context`` is what the model will see at a time, ``name`` the model it is of, if one is gone
-    on from. Raises :class:`UsageError`; data that is not there yet is not judged.
-    """
-    given = getattr(step.model, "context", context)
-    said = "context" in step.model.model_fields_set and not step.preset
-    if name and said and given != context:
+def check_context(model: ModelShape, context: int, name: str) -> None:
+    """Refuse a shape whose context is said and is not that of the model ``name`` to go on from."""
+    given = getattr(model, "context", context)
+    if "context" in model.model_fields_set and given != context:
         raise UsageError(
             f"model.context is {given:,}, and {name} goes on with {context:,} tokens at a time",
             hint="leave model out: its shape and context are those of the model to go on from",
         )
-    meeting = rendezvous_of(step.strategy)
-    jobs.check_share(step.batch, step.strategy, meeting.nodes if meeting else 1)
-    jobs.check_parts(context, step.strategy, boundaries=step.boundaries)
-    samples = step.steps * step.accumulate * step.batch
+
+
+def check(
+    strategy: Strategy,
+    inputs: Inputs,
+    *,
+    batch: int,
+    samples: int,
+    context: int,
+    boundaries: bool,
+) -> None:
+    """Refuse a batch, a context and a length that cannot go together.
+
+    ``context`` is what the model will see at a time, ``samples`` the sequences in all. Raises
+    :class:`UsageError`; data that is not there yet is not judged.
+    """
+    meeting = rendezvous_of(strategy)
+    specs.check_share(batch, strategy, meeting.nodes if meeting else 1)
+    specs.check_parts(context, strategy, boundaries=boundaries)
     for value in inputs:
         if "made" in value:
             if value["made"].kind == "tokens":

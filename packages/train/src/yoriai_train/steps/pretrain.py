@@ -29,16 +29,24 @@ from yoriai.mixture import read_mixture
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
-from yoriai_train.plan.decoder import Shape
+from yoriai_train.model.generation import continue_texts
 from yoriai_train.settings import checkpoints
 from yoriai_train.settings import preset as presets
+from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.shapes import Llama
 from yoriai_train.settings.stability import Stability
-from yoriai_train.settings.strategies import Single
 from yoriai_train.steps import expected as outlook
+from yoriai_train.steps.made import (
+    default_strategy,
+    describe,
+    finish,
+    flops_per_token,
+    headline,
+    parameters_of,
+)
 
 # For --dry-run: 6 FLOP a parameter and token (Kaplan et al., arXiv 2001.08361, attention left out)
 # at the peak of an A100 in bf16 (NVIDIA's data sheet) and 40 % of it, which is par for training.
@@ -46,26 +54,12 @@ A100_FLOPS = 312e12
 PAR_UTILISATION = 0.4
 # Rows that a model may have beyond the pieces: Megatron pads to 128 times the tensor parallel size.
 PADDED = 1024
-# What a tokenizer artifact hands on to every model made with it.
-TOKENIZER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
 
 
 def _default_shape() -> Any:
     shape = Llama()
     shape._entry = "train/llama"
     return shape
-
-
-def _default_strategy() -> Any:
-    strategy = Single()
-    strategy._entry = "train/single"
-    return strategy
 
 
 class Evaluate(pydantic.BaseModel):
@@ -103,7 +97,7 @@ class Pretrain(Step):
         " its place in the data, and counting on from there",
     )
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
-        default_factory=_default_strategy, description="how training is spread over processes"
+        default_factory=default_strategy, description="how training is spread over processes"
     )
     steps: int = Field(200, ge=1, description="optimizer steps")
     batch: int = Field(16, ge=1, description="sequences in a micro-batch, over all processes")
@@ -154,7 +148,7 @@ class Pretrain(Step):
         told = {key: value for given in inputs for key, value in given.items()}
         context = int(told.get("context", self.model.context))
         size = told.get("vocabulary_size")
-        found = outlook.model_to_go_on_from(self, inputs)
+        found = outlook.model_to_go_on_from(self.start, inputs)
         body: Mapping[str, Any] = {}
         if found:
             name, body = found
@@ -162,7 +156,16 @@ class Pretrain(Step):
             told["parameters"] = parameters_of(body)
         else:
             name = "the model under 'from'" if "context" in told else ""
-        outlook.check(self, inputs, context, name)
+        if name and not self.preset:
+            outlook.check_context(self.model, context, name)
+        outlook.check(
+            self.strategy,
+            inputs,
+            batch=self.batch,
+            samples=sequences,
+            context=context,
+            boundaries=self.boundaries,
+        )
         parameters = told.get("parameters")
         if size and not parameters and not name:
             parameters = self.model.parameters(size)
@@ -208,26 +211,26 @@ class Pretrain(Step):
             )
         meeting = rendezvous_of(self.strategy)
         nodes = meeting.nodes if meeting else 1
-        jobs.check_share(self.batch, self.strategy, nodes)
+        specs.check_share(self.batch, self.strategy, nodes)
         size = mixture.vocabulary_size
         start, name = self._start(job)
         if start is None:
             body = self.model.transformers_config(size, marks_of(tokenizer.path))
             context = self.model.context
         else:
-            body = jobs.read_config(start, name)
+            body = specs.read_config(start, name)
             context = body["context"]
             if not size <= body["vocab_size"] < size + PADDED:
                 raise UsageError(
                     f"{name} has {body['vocab_size']} pieces, the shards {size}",
                     hint="write the shards with the tokenizer of the model",
                 )
-        jobs.check_parts(context, self.strategy, boundaries=self.boundaries)
+        specs.check_parts(context, self.strategy, boundaries=self.boundaries)
         seen, epochs = self._plan(tokens, context, job.seed)
         order = [tokens.digest, context, job.seed, self.batch * self.accumulate]
         data = files.digest_json(order)
-        spec = jobs.Spec(
-            **jobs.describe_strategy(self.strategy),
+        spec = specs.Spec(
+            **specs.describe_strategy(self.strategy),
             nodes=nodes,
             model={} if start else body,
             initial={} if start else initial_of(self.model),
@@ -261,7 +264,7 @@ class Pretrain(Step):
             job.metric(kind="departures", departures=departures)
         rows = jobs.train(spec, self.strategy, job, self.watch)
         finish(job.out, tokenizer.path, rows)
-        for name in (jobs.EVENTS, jobs.SCORES):
+        for name in (specs.EVENTS, specs.SCORES):
             if (job.scratch / name).is_file():
                 shutil.copyfile(job.scratch / name, job.out / name)
         for step, folder in checkpoints.kept(job.scratch, self.checkpoint):
@@ -271,13 +274,11 @@ class Pretrain(Step):
             place = job.out / "checkpoints" / folder.name
             checkpoints.remove(place)
             shutil.copytree(folder, place)
-        from yoriai_train.model.generation import continue_texts
-
         facts = {**describe(rows, job.out), "tokens_seen": seen, "epochs": epochs}
-        skipped = job.scratch / jobs.SKIPPED
+        skipped = job.scratch / specs.SKIPPED
         if skipped.is_file():
             facts["skipped_data_steps"] = json.loads(skipped.read_bytes())
-        if scores := jobs.read_rows(job.out / jobs.SCORES):
+        if scores := specs.read_rows(job.out / specs.SCORES):
             facts["last_evaluation"] = scores[-1]["tasks"]
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32)
         return Made(facts=facts, headline=headline(facts))
@@ -301,11 +302,11 @@ class Pretrain(Step):
             raise UsageError("branch: there is no model under 'from' to branch off from")
         model = job.one("model")
         found = checkpoints.branch_point(model.path, self.branch)
-        written, own = str(found.about["strategy"]), jobs.describe_strategy(self.strategy)
-        if jobs.family(written) != jobs.family(own["strategy_class"]):
+        own = self.strategy.checkpoint_form()
+        written = str(found.about.get("form", own))  # older ones do not say; reading them tells
+        if written != own:
             raise UsageError(
-                f"the state of {model.name} was written by {written.partition(':')[2]}, which"
-                f" {own['strategy_class'].partition(':')[2]} cannot read",
+                f"the state of {model.name} is {written}; the strategy reads what is {own}",
                 hint="branch off with the strategy of the run itself",
             )
         if found.about.get("data") != data:
@@ -316,8 +317,8 @@ class Pretrain(Step):
                 " in a later phase of the mixture",
             )
         skipped = model.facts.get("skipped_data_steps")
-        if skipped and not (job.scratch / jobs.SKIPPED).is_file():
-            files.write_atomically(job.scratch / jobs.SKIPPED, json.dumps(skipped).encode())
+        if skipped and not (job.scratch / specs.SKIPPED).is_file():
+            files.write_atomically(job.scratch / specs.SKIPPED, json.dumps(skipped).encode())
         return str(found.path)
 
     def _plan(self, tokens: Artifact, context: int, seed: int) -> tuple[int, dict[str, float]]:
@@ -352,22 +353,6 @@ def initial_of(shape: ModelShape) -> dict[str, Any]:
     return {n: getattr(shape, n) for n in names} if all(hasattr(shape, n) for n in names) else {}
 
 
-def flops_per_token(body: Mapping[str, Any], context: int) -> float:
-    """Of a forward and a backward pass; 0 for a kind of model whose formulas are not known."""
-    try:
-        return Shape.of(body).flops_per_token(context)
-    except UsageError:
-        return 0.0
-
-
-def parameters_of(body: Mapping[str, Any]) -> int:
-    """Of a configuration; 0 for a kind of model whose formulas are not known."""
-    try:
-        return Shape.of(body).total_parameters
-    except UsageError:
-        return 0
-
-
 def described(rules: Evaluate | None) -> dict[str, Any] | None:
     """The rules as JSON from which a rank builds them again."""
     if rules is None:
@@ -378,53 +363,3 @@ def described(rules: Evaluate | None) -> dict[str, Any] | None:
         "backend": config.describe(rules.backend),
         "limit": rules.limit,
     }
-
-
-def copy_tokenizer(tokenizer: Path, out: Path) -> None:
-    """Put the files of a tokenizer beside the weights."""
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, out / name)
-
-
-def finish(out: Path, tokenizer: Path, rows: list[dict[str, Any]]) -> None:
-    """Put the tokenizer and the loss curve beside the weights."""
-    copy_tokenizer(tokenizer, out)
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    files.write_atomically(out / "training.jsonl", text.encode())
-
-
-def describe(rows: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """Facts of a trained model: its size and where its loss began and ended."""
-    tail = rows[-max(1, len(rows) // 10) :]
-    return {
-        "parameters": sum(map(count_parameters, out.glob("*.safetensors"))),
-        "steps": len(rows),
-        "first_loss": round(rows[0]["loss"], 4),
-        "last_loss": round(sum(r["loss"] for r in tail) / len(tail), 4),
-    }
-
-
-def headline(facts: dict[str, Any]) -> list[str]:
-    seen = f", {facts['tokens_seen']:,} tokens seen" if "tokens_seen" in facts else ""
-    return [
-        f"{facts['parameters']:,} parameters, {facts['steps']:,} steps{seen}",
-        f"loss {facts['first_loss']:.3f} at the first step, {facts['last_loss']:.3f} over the last"
-        " tenth",
-        *(f"{prompt} ⇒{text}".replace("\n", "⏎") for prompt, text in facts.get("continued", ())),
-    ]
-
-
-def count_parameters(path: Path) -> int:
-    """Numbers stored in a safetensors file, from its header alone."""
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            size = 1
-            for side in tensor["shape"]:
-                size *= side
-            total += size
-    return total

@@ -12,11 +12,13 @@ from yoriai import Artifact, Example, Instructions, Job, Made, Step, Strategy, U
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
+from yoriai_train.model.generation import continue_texts, render
+from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.schedule import Schedule
-from yoriai_train.steps.pretrain import (
-    _default_strategy,
+from yoriai_train.steps.made import (
+    default_strategy,
     describe,
     finish,
     flops_per_token,
@@ -43,7 +45,7 @@ class Tune(Step):
         min_length=1, description="instruction data"
     )
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
-        default_factory=_default_strategy, description="how training is spread over processes"
+        default_factory=default_strategy, description="how training is spread over processes"
     )
     epochs: float = Field(1.0, gt=0, description="how often each example is seen")
     batch: int = Field(16, ge=1, description="examples in a step, over all processes")
@@ -59,15 +61,15 @@ class Tune(Step):
         base = job.one("model")
         meeting = rendezvous_of(self.strategy)
         nodes = meeting.nodes if meeting else 1
-        jobs.check_share(self.batch, self.strategy, nodes)
-        config = jobs.read_config(base.path, base.name)
+        specs.check_share(self.batch, self.strategy, nodes)
+        config = specs.read_config(base.path, base.name)
         context = config["context"]
         examples = [e for d in self.data for e in d.examples(job.all_of("corpus"), job.seed)]
         path = job.scratch / "examples.jsonl"
         used, skipped, answer_tokens = write_examples(base, examples, context, path)
         steps = max(1, round(self.epochs * used / self.batch))
-        spec = jobs.Spec(
-            **jobs.describe_strategy(self.strategy),
+        spec = specs.Spec(
+            **specs.describe_strategy(self.strategy),
             nodes=nodes,
             start=str(base.path),
             examples=str(path),
@@ -92,8 +94,6 @@ class Tune(Step):
             "examples_too_long": skipped,
             "answer_tokens": answer_tokens,
         }
-        from yoriai_train.model.generation import continue_texts
-
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
         left = f", {skipped:,} too long for the context" if skipped else ""
         return Made(facts=facts, headline=[f"{used:,} examples{left}", *headline(facts)])
@@ -133,12 +133,3 @@ def write_examples(
             hint="use shorter examples, or a model with a longer context",
         )
     return used, skipped, answers
-
-
-def render(tokenizer: Any, instruction: str, text: str) -> str:
-    """The prompt as the model's chat template writes it, up to where the answer begins."""
-    content = f"{instruction}\n{text}" if text else instruction
-    rendered: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    return rendered

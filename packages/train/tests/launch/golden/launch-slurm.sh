@@ -33,6 +33,12 @@ export NOTE='it'"'"'s $(hostname)'
 YORIAI_PREPARE
 
 list_hosts() { mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST"); }
+address_of() {
+    # Slurm may know a node by an address (NodeAddr), and nobody its name.
+    local address
+    address=$(scontrol --oneliner show node "$1" | grep -o ' NodeAddr=[^ ]*')
+    echo "${address#*=}"
+}
 start_others() {
     # All cores: since 20.11 a step gets only what it asks for, and one task means one core.
     yoriai_start=(
@@ -119,7 +125,7 @@ when_others_end() {
     signal_later TERM 30
 }
 trap at_limit USR1
-trap 'stop asked' TERM INT
+trap 'stop asked' TERM INT # scancel, qdel, a terminal: unless it was our own command, that is noted
 trap when_others_end USR2
 
 if ((nodes > 1)); then
@@ -129,9 +135,16 @@ if ((nodes > 1)); then
         finish 1
     fi
     hosts=("${hosts[@]:0:nodes}")
-    [ "${hosts[0]}" = localhost ] && hosts[0]=127.0.0.1
+    address=$(address_of "${hosts[0]}")
+    address=${address:-${hosts[0]}}
+    [ "$address" = localhost ] && address=127.0.0.1
+    if command -v getent >/dev/null && ! getent ahosts "$address" >/dev/null; then
+        say "the address of the first node, $address, is found by no one here, so the nodes could\
+ not meet; put the nodes' names into DNS or into /etc/hosts of every node"
+        finish 1
+    fi
     export YORIAI_JOB=$id.$attempt YORIAI_NODES=$nodes YORIAI_NODE_RANK=0
-    export YORIAI_RENDEZVOUS=${hosts[0]}:$port
+    export YORIAI_RENDEZVOUS=$address:$port
     printf -v join '%s\n' \
         "cd -- $(printf %q "$PWD") || exit 1" \
         "rank=\$(eval \"\$1\") || exit 1" \
@@ -140,7 +153,11 @@ if ((nodes > 1)); then
         'set --' \
         "$yoriai_prepare" \
         'exec yoriai train join </dev/null' # over ssh stdin is this text
-    start_others "$join" &
+    # A signal to the whole group is for the head: the others stay until its checkpoint is written.
+    (
+        trap '' TERM INT HUP
+        start_others "$join"
+    ) &
     others=$!
 fi
 prepared "${yoriai_run[@]}" &
@@ -167,6 +184,9 @@ helpers+=($!)
 while kill -0 "$head" 2>/dev/null; do wait "$head"; done
 wait "$head"
 code=$?
+if [ "$stopped" = asked ] && ! grep -q $'\tcancelled\t' "$place.events"; then
+    note signalled ''
+fi
 note ended "$code"
 kill "${helpers[@]}" 2>/dev/null
 # The others see that line and leave.
@@ -176,6 +196,11 @@ if [ -n "$others" ]; then
         pause 1
     done
     kill -TERM "$others" 2>/dev/null
+    for ((left = 10; left > 0; left--)); do
+        kill -0 "$others" 2>/dev/null || break
+        pause 1
+    done
+    kill -KILL "$others" 2>/dev/null
 fi
 
 # 6: the run says its time was up; 137 and 143: it died of the signal. Others are its own failures.

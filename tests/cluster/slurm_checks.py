@@ -1,0 +1,121 @@
+"""What must hold under Slurm; each check returns what was seen, or raises :class:`Failed`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from checking import require, same_losses
+from machines import LOGIN, NODES, Machines, until
+from slurm_site import NEEDS, Slurm
+from workplace import Workplace
+
+SLURM = {"scheduler": "slurm", "walltime": "1:00:00"}
+ENDLESS = {"steps": 1_000_000, "checkpoint": {"every_steps": 20}}
+
+
+def two_nodes_train_what_one_trains(work: Workplace, slurm: Slurm) -> str:
+    """ZeRO-2 on two nodes, whose names do not resolve, gives the losses of one node."""
+    work.training("one", strategy={"use": "train/deepspeed-2", "processes": 2})
+    work.yoriai("run", "one.yaml")
+    work.training("two")
+    job = work.launch("two", nodes=2, **SLURM)
+    seen = work.end_of(job)
+    require(seen["state"] == "done", f"{seen}\n{work.log(job)}")
+    return same_losses(work.losses("two"), work.losses("one"), most=1e-6)
+
+
+def a_time_limit_queues_the_job_again(work: Workplace, slurm: Slurm) -> str:
+    """At its limit a job writes a checkpoint, is queued again and goes on; the losses are those
+    of a run that was not stopped. Ended by ``scancel``, it is cancelled."""
+    work.training("long", **ENDLESS)
+    # Slurm signals half an hour before the limit; the limit is then brought near.
+    job = work.launch("long", nodes=2, **{**SLURM, "stop_seconds": 1800})
+    number = work.status(job)["job"]
+    limit = ("scontrol", "update", f"JobId={number}")
+    until("some steps", lambda: len(work.losses("long")) > 25)
+    work.machines.run(LOGIN, *limit, "TimeLimit=30")
+    until("the second attempt", lambda: work.status(job)["attempt"] == 2)
+    work.machines.run(LOGIN, *limit, "TimeLimit=60")
+    reached = max(work.losses("long"))
+    until("training went on", lambda: max(work.losses("long"), default=0) > reached + 20)
+    work.machines.run(LOGIN, "scancel", number)
+    seen = work.end_of(job)
+    require(seen["state"] == "cancelled", f"after scancel the job is {seen['state']}: {seen}")
+    losses = work.losses("long")
+    work.training("whole", steps=reached + 20)
+    whole = work.launch("whole", nodes=2, **SLURM)
+    seen = work.end_of(whole)
+    require(seen["state"] == "done", f"{seen}\n{work.log(whole)}")
+    expected = work.losses("whole")
+    told = same_losses({step: losses[step] for step in expected}, expected, most=0.0)
+    return f"stopped at step {reached}, went on, cancelled; {told}"
+
+
+def a_dead_node_ends_the_job_and_the_next_goes_on(work: Workplace, slurm: Slurm) -> str:
+    """All processes of a node die at once: the job fails; launched again, it goes on to its end."""
+    work.training("struck", steps=100, checkpoint={"every_steps": 20})
+    job = work.launch("struck", nodes=2, **SLURM)
+    until("some steps", lambda: len(work.losses("struck")) > 25)
+    for process in work.machines.processes(NODES[1]):
+        os.kill(process, signal.SIGKILL)
+    seen = work.end_of(job)
+    require(seen["state"] == "failed", f"{seen}")
+    slurm.begin_node(NODES[1])
+    until("the node is back", lambda: slurm.idle() == list(NODES))
+    again = work.launch("struck", nodes=2, **SLURM)
+    seen = work.end_of(again)
+    require(seen["state"] == "done", f"{seen}\n{work.log(again)[-3000:]}")
+    steps = list(work.losses("struck"))
+    require(steps == list(range(1, 101)), f"steps {steps}")
+    return "failed; launched again, done with every step once"
+
+
+def a_job_is_cancelled_by_our_own_command(work: Workplace, slurm: Slurm) -> str:
+    """``yoriai train cancel`` ends a running job, in order, with a checkpoint."""
+    work.training("stopped", **ENDLESS)
+    job = work.launch("stopped", nodes=2, **SLURM)
+    until("some steps", lambda: len(work.losses("stopped")) > 5)
+    work.yoriai("train", "cancel", job)
+    seen = work.end_of(job)
+    require(seen["state"] == "cancelled", f"{seen}")
+    require("has a checkpoint" in work.log(job), work.log(job)[-3000:])
+    until("the nodes are free", lambda: slurm.idle() == list(NODES))
+    return "cancelled, with a checkpoint"
+
+
+def dask_workers_come_from_the_queue(work: Workplace, slurm: Slurm) -> str:
+    """A corpus built by dask workers that are jobs has the digest of one built here."""
+    engine = {
+        "use": "corpus/dask", "cluster": "slurm", "workers": 2, "cores": 1, "memory": "2GB",
+        "walltime": "00:30:00", "logs": "dask-logs", "timeout_seconds": 300,
+    }  # fmt: skip
+    digests = {}
+    for name, how in (("here", {}), ("queued", {"engine": engine})):
+        work.recipe(name, {"text": work.data()["text"]}, **how, name="same")
+        told = json.loads(work.yoriai("run", f"{name}.yaml", "--out", name, "--json"))
+        digests[name] = told["steps"]["text"]["digest"]
+    require(digests["here"] == digests["queued"], f"{digests}")
+    jobs = len(list((work.folder / "dask-logs").glob("*")))
+    require(jobs > 0, "no job of dask-jobqueue left a log")
+    return "the same digest"
+
+
+__all__ = ["CHECKS", "NEEDS", "begin"]
+
+CHECKS = (
+    two_nodes_train_what_one_trains,
+    a_time_limit_queues_the_job_again,
+    a_dead_node_ends_the_job_and_the_next_goes_on,
+    a_job_is_cancelled_by_our_own_command,
+    dask_workers_come_from_the_queue,
+)
+
+
+def begin(machines: Machines) -> Slurm:
+    """A cluster that knows its nodes by their addresses only."""
+    machines.hosts([LOGIN])
+    slurm = Slurm(machines)
+    slurm.begin()
+    return slurm

@@ -156,7 +156,7 @@ def test_gpt2_with_its_transposed_layers_is_written_too(tmp_path, yoriai_job, mo
 
 
 def test_drift_beyond_the_tolerance_fails_the_step(model, yoriai_job):
-    with pytest.raises(Refused, match="logits drifted by .* allowed is 1e-09"):
+    with pytest.raises(Refused, match=r"logits drifted by .* allowed is 1e-09"):
         yoriai_job("file", Gguf(kind="q4_0", gate=Tolerance(logits=1e-9)), [model()])
 
 

@@ -90,7 +90,7 @@ def test_calibrated_models_load_and_stay_near(make, yoriai_job, text, method):
 def test_a_method_that_reads_text_asks_for_it(make, yoriai_job, text):
     with pytest.raises(UsageError, match="gptq reads text, and no tokens"):
         yoriai_job("small", Quantise(method="gptq"), [make.model()])
-    with pytest.raises(UsageError, match="is too small: .* windows of 32") as told:
+    with pytest.raises(UsageError, match=r"is too small: .* windows of 32") as told:
         yoriai_job("less", Prune(method="wanda", samples=10_000, length=32), [make.model(), text])
     assert "samples: " in told.value.hint
 

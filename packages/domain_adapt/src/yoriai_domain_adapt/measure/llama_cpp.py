@@ -56,7 +56,8 @@ class LlamaCpp:
             "completion",
             {
                 "prompt": list(ids), "n_predict": 1, "n_probs": vocabulary, "temperature": -1.0,
-                "cache_prompt": False, "post_sampling_probs": False, "samplers": [], "logit_bias": [[letter, 1000.0]],
+                "cache_prompt": False, "post_sampling_probs": False, "samplers": [],
+                "logit_bias": [[letter, 1000.0]],
             },
         )  # fmt: skip
         return {

@@ -157,3 +157,17 @@ def test_what_a_plugin_tells_is_redacted_before_it_is_escaped(plant):
 def test_tables_and_sections_are_plain_data():
     section = Section(title="t", tables=[Table(columns=["a"], rows=[])])
     assert "<h2>t</h2>" in page._section(section)
+
+
+def test_the_page_opens_with_what_happened_in_both_languages_and_says_what_may_run():
+    run = {"recipe": "lab", "state": "completed", "steps": {"a": {"seconds": 90}}}
+    rows = [{"verdict": "held"}, {"verdict": "failed"}, {"verdict": "not-measured"}]
+    told = page.in_short(run, {}, {"predictions": rows, "verdict": "refuted"})
+    assert (
+        "Of 3 predictions 1 held, 1 failed and 1 could not be measured. Verdict: refuted."
+        in (told["en"])
+    )
+    assert "1 件が当たり、1 件が外れ、1 件は測れませんでした。判定: 反証。" in told["ja"]
+    text = page.render("t", [Section(title="one")])
+    assert "default-src 'none'" in text
+    assert "<script" not in text

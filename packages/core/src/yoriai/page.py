@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import html
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from yoriai import files
 from yoriai.artifact import Artifact
@@ -53,16 +55,22 @@ class Section:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --accent: #56b4e9; } figure { background: #fff; } }
+@media (prefers-color-scheme: dark) { :root { --accent: #56b4e9; }
+  .badge { color: #000 !important; } }
 body { font: 16px/1.65 system-ui, "Hiragino Sans", "Noto Sans JP", "Noto Sans CJK JP", sans-serif;
   max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.25; } h2 { margin-top: 2.4rem; border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; } th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child { overflow-wrap: anywhere; }
 pre { background: var(--soft); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-figure { margin: 1rem 0; padding: .4rem; border-radius: .4rem; } figure svg { max-width: 100%;
-  height: auto; } .badge { color: #fff; background: var(--accent); border-radius: .3rem;
+figure { margin: 1rem 0; overflow-x: auto; } figure svg { width: 100%; min-width: 32rem;
+  height: auto; } figure svg text { fill: currentColor !important; }
+figure svg [style*="stroke: #000000"] { stroke: currentColor !important; }
+nav ul { columns: 16rem; padding-left: 1.2rem; } h2 { scroll-margin-top: 1rem; }
+.held { color: #009e73; } .failed { color: #d55e00; } .held, .failed { font-weight: 600; }
+ .badge { color: #fff; background: var(--accent); border-radius: .3rem;
   padding: .1rem .5rem; font-size: .9rem; } a { color: var(--accent); } small { opacity: .75; }
 """
 
@@ -124,9 +132,17 @@ def write_page(
     title = titles.get("ja") or titles.get("en") or run["recipe"]
     parts = [
         f"<h1>{_esc(title)}</h1>",
-        f"<p>{_esc(titles['en'])}</p>" if titles.get("en") and titles.get("en") != title else "",
+        f'<p lang="en">{_esc(titles["en"])}</p>'
+        if titles.get("en") and titles.get("en") != title
+        else "",
         f'<p><span class="badge">{_esc(run["state"])}</span> {_esc(run["recipe"])}'
-        f"@{run['version']} · run <code>{_esc(run['id'])}</code> · {_esc(run['started'])}</p>",
+        f"@{_esc(run['version'])} · run <code>{_esc(run['id'])}</code> · {_esc(run['started'])}"
+        "</p>",
+        *(
+            f'<p lang="{language}">{_esc(text)}</p>'
+            for language, text in in_short(run, artifacts, record).items()
+        ),
+        _TOC,
         _predictions(record),
         "<h2>Steps · 手順</h2>",
         _table(
@@ -161,6 +177,8 @@ def write_page(
                 ),
             )
         ),
+        "<h2>Downloads · ダウンロード</h2>",
+        _downloads(folder, run, artifacts),
         "<h2>Environment · 環境</h2>",
         "<pre>" + _esc("\n".join(f"{k}: {v}" for k, v in _flat(run["environment"]))) + "</pre>",
     ]
@@ -174,25 +192,127 @@ def render(title: str, sections: Sequence[Section]) -> str:
     return _html(title, [f"<h1>{_esc(title)}</h1>", *map(_section, sections)])
 
 
+# Nothing runs, nothing is fetched and nothing is sent: the page is one file.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+_TOC = "<!-- contents -->"
+_HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+
+
 def _html(title: str, parts: Sequence[str]) -> str:
+    body = "\n".join(part for part in parts if part)
+    headings: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        headings.append(found[1])
+        return f'<h2 id="part-{len(headings)}">{found[1]}</h2>'
+
+    body = _HEADING.sub(number, body)
+    rows = (f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(headings, 1))
+    contents = f'<nav aria-label="Contents · 目次"><ul>{"".join(rows)}</ul></nav>'
     return (
         '<!doctype html><html lang="ja"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{_esc(title)}</title><style>{STYLE}</style></head><body>"
-        + "\n".join(part for part in parts if part)
-        + "</body></html>\n"
+        f"<title>{_esc(title)}</title><style>{STYLE}</style></head><body><main>"
+        + body.replace(_TOC, contents, 1)
+        + "</main></body></html>\n"
     )
+
+
+def in_short(
+    run: Mapping[str, Any], artifacts: Mapping[str, Artifact], record: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """What happened, in three sentences and the verdict, by language."""
+    steps = run["steps"].values()
+    minutes = sum(step.get("seconds", 0) for step in steps) / 60
+    rows = (record or {}).get("predictions") or []
+    held = sum(row["verdict"] == "held" for row in rows)
+    failed = sum(row["verdict"] == "failed" for row in rows)
+    verdict = (record or {}).get("verdict", "not-tested")
+    made = len(artifacts)
+    english = (
+        f"The recipe {run['recipe']} ran {len(steps)} steps in {minutes:.1f} minutes and "
+        f"{_ENDED_EN.get(run['state'], run['state'])}. "
+        f"It made {made} artifact{'' if made == 1 else 's'}, each with a digest for every file. "
+        + (
+            f"Of {len(rows)} predictions {held} held, {failed} failed and "
+            f"{len(rows) - held - failed} could not be measured. Verdict: {verdict}."
+            if rows
+            else "It stated no predictions. Verdict: not tested."
+        )
+    )
+    japanese = (
+        f"レシピ {run['recipe']} は {len(steps)} 段階を {minutes:.1f} 分で実行し、"
+        f"{_ENDED_JA.get(run['state'], run['state'])}。"
+        f"{made} 個の成果物を作り、どのファイルにもダイジェストがあります。"
+        + (
+            f"予測 {len(rows)} 件のうち {held} 件が当たり、{failed} 件が外れ、"
+            f"{len(rows) - held - failed} 件は測れませんでした。判定: {_VERDICT_JA[verdict]}。"
+            if rows
+            else "予測は立てていません。判定: 未検証。"
+        )
+    )
+    return {"ja": japanese, "en": english}
+
+
+_ENDED_EN = {
+    "completed": "came to its end",
+    "failed": "failed",
+    "cancelled": "was stopped",
+    "timed-out": "ran out of time",
+}
+_ENDED_JA = {
+    "completed": "最後まで終わりました",
+    "failed": "失敗しました",
+    "cancelled": "中止されました",
+    "timed-out": "時間切れになりました",
+}
+_VERDICT_JA = {
+    "supported": "支持",
+    "refuted": "反証",
+    "inconclusive": "決められない",
+    "not-tested": "未検証",
+}
 
 
 def _predictions(record: Mapping[str, Any] | None) -> str:
     if not record or not record.get("predictions"):
         return ""
-    rows = [
-        (p["text"], p["measured"] if p["measured"] is not None else "–", p["verdict"])
+    head = ("prediction · 予測", "measured · 測定値", "predicted · 予測値", "verdict · 判定")
+    rows = "".join(
+        f"<tr><td>{_esc(p['text'])}</td><td class='n'>{_side(p['measured'])}</td>"
+        f"<td class='n'>{_esc(p.get('relation', ''))} {_side(p.get('limit'))}</td>"
+        f'<td class="{_esc(p["verdict"])}">{_esc(p["verdict"])}</td></tr>'
         for p in record["predictions"]
+    )
+    columns = "".join(f"<th>{_esc(text)}</th>" for text in head)
+    return (
+        "<h2>Prediction and outcome · 予測と結果</h2>"
+        f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _side(value: float | None) -> str:
+    return "–" if value is None else _number(value)
+
+
+def _downloads(folder: Path, run: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> str:
+    """Links beside the page: the run file, its metrics, and the manifest of each artifact."""
+    root = folder.parent
+    named = [f"runs/{run['id']}.json", f"runs/{run['id']}.metrics.jsonl"]
+    for artifact in artifacts.values():
+        if artifact.path.resolve().is_relative_to(root.resolve()):
+            place = artifact.path.resolve().relative_to(root.resolve())
+            named.append(f"{place.as_posix()}/artifact.json")
+    rows = [
+        f'<li><a href="../{_esc(quote(name))}" download>{_esc(name)}</a></li>'
+        for name in named
+        if (root / name).is_file()
     ]
-    table = Table(columns=("predicted before the run", "measured", "verdict"), rows=rows)
-    return f"<h2>Prediction and outcome · 予測と結果</h2>{_table(table)}"
+    return f"<ul>{''.join(rows)}</ul>"
 
 
 def _section(section: Section) -> str:
@@ -260,7 +380,9 @@ def draw(figure: Figure) -> str:
         if len(figure.series) > 1:
             canvas.legend(loc="outside right upper", frameon=False)  # never over the bars
         stream = io.StringIO()
-        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        canvas.savefig(
+            stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

@@ -7,7 +7,7 @@ import pytest
 
 from yoriai import UsageError
 from yoriai_eval.tasks import execution
-from yoriai_eval.tasks.execution import Limits, run
+from yoriai_eval.tasks.execution import ProgramLimits, run
 
 
 @pytest.mark.parametrize("program", ["", "assert 1 + 1 == 2", "print('あ')", "import json, math"])
@@ -34,8 +34,8 @@ def test_anything_else_fails_and_says_why(program, said):
 
 
 def test_a_program_that_does_not_end_is_ended():
-    assert run("while True: pass", Limits(seconds=0.5)).reason == "timed out"
-    assert run("while True: pass", Limits(seconds=3600, cpu_seconds=1)).reason == "killed"
+    assert run("while True: pass", ProgramLimits(seconds=0.5)).reason == "timed out"
+    assert run("while True: pass", ProgramLimits(seconds=3600, cpu_seconds=1)).reason == "killed"
 
 
 def test_children_end_with_it(tmp_path):
@@ -53,8 +53,11 @@ open({str(place)!r}, "w").write(str(child.pid))
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")
 def test_memory_and_files_have_limits():
     assert "MemoryError" in run("x = bytearray(2 * 10**9)").detail
-    assert "too large" in run("open('a', 'wb').write(bytes(3_000_000))", Limits(file_mb=1)).detail
-    assert run("open('a', 'wb').write(bytes(500_000))", Limits(file_mb=1)).passed
+    assert (
+        "too large"
+        in run("open('a', 'wb').write(bytes(3_000_000))", ProgramLimits(file_mb=1)).detail
+    )
+    assert run("open('a', 'wb').write(bytes(500_000))", ProgramLimits(file_mb=1)).passed
 
 
 def test_it_sees_no_environment_and_an_empty_folder(monkeypatch):
@@ -67,11 +70,11 @@ def test_it_sees_no_environment_and_an_empty_folder(monkeypatch):
 @pytest.mark.skipif(not execution.isolation(), reason="no user namespaces here")
 def test_it_has_no_network():
     program = "import socket\nsocket.create_connection(('127.0.0.1', 9), 1)"
-    assert "unreachable" in run(program, Limits(network="off")).detail
+    assert "unreachable" in run(program, ProgramLimits(network="off")).detail
 
 
 def test_a_system_that_cannot_cut_the_network_may_be_refused(monkeypatch):
     monkeypatch.setattr(execution, "isolation", lambda: ())
     assert run("x = 1").passed
     with pytest.raises(UsageError, match="network cannot be taken"):
-        run("x = 1", Limits(network="off"))
+        run("x = 1", ProgramLimits(network="off"))

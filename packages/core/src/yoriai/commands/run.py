@@ -62,6 +62,7 @@ def run(
         decisions = Workspace(root, loaded, Redactor()).decide_all()
         _show_plan(loaded, decisions, root, as_json)
         return
+    _tell_near(loaded, recipe)
     options = runner.Options(
         allow_drift=allow_drift,
         until=until,
@@ -79,6 +80,17 @@ def run(
     except YoriaiError:
         raise
     _finish(outcome, shared.registry, root, as_json, complete=not until or until == names[-1])
+
+
+def _tell_near(loaded: Any, recipe: Path) -> None:
+    """Past records of runs like this one, before anything is spent; nothing is fetched."""
+    from yoriai.record_search import list_near, tell_near
+
+    places = [folder / "records" for folder in (Path(), *recipe.resolve().parents[:2])]
+    root = next((place for place in places if place.is_dir()), None)
+    if root is not None:
+        for line in tell_near(list_near(root, loaded.resolved())):
+            console.note(line)
 
 
 def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> None:
@@ -145,15 +157,16 @@ def _amount(value: Any) -> str:
 def _finish(outcome: Any, registry: Any, root: Path, as_json: bool, *, complete: bool) -> None:
     """Write the page and the draft of a record, and print what came of the run."""
     from yoriai import page
-    from yoriai import record as records
+    from yoriai.prediction import judge
+    from yoriai.record_draft import draft_record
 
     redactor = Redactor()
     run_value = redactor.value(outcome.run)
     facts = {name: a.facts for name, a in outcome.artifacts.items()}
-    judged = records.judge(run_value["resolved"], facts)
+    judged = judge(run_value["resolved"], facts)
     sections = page.collect_sections(registry, outcome.artifacts, redactor)
     page_path = page.write_page(root / "page", run_value, outcome.artifacts, sections, judged)
-    record_path = records.draft_record(root / "record", run_value, judged) if complete else None
+    record_path = draft_record(root / "record", run_value, judged) if complete else None
     value = {
         "run": run_value["id"],
         "state": run_value["state"],

@@ -50,10 +50,10 @@ class HuggingFace(Backend):
     prefix_reuse: bool = Field(True, description="encode what prompts have in common once")
 
     def open(self, folder: Path) -> LanguageModel:
-        return _Model(folder, self)
+        return _FolderModel(folder, self)
 
 
-class _Model:
+class _FolderModel:
     def __init__(self, folder: Path, backend: HuggingFace) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig

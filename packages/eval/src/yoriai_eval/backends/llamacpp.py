@@ -32,7 +32,7 @@ class LlamaCpp(Backend):
     gpu_layers: int = Field(0, ge=-1, description="layers on the GPU; -1: all")
 
     def open(self, folder: Path) -> LanguageModel:
-        return _Model(self, find(folder))
+        return _GgufModel(self, find(folder))
 
 
 def find(place: Path) -> Path:
@@ -49,7 +49,7 @@ def find(place: Path) -> Path:
     return whole[0]
 
 
-class _Model:
+class _GgufModel:
     def __init__(self, backend: LlamaCpp, path: Path) -> None:
         import llama_cpp
 

@@ -34,10 +34,10 @@ class Mock(Backend):
     context: int = Field(0, ge=0, description="longest sequence in characters; 0: not known")
 
     def open(self, folder: Path) -> LanguageModel:
-        return _Model(self)
+        return _MockModel(self)
 
 
-class _Model:
+class _MockModel:
     def __init__(self, backend: Mock) -> None:
         self.backend = backend
         self.context = backend.context

@@ -36,10 +36,10 @@ class Vllm(Backend):
     seed: int = Field(0, ge=0, description="of the engine; greedy answers do not depend on it")
 
     def open(self, folder: Path) -> LanguageModel:
-        return _Model(self, folder)
+        return _VllmModel(self, folder)
 
 
-class _Model:
+class _VllmModel:
     def __init__(self, backend: Vllm, folder: Path) -> None:
         import vllm
 

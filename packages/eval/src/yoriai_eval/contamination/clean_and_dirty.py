@@ -19,7 +19,7 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Exposure:
     """Of a sample: its right answer, and whether it was found where a model may have seen it."""
 
     gold: str
@@ -27,7 +27,7 @@ class Standing:
 
 
 def take(
-    scores: Sequence[Artifact], standing: Mapping[str, Mapping[str, Standing]], seed: int
+    scores: Sequence[Artifact], standing: Mapping[str, Mapping[str, Exposure]], seed: int
 ) -> Facts:
     """By model and task, the score of each half, in the metric of the whole score.
 
@@ -59,7 +59,7 @@ def _answers(artifact: Artifact, tasks: Mapping[str, Any]) -> dict[tuple[str, st
     return {key: list(forms.values()) for key, forms in found.items()}
 
 
-def _halves(answers: Answers, standing: Mapping[str, Standing], metric: str, seed: int) -> Facts:
+def _halves(answers: Answers, standing: Mapping[str, Exposure], metric: str, seed: int) -> Facts:
     told: Facts = {"metric": metric}
     for name, dirty in (("clean", False), ("dirty", True)):
         places = [

@@ -297,12 +297,12 @@ class Ledger:
                     task[key][place] = task[key].get(place, 0) + 1
         return told
 
-    def standing(self) -> dict[str, dict[str, clean_and_dirty.Standing]]:
+    def standing(self) -> dict[str, dict[str, clean_and_dirty.Exposure]]:
         """By task and sample: its right answer, and whether it is dirty."""
-        told: dict[str, dict[str, clean_and_dirty.Standing]] = {}
+        told: dict[str, dict[str, clean_and_dirty.Exposure]] = {}
         for number, sample in enumerate(self.samples):
             dirty = number in self.found or number in self.same
-            told.setdefault(sample.task, {})[sample.id] = clean_and_dirty.Standing(
+            told.setdefault(sample.task, {})[sample.id] = clean_and_dirty.Exposure(
                 sample.gold, dirty
             )
         return told

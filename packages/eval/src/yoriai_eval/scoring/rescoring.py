@@ -116,7 +116,7 @@ def prompt(exam: Exam, sample: Sample, shots: int | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Discrepancy:
     """Of a row, or (without ``id``) of a sealed total: what stands there, and what should."""
 
     model: str
@@ -127,7 +127,7 @@ class Difference:
     expected: Any
 
 
-def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
+def rescore(scores: Artifact, asked: Questions) -> Iterator[Discrepancy]:
     """Everything in ``samples.jsonl`` that scoring the same answers anew does not give.
 
     First row by row, then the totals of each model and task against those sealed in the manifest,
@@ -153,24 +153,24 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Difference]:
     for row in rows_of(scores, edited=True):
         form = row.get("form", "bits-per-byte")
         if asked.exam(row["task"], form) is None:
-            yield Difference(row["model"], row["task"], row["id"], "row", form, "no such exam")
+            yield Discrepancy(row["model"], row["task"], row["id"], "row", form, "no such exam")
 
 
 def _check_ids(
     model: str, exam: Exam, samples: Sequence[Sample], rows: Sequence[Row]
-) -> Iterator[Difference]:
+) -> Iterator[Discrepancy]:
     wanted, found = [s.id for s in samples], [r["id"] for r in rows]
     if wanted == found:
         return
     for name in sorted({*wanted, *found}):
         counts = found.count(name), wanted.count(name)
         if counts[0] != counts[1]:
-            yield Difference(model, exam.name, name, "rows", *counts)
+            yield Discrepancy(model, exam.name, name, "rows", *counts)
     if sorted(wanted) == sorted(found):
-        yield Difference(model, exam.name, "", "order of rows", "another", "as asked")
+        yield Discrepancy(model, exam.name, "", "order of rows", "another", "as asked")
 
 
-def _check(exam: Exam, sample: Sample, row: Row) -> Iterator[Difference]:
+def _check(exam: Exam, sample: Sample, row: Row) -> Iterator[Discrepancy]:
     """What of one row does not follow from what the model wrote, or from its likelihoods."""
     expected: dict[str, Any] = {"group": sample.group, "cluster": sample.cluster}
     text = prompt(exam, sample, row.get("shots"))
@@ -179,12 +179,12 @@ def _check(exam: Exam, sample: Sample, row: Row) -> Iterator[Difference]:
     try:
         expected |= _FORMS[exam.form](exam, sample, row)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        yield Difference(row["model"], exam.name, row["id"], "row", "incomplete", repr(error))
+        yield Discrepancy(row["model"], exam.name, row["id"], "row", "incomplete", repr(error))
         return
     for name, value in expected.items():
         told = row.get(name, "" if name == "cluster" else None)
         if told != value:
-            yield Difference(row["model"], exam.name, row["id"], name, told, value)
+            yield Discrepancy(row["model"], exam.name, row["id"], name, told, value)
 
 
 def _generation(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
@@ -238,25 +238,25 @@ def _score(exam: Exam, rows: Sequence[Row], golds: Sequence[str], seed: int) -> 
 
 def _check_totals(
     scores: Artifact, model: str, exam: Exam, totals: Mapping[str, Any]
-) -> Iterator[Difference]:
+) -> Iterator[Discrepancy]:
     told = scores.facts.get(model, {})
     if exam.form == "bits-per-byte":
         for group, value in totals.items():
             corpus, _, language = group.partition(".")
             was = told.get("bits_per_byte", {}).get(corpus, {}).get(language)
             if was != value:
-                yield Difference(model, exam.name, "", f"sealed bits per byte {group}", was, value)
+                yield Discrepancy(model, exam.name, "", f"sealed bits per byte {group}", was, value)
         return
     task = told.get("tasks", {}).get(exam.short, {})
     # Asked in another form before, only the metrics of this one are added.
     names = _SEALED if task.get("metric") == totals["metric"] else ()
     for name in names:
         if name in totals and totals[name] != task.get(name):
-            yield Difference(model, exam.name, "", f"sealed {name}", task.get(name), totals[name])
+            yield Discrepancy(model, exam.name, "", f"sealed {name}", task.get(name), totals[name])
     for name, value in totals["metrics"].items():
         was = task.get("metrics", {}).get(name)
         if was != value:
-            yield Difference(model, exam.name, "", f"sealed metric {name}", was, value)
+            yield Discrepancy(model, exam.name, "", f"sealed metric {name}", was, value)
 
 
 def add_questions(scores: Artifact, registry: Registry, rows: Sequence[Row]) -> list[str]:

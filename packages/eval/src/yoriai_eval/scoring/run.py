@@ -33,6 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
+from yoriai_eval.scoring.profile import profile
 from yoriai_eval.scoring.protocol import Exam
 
 RESERVED = {"floors", "headline", "protocol", "split", "limit"}
@@ -45,7 +46,7 @@ def _default_backend() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Candidate:
     """A model to ask: its name in the scores, what the backend opens, and its identity."""
 
     name: str
@@ -111,6 +112,9 @@ class Run(Step):
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
             _refuse_bad_samples(exam, self.samples(exam, job.inputs))
+            if exam.form != "bits-per-byte":
+                for note in profile(exam, self.samples(exam, job.inputs)):
+                    console.note(note)
         told: dict[str, Any] = {}
         for asked in models:
             told[asked.name] = self._ask(asked, exams, job)
@@ -128,14 +132,14 @@ class Run(Step):
     def _split(self, task: Task) -> Task:
         return task if task.split_is_given else task.of_split(self.split)
 
-    def _models(self, job: Job) -> list[Asked]:
-        inside = [Asked(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]
+    def _models(self, job: Job) -> list[Candidate]:
+        inside = [Candidate(a.step, a.path, a.digest, a.name) for a in job.all_of("model")]
         return inside + [
-            Asked(name, Path(place), files.digest_bytes(self.fingerprint().encode()), place)
+            Candidate(name, Path(place), files.digest_bytes(self.fingerprint().encode()), place)
             for name, place in self.models.items()
         ]
 
-    def _open(self, asked: Asked) -> LanguageModel:
+    def _open(self, asked: Candidate) -> LanguageModel:
         try:
             return self.backend.open(asked.place)
         except ImportError as error:
@@ -144,7 +148,7 @@ class Run(Step):
                 hint=f"pip install {error.name}" if error.name else "yoriai doctor",
             ) from error
 
-    def _ask(self, asked: Asked, exams: Sequence[Exam], job: Job) -> dict[str, Any]:
+    def _ask(self, asked: Candidate, exams: Sequence[Exam], job: Job) -> dict[str, Any]:
         """Ask a model all exams that its logs do not answer yet; how it was asked."""
         model: LanguageModel | None = None
         told = job.scratch / f"{asked.name}.asked_with.json"
@@ -184,7 +188,11 @@ class Run(Step):
         return count if self.limit is None else min(count, self.limit)
 
     def _facts(
-        self, models: Sequence[Asked], exams: Sequence[Exam], corpora: Sequence[Artifact], job: Job
+        self,
+        models: Sequence[Candidate],
+        exams: Sequence[Exam],
+        corpora: Sequence[Artifact],
+        job: Job,
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "protocol": protocol.load(self.protocol).name,
@@ -198,7 +206,7 @@ class Run(Step):
         totals.average(facts, protocol.load(self.protocol), [m.name for m in models])
         return facts
 
-    def _write_samples(self, models: Sequence[Asked], exams: Sequence[Exam], job: Job) -> None:
+    def _write_samples(self, models: Sequence[Candidate], exams: Sequence[Exam], job: Job) -> None:
         with (job.out / "samples.jsonl").open("wb") as stream:
             for asked in models:
                 for exam in exams:
@@ -206,7 +214,7 @@ class Run(Step):
                         stream.write(logs.line(row))
 
 
-def _log(job: Job, asked: Asked, exam: Exam) -> Path:
+def _log(job: Job, asked: Candidate, exam: Exam) -> Path:
     return job.scratch / f"{asked.name}.{exam.name.replace('/', '.')}.{exam.form}.jsonl"
 
 
@@ -261,7 +269,7 @@ def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:
         raise YoriaiError(f"{exam.name} has no samples")
 
 
-def _refuse_no_number(asked: Asked, rows: Sequence[dict[str, Any]]) -> None:
+def _refuse_no_number(asked: Candidate, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         values = [row.get("bits", 0.0), *row.get("likelihoods", ())]
         if not all(map(math.isfinite, values)):

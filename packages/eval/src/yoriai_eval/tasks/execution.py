@@ -54,7 +54,7 @@ flush()
 """
 
 
-class Limits(pydantic.BaseModel):
+class ProgramLimits(pydantic.BaseModel):
     """Of one run."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -88,14 +88,14 @@ def isolation() -> tuple[str, ...]:
     return words if tried.returncode == 0 else ()
 
 
-def run(program: str, limits: Limits | None = None) -> Outcome:
+def run(program: str, limits: ProgramLimits | None = None) -> Outcome:
     """Run a Python program to its end; it passes if it gets there without an error.
 
     Raises :class:`yoriai.UsageError` if the network is to be off and cannot be.
     """
     from yoriai import UsageError
 
-    limits = limits or Limits()
+    limits = limits or ProgramLimits()
     before = isolation()
     if limits.network == "off" and not before:
         raise UsageError(

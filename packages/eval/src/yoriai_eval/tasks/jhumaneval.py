@@ -35,7 +35,7 @@ class JHumanEval(Task):
     has_floors: ClassVar[bool] = False  # each score would cost a run of code
     dataset: ClassVar[str] = "jhumaneval"
     execute: bool = Field(False, description="run what models write, in a sandbox")
-    limits: execution.Limits = Field(execution.Limits(), description="of each run")
+    limits: execution.ProgramLimits = Field(execution.ProgramLimits(), description="of each run")
     max_tokens: int = Field(512, ge=1, description="longest completion in the model's own tokens")
 
     def fingerprint(self) -> str:

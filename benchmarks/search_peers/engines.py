@@ -113,8 +113,9 @@ def infini_gram(texts: list[str], folder: Path) -> tuple[Count, int, str]:
     data.mkdir()
     with (data / "texts.jsonl").open("w") as stream:
         stream.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    most = str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     sys.argv = ["indexing", "--data_dir", str(data), "--save_dir", str(saved), "--token_dtype",
-                "u8", "--cpus", "1", "--mem", "4", "--ulimit", str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]  # fmt: skip
+                "u8", "--cpus", "1", "--mem", "4", "--ulimit", most]  # fmt: skip
     indexing.main()
     engine = InfiniGramEngine(
         index_dir=str(saved), eos_token_id=255, vocab_size=256, token_dtype="u8"

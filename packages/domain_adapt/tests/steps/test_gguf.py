@@ -38,8 +38,8 @@ def unigram(folder: Path, size: int) -> Path:
     for character in {c for piece in best for c in piece} - set(best):
         best.append(character)
     draw = random.Random(2)
-    rows = [["<unk>", -60.0], ["<s>", -60.0], ["</s>", -60.0]]
-    rows += [[f"<0x{byte:02X}>", -60.0] for byte in range(256)]
+    rows = [["<unk>", -200.0], ["<s>", -200.0], ["</s>", -200.0]]
+    rows += [[f"<0x{byte:02X}>", -200.0] for byte in range(256)]
     rows += [[p, -draw.randint(300, 1400) / 64] for p in best]
     marks = [
         {"id": i, "content": c, "special": True, "normalized": False, "single_word": False,

@@ -29,6 +29,10 @@ class LlamaCpp:
         parameters: Any = xllamacpp.CommonParams()
         parameters.model.path = str(path)
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = context
+        # Keys and values in f32 and plain attention: the defaults of llama.cpp round both to f16.
+        parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        disabled = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.flash_attn_type = disabled
         parameters.n_parallel = 1
         parameters.n_gpu_layers = 0
         parameters.warmup = False

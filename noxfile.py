@@ -61,9 +61,10 @@ def workshop(session: nox.Session) -> Path:
 
 
 def _extras(package: str) -> str:
-    return {"core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]"}.get(
-        package, ""
-    )
+    return {
+        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]",
+        "domain_adapt": "[gguf]",
+    }.get(package, "")  # fmt: skip
 
 
 def run(session: nox.Session, program: str, *words: str, **env: str) -> None:

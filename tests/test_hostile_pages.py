@@ -121,6 +121,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "site"
 
 
+def test_the_policy_names_scripts_of_the_theme_and_no_others(tmp_path):
+    head = '<html><head><meta charset="utf-8"><script>a=new URL("{}",b)</script>'
+    (tmp_path / "404.html").write_text(head.format("/yoriai/"))
+    (tmp_path / "page.html").write_text(head.format("..") + "<script>alert(1)</script>")
+    assert protect.protect(tmp_path) == 2
+    assert (tmp_path / "page.html").read_text().count("'sha256-") == 1
+
+
 PROVOKE = """
 for (const a of document.querySelectorAll('article a[href]'))
   if (!/^(https?:|[#./])/.test(a.getAttribute('href'))) a.click();

@@ -474,7 +474,7 @@ def test_the_nearest_past_records_are_found_by_configuration(shelf):
     [near] = list_near(shelf, resolved(peak=0.02, steps=100, batch=16))
     assert (near.id, near.likeness, near.causes) == ("0001", 0.6, ("loss-spike",))
     lines = tell_near([near])
-    assert lines[0] == "1 near records, 1 failed or refuted:"
+    assert lines[0] == "1 near record, 1 failed or refuted:"
     assert "loss-spike: the loss jumped at step 8400" in lines[1]
     assert list_near(shelf, {"steps": {"x": {"uses": "eval/run"}}}) == []
     assert list_near(shelf / "none", resolved()) == []

@@ -57,12 +57,30 @@ def make(tmp_path_factory) -> SimpleNamespace:
         build_mixture(mixture).save(out)
         return seal(out, target, "tokens")
 
-    def model(**changes) -> artifact.Artifact:
+    def many_tokens(count: int, vocabulary_size: int) -> artifact.Artifact:
+        import random
+
+        out, target = places("tokens")
+        writer, draw = ShardWriter(out / "ja", vocabulary_size), random.Random(0)
+        writer.add(draw.choices(range(vocabulary_size), k=count))
+        writer.close()
+        (out / "ja.documents.parquet").write_bytes(b"")
+        mixture = {
+            "vocabulary_size": vocabulary_size,
+            "end_id": 2,
+            "tokenizer": "abc",
+            "shards": {"ja": {"files": ["ja"], "tokens": count, "documents": 1}},
+            "phases": [{"name": "main", "weights": {"ja": 1}}],
+        }
+        build_mixture(mixture).save(out)
+        return seal(out, target, "tokens")
+
+    def model(seed: int = 0, **changes) -> artifact.Artifact:
         import torch
         import transformers
 
         out, target = places("base")
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         shape = {
             "vocab_size": 100,
             "hidden_size": 64,
@@ -77,4 +95,4 @@ def make(tmp_path_factory) -> SimpleNamespace:
         (out / "training.jsonl").write_text("{}\n")
         return seal(out, target, "model")
 
-    return SimpleNamespace(tokens=tokens, model=model)
+    return SimpleNamespace(tokens=tokens, many_tokens=many_tokens, model=model)

@@ -33,7 +33,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from yoriai import config, files
+from yoriai import config, files, safe_yaml
 from yoriai.artifact import MANIFEST, open_artifact
 from yoriai.errors import Altered, NotFound, UsageError
 
@@ -297,9 +297,9 @@ def read_mixture(folder: Path) -> Mixture:
             hint="name the folder of a tokens artifact, e.g. build/tour/shards@1",
         )
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Altered(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+        value = safe_yaml.load(path.read_bytes(), str(path))
+    except safe_yaml.BadYaml as error:
+        raise Altered(error.message) from error
     if not isinstance(value, dict):
         raise Altered(f"{path} holds no mapping")
     return build_mixture(value, str(path))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pydantic
 import yaml
 
-from yoriai import config
+from yoriai import config, safe_yaml
 from yoriai.artifact import MANIFEST, Artifact, open_artifact
 from yoriai.config import Fault, Uses, dotted
 from yoriai.contracts import Engine
@@ -21,7 +21,6 @@ from yoriai.plugins import Registry
 from yoriai.step import Step
 
 MAX_BYTES = 2**20
-MAX_VALUES = 200_000
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
@@ -283,55 +282,31 @@ def _faulty(
 
 def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
     """Safe YAML to a mapping, and the line of each key; duplicate keys are refused."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = _plain(yaml.safe_load(text), [MAX_VALUES])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date like 2026-13-45; RecursionError: thousands of brackets.
-        mark = getattr(error, "problem_mark", None)
-        place = f"{name}:{mark.line + 1}" if mark else name
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UsageError(f"{place}: not valid YAML: {problem}") from error
+    value, node = safe_yaml.load_with_node(text, name)
     if not isinstance(value, dict) or node is None:
         raise UsageError(f"{name}: a recipe is a mapping with name and steps")
     lines: dict[tuple[Any, ...], int] = {}
-    _note_lines(node, (), lines, name, set())
+    _note_lines(node, (), lines, set())
     return value, lines
-
-
-def _plain(value: Any, left: list[int]) -> Any:
-    """A copy without shared parts, so that changing one use of an anchor leaves the others."""
-    left[0] -= 1
-    if left[0] < 0:
-        raise ValueError(f"more than {MAX_VALUES:,} values once its aliases are written out")
-    if isinstance(value, dict):
-        return {key: _plain(item, left) for key, item in value.items()}
-    return [_plain(item, left) for item in value] if isinstance(value, list) else value
 
 
 def _note_lines(
     node: yaml.Node,
     place: tuple[Any, ...],
     lines: dict[tuple[Any, ...], int],
-    name: str,
     seen: set[int],
 ) -> None:
     if id(node) in seen:  # an alias: its lines are those of the anchor
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
         for key, item in node.value:
-            line = key.start_mark.line + 1
-            if key.value in keys:
-                raise UsageError(f"{name}:{line}: the key {key.value!r} is given twice")
-            keys.add(key.value)
-            lines[(*place, key.value)] = line
-            _note_lines(item, (*place, key.value), lines, name, seen)
+            lines[(*place, key.value)] = key.start_mark.line + 1
+            _note_lines(item, (*place, key.value), lines, seen)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*place, index)] = item.start_mark.line + 1
-            _note_lines(item, (*place, index), lines, name, seen)
+            _note_lines(item, (*place, index), lines, seen)
 
 
 def apply_setting(value: dict[str, Any], setting: str) -> None:
@@ -347,9 +322,9 @@ def apply_setting(value: dict[str, Any], setting: str) -> None:
             raise config.unknown_name(keys[0], known, "step")
         keys = ["steps", *keys]
     try:
-        item = yaml.safe_load(text) if text else ""
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"--set {path}: {text!r} is not valid YAML") from error
+        item = safe_yaml.load(text, f"--set {path}") if text else ""
+    except safe_yaml.BadYaml as error:
+        raise UsageError(f"--set {path}: {text[:60]!r} is not valid YAML") from error
     current: Any = value
     for position, key in enumerate(keys):
         last = position == len(keys) - 1

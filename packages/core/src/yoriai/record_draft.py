@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from yoriai import files
+from yoriai import files, safe_yaml
 from yoriai.record import EXECUTIONS, HEADINGS
 
 
@@ -74,7 +74,7 @@ def _was_edited(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = safe_yaml.load(path.read_bytes(), str(path))
         return bool(value["lessons"]) or value["id"] != "0000"
-    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (safe_yaml.BadYaml, KeyError, TypeError):
         return True  # whatever it is, it is not what was written here

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from yoriai import files
+from yoriai import files, safe_yaml
 from yoriai.errors import Refused
 from yoriai.record import Filed
 
@@ -114,8 +112,8 @@ def quick_yaml(body: bytes) -> dict[str, Any]:
     if len(body) > 2**20 or _ALIASES.search(body):
         return {}
     try:
-        value = yaml.load(body.decode(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = safe_yaml.load(body, "record.yaml")
+    except safe_yaml.BadYaml:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -114,7 +114,8 @@ def tell_near(found: Sequence[NearRecord]) -> list[str]:
     if not found:
         return []
     bad = [one for one in found if one.causes or one.verdict == "refuted"]
-    lines = [f"{len(found)} near records, {len(bad)} failed or refuted:"]
+    many = "" if len(found) == 1 else "s"
+    lines = [f"{len(found)} near record{many}, {len(bad)} failed or refuted:"]
     for one in found:
         ended = one.verdict or one.execution or "open"
         why = f": {', '.join(one.causes)}: {one.symptom}" if one.causes else f": {one.title}"

@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pydantic
 
-from yoriai import Artifact, Configured, Document, Filter, NotFound, UsageError, Uses, Verdict
+from yoriai import (
+    Artifact,
+    Configured,
+    Document,
+    Filter,
+    NotFound,
+    UsageError,
+    Uses,
+    Verdict,
+    safe_yaml,
+)
 from yoriai import config as configs
 from yoriai_corpus.rules.base import Limit, expand
 from yoriai_corpus.text.batch import Batch
@@ -57,12 +67,7 @@ def rules_named(names: str, registry: Registry) -> list[Filter]:
     """Rules from ``a,b`` or from YAML (``[{use: corpus/min-length, characters: 5}]``)."""
     if names.lstrip()[:1] not in ("[", "{"):
         return build_rules([name.strip() for name in names.split(",") if name.strip()], registry)
-    import yaml
-
-    try:
-        value = yaml.safe_load(names)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--rules {names!r} is not valid YAML") from error
+    value = safe_yaml.load(names, "--rules")
     return build_rules(value if isinstance(value, list) else [value], registry)
 
 

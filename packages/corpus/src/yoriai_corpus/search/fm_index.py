@@ -100,7 +100,7 @@ class FmIndex:
 
 
 TYPES: dict[str, type] = {
-    "tree.lines": np.uint32, "tree.starts": np.int64, "tree.ones": np.int64,
+    "tree.lines": np.uint64, "tree.starts": np.int64, "tree.ones": np.int64,
     "tree.children": np.int32, "tree.codes": np.uint64, "tree.lengths": np.uint8,
     "alphabet": np.uint32, "first": np.int64, "rows": np.uint32, "places": np.uint32,
 }  # fmt: skip

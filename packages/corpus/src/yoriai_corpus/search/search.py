@@ -126,11 +126,16 @@ class SearchIndex:
             places.append(here)
             names, counts = np.unique(held, return_counts=True)
             documents += len(names)
-            column = each.table["source"]
-            for document, count in zip(names.tolist(), counts.tolist(), strict=True):
-                row = by_source.setdefault(column[document].as_py(), {})
-                row["occurrences"] = row.get("occurrences", 0) + count
-                row["documents"] = row.get("documents", 0) + 1
+            column = each.table["source"].combine_chunks()
+            codes = column.indices.to_numpy()[names]
+            times = np.bincount(codes, counts, len(column.dictionary)).astype(np.int64)
+            held_by = np.bincount(codes, minlength=len(column.dictionary))
+            for code in np.flatnonzero(held_by).tolist():
+                row = by_source.setdefault(
+                    column.dictionary[code].as_py(), {"occurrences": 0, "documents": 0}
+                )
+                row["occurrences"] += int(times[code])
+                row["documents"] += int(held_by[code])
         return SearchResult(query, places, documents, dict(sorted(by_source.items())))
 
     def page(

@@ -13,7 +13,9 @@ from yoriai_corpus.search import part
 from yoriai_corpus.search.part import IndexTask
 
 MEGABYTE = 2**20
-MOST_PART_MB = 1024  # a part's suffixes have 32 bits, and sorting them takes ten times its bytes
+MOST_PART_MB = (
+    1024  # a part's suffixes have 32 bits, and sorting them takes sixteen times its bytes
+)
 
 
 class IndexStep(Step):
@@ -21,7 +23,7 @@ class IndexStep(Step):
 
     One name may stand there several times: in two corpora, or kept once and unreadable as a
     later duplicate. Parts are made by the engine's workers, and one that is there is not made
-    again. Making one takes about twelve times its text in memory.
+    again. Making one takes about sixteen times its text in memory.
     """
 
     version: ClassVar[str] = "3"

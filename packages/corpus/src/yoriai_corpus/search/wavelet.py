@@ -3,8 +3,8 @@
 Grossi, Gupta, Vitter 2003; Huffman shape after Foschini et al. 2006. Each inner node of the
 Huffman tree holds one bit for each symbol below it, in the order of the sequence: which way it
 goes. The bits of all nodes lie one after another in lines of 512 bits (a cache line): the first
-32 count the ones before the line, 480 follow. So a step down the tree touches one cache line,
-and the tree takes 16/15 of the sequence's Huffman code.
+64 count the ones before the line, 448 follow. So a step down the tree touches one cache line,
+and the tree takes 8/7 of the sequence's Huffman code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
-LINE_WORDS = 16  # of 32 bits
-LINE_BITS = 480  # those after the count
-MOST_BITS = 2**32 - 1  # what a line's count can say
+LINE_WORDS = 8  # of 64 bits
+LINE_BITS = 448  # those after the count
 
 
 class Wavelet(NamedTuple):
@@ -37,7 +36,7 @@ class Wavelet(NamedTuple):
     symbol, its first turn in the highest bit. The root is node 0.
     """
 
-    lines: U32
+    lines: U64
     starts: I64
     ones: I64
     children: I32
@@ -46,18 +45,13 @@ class Wavelet(NamedTuple):
 
 
 def build(symbols: U32, counts: I64) -> Wavelet:
-    """The tree of a sequence; ``counts`` says how often each symbol is in it (at least two > 0).
-
-    Raises OverflowError where the bits are too many for one tree: cut the sequence.
-    """
+    """The tree of a sequence; ``counts`` says how often each symbol is in it (at least two > 0)."""
     children, codes, lengths = huffman(counts)
     weights = _weights(children, counts)
     starts = np.zeros(len(children), dtype=np.int64)
     np.cumsum(weights[:-1], out=starts[1:])
     bits = int(starts[-1] + weights[-1])
-    if bits > MOST_BITS:
-        raise OverflowError(f"{bits:,} bits in one wavelet tree")
-    lines = np.zeros((bits // LINE_BITS + 1) * LINE_WORDS, dtype=np.uint32)
+    lines = np.zeros((bits // LINE_BITS + 1) * LINE_WORDS, dtype=np.uint64)
     _fill(symbols, lines, starts, weights, children.reshape(-1), codes, lengths)
     _count(lines)
     ones = np.array([rank_ones(lines, int(start)) for start in starts], dtype=np.int64)
@@ -116,7 +110,7 @@ def _weights(children: I32, counts: I64) -> I64:
 
 @numba.njit(cache=True, nogil=True)
 def _fill(
-    symbols: U32, lines: U32, starts: I64, weights: I64, children: I32, codes: U64, lengths: U8
+    symbols: U32, lines: U64, starts: I64, weights: I64, children: I32, codes: U64, lengths: U8
 ) -> None:
     """Write the bits level by level; what goes on stands in order of the nodes of its level."""
     here = symbols.copy()
@@ -138,14 +132,14 @@ def _fill(
                 next_last += 1
             bit = starts[node]
             line, inside = bit // LINE_BITS, bit % LINE_BITS
-            word, shift = line * LINE_WORDS + 1 + inside // 32, inside % 32
+            word, shift = line * LINE_WORDS + 1 + inside // 64, inside % 64
             for index in range(place, place + weights[node]):
                 symbol = here[index]
                 turn = (
                     codes[symbol] >> (np.uint64(lengths[symbol]) - depth - np.uint64(1))
                 ) & np.uint64(1)
                 if turn:
-                    lines[word] |= np.uint32(1) << np.uint32(shift)
+                    lines[word] |= np.uint64(1) << np.uint64(shift)
                     if one >= 0:
                         below[to_one] = symbol
                         to_one += 1
@@ -153,7 +147,7 @@ def _fill(
                     below[to_zero] = symbol
                     to_zero += 1
                 shift += 1
-                if shift == 32:
+                if shift == 64:
                     shift = 0
                     word += 1
                     if word % LINE_WORDS == 0:
@@ -165,20 +159,20 @@ def _fill(
 
 
 def _make_ones_of(context: Any, word: Any) -> Any:
-    """Number of ones of a 32-bit word, one machine instruction."""
+    """Number of ones of a 64-bit word, one machine instruction."""
 
     def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
         return builder.ctpop(values[0])
 
-    return numba.types.uint32(numba.types.uint32), generate
+    return numba.types.uint64(numba.types.uint64), generate
 
 
 _ones_of: Any = intrinsic(_make_ones_of)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(lines: U32) -> None:
-    total = np.uint32(0)
+def _count(lines: U64) -> None:
+    total = np.uint64(0)
     for line in range(len(lines) // LINE_WORDS):
         lines[line * LINE_WORDS] = total
         for word in range(line * LINE_WORDS + 1, (line + 1) * LINE_WORDS):
@@ -186,22 +180,22 @@ def _count(lines: U32) -> None:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def rank_ones(lines: U32, bit: int) -> int:
+def rank_ones(lines: U64, bit: int) -> int:
     """Ones before a bit; 0 for a bit that is not there, which only a forged file asks for."""
     line = bit // LINE_BITS
     word = line * LINE_WORDS
     if bit < 0 or word >= len(lines):
         return 0
     inside = bit - line * LINE_BITS
-    total: Any = np.int64(lines[word])
-    whole = inside >> 5
+    total = lines[word]
+    whole = inside >> 6
     for index in range(word + 1, word + 1 + whole):
         total += _ones_of(lines[index])
-    rest = inside & 31
+    rest = inside & 63
     if rest:
-        mask = (np.uint32(1) << np.uint32(rest)) - np.uint32(1)
+        mask = (np.uint64(1) << np.uint64(rest)) - np.uint64(1)
         total += _ones_of(lines[word + 1 + whole] & mask)
-    return total
+    return np.int64(total)  # type: ignore[return-value,unused-ignore]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -230,10 +224,10 @@ def access(tree: Wavelet, place: int) -> tuple[int, int]:
         ones = rank_ones(tree.lines, bit) - tree.ones[node]
         line = bit // LINE_BITS
         inside = bit - line * LINE_BITS
-        word = line * LINE_WORDS + 1 + (inside >> 5)
+        word = line * LINE_WORDS + 1 + (inside >> 6)
         if word >= len(tree.lines) or bit < 0:
             return 0, 0
-        if (tree.lines[word] >> np.uint32(inside & 31)) & np.uint32(1):
+        if (tree.lines[word] >> np.uint64(inside & 63)) & np.uint64(1):
             place = ones
             node = tree.children[2 * node + 1]
         else:

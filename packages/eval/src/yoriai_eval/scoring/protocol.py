@@ -17,10 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
-from yoriai import Answer, Asking, NotFound, Prompt, Sample, Shot, Task, UsageError, YoriaiError
+from yoriai import (
+    Answer,
+    Asking,
+    NotFound,
+    Prompt,
+    Sample,
+    Shot,
+    Task,
+    UsageError,
+    YoriaiError,
+    safe_yaml,
+)
 from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
 from yoriai.recipe import parse_yaml
@@ -127,7 +137,7 @@ def load(name: str) -> Protocol:
 def _shipped(name: str) -> Protocol:
     if name not in names():
         raise unknown_name(name, names(), "protocol")
-    told = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    told = safe_yaml.load((FOLDER / f"{name}.yaml").read_bytes(), f"{name}.yaml")
     return Protocol.model_validate(_on_base(told))
 
 

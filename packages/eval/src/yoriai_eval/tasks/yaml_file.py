@@ -16,10 +16,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
-from yoriai import Answer, Artifact, Asking, NotFound, Prompt, Sample, Task, UsageError, YoriaiError
+from yoriai import (
+    Answer,
+    Artifact,
+    Asking,
+    NotFound,
+    Prompt,
+    Sample,
+    Task,
+    UsageError,
+    YoriaiError,
+    safe_yaml,
+)
 from yoriai.config import dotted, explain
 from yoriai.errors import Altered
 from yoriai.files import digest_bytes, digest_json
@@ -168,9 +178,9 @@ class YamlTask(Task):
     def described(self) -> Description:
         """The checked content; raises :class:`yoriai.UsageError` naming the key that is wrong."""
         try:
-            told = yaml.safe_load(self._content)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"eval/yaml: {self.path} is no YAML: {error}") from error
+            told = safe_yaml.load(self._content, self.path)
+        except safe_yaml.BadYaml as error:
+            raise UsageError(f"eval/yaml: {error.message}") from error
         if not isinstance(told, Mapping):
             raise UsageError(f"eval/yaml: {self.path} holds no keys", hint="name: …, form: …")
         try:

@@ -63,10 +63,10 @@ class Gpu(pydantic.BaseModel):
 @functools.cache
 def gpus() -> Mapping[str, Gpu]:
     """All known GPUs by their short names, in the order of the file."""
-    import yaml
+    from yoriai import safe_yaml
 
     text = Path(__file__).with_name("hardware.yaml").read_text(encoding="utf-8")
-    return {name: Gpu(**value) for name, value in yaml.safe_load(text).items()}
+    return {name: Gpu(**value) for name, value in safe_yaml.load(text, "hardware.yaml").items()}
 
 
 def find(name: str) -> Gpu:

@@ -191,8 +191,8 @@ def _read(name: str) -> dict[str, Any]:
 
 @functools.cache
 def _parse(base: str) -> dict[str, Any]:
-    import yaml
+    from yoriai import safe_yaml
 
     path = resources.files("yoriai_train.settings") / "presets" / f"{base}.yaml"
-    value: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    value: dict[str, Any] = safe_yaml.load(path.read_bytes(), path.name)
     return value

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from yoriai import Altered, UsageError, mixture
 from yoriai.mixture import read_mixture
 from yoriai.shards import Shard
-from yoriai_domain_adapt.replay import Replay
+from yoriai_domain_adapt.steps.mix import Mix, Replay
 
 WEIGHTS = st.dictionaries(st.sampled_from(["ja", "en", "code"]), st.floats(0.01, 9), min_size=1)
 
@@ -31,7 +31,7 @@ def test_weights_sum_to_one_and_keep_the_share_and_the_proportions(
 
     inputs = [make.tokens("domain", domain), make.tokens("general", general)]
     folder = tmp_path_factory.mktemp("replay") / "mix"
-    mixed = make_artifact(Replay(share=share), folder, inputs, registry)
+    mixed = make_artifact(Mix(share=share), folder, inputs, registry)
     weights = read_mixture(mixed.path).phases[0].weights
     assert sum(weights.values()) == pytest.approx(1)
     replayed = sum(value for name, value in weights.items() if name.startswith("general-"))
@@ -44,7 +44,7 @@ def test_weights_sum_to_one_and_keep_the_share_and_the_proportions(
 
 def test_shards_and_their_documents_are_copied_byte_for_byte(make, yoriai_job):
     domain, general = make.tokens("domain", {"ja": 1}), make.tokens("general", {"ja": 2, "en": 1})
-    mixed = yoriai_job("mix", Replay(share=0.25), [domain, general])
+    mixed = yoriai_job("mix", Mix(share=0.25), [domain, general])
     found = read_mixture(mixed.path)
     counts = {name: shard.tokens for name, shard in found.shards.items()}
     assert counts == {"domain-ja": 10, "general-ja": 10, "general-en": 11}
@@ -64,8 +64,8 @@ def test_shards_and_their_documents_are_copied_byte_for_byte(make, yoriai_job):
 
 def test_a_mix_can_be_mixed_again(make, yoriai_job):
     parts = [make.tokens(name, {"ja": 1.0}) for name in ("a", "b", "c")]
-    first = yoriai_job("first", Replay(share=0.5), parts[:2])
-    again = yoriai_job("again", Replay(share=0.5), [parts[2], first])
+    first = yoriai_job("first", Mix(share=0.5), parts[:2])
+    again = yoriai_job("again", Mix(share=0.5), [parts[2], first])
     assert again.facts["weights"] == {
         "domain-ja": 0.5, "general-domain-ja": 0.25, "general-general-ja": 0.25
     }  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_shard_that_was_cut_or_changed_is_refused_by_name_and_not_sealed_again
     data = path.read_bytes()
     path.write_bytes(data[:-1] + (b"" if how == "cut" else bytes([data[-1] ^ 1])))
     with pytest.raises(Altered, match=re.escape(str(path))) as told:
-        yoriai_job("mix", Replay(), [*inputs.values()])
+        yoriai_job("mix", Mix(), [*inputs.values()])
     assert "run the recipe again" in told.value.hint
 
 
@@ -92,17 +92,24 @@ def test_a_shard_that_was_cut_or_changed_is_refused_by_name_and_not_sealed_again
 def test_another_number_of_inputs_is_refused(make, yoriai_job, count):
     inputs = [make.tokens("t", {"ja": 1}) for _ in range(count)]
     with pytest.raises(UsageError, match=f"needs two token artifacts.* not {count}") as told:
-        yoriai_job("mix", Replay(), inputs)
+        yoriai_job("mix", Mix(), inputs)
     assert "DOMAIN_TOKENS, GENERAL_TOKENS" in told.value.hint
 
 
 def test_different_tokenizers_are_refused_by_name(make, yoriai_job):
     inputs = [make.tokens("domain", {"ja": 1}), make.tokens("general", {"ja": 1}, "other")]
     with pytest.raises(UsageError, match="test/domain@1 and test/general@1 were written with diff"):
-        yoriai_job("mix", Replay(), inputs)
+        yoriai_job("mix", Mix(), inputs)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2])
 def test_a_share_that_leaves_no_domain_is_refused(share):
     with pytest.raises(ValidationError):
-        Replay(share=share)
+        Mix(share=share)
+
+
+def test_the_old_name_answers_and_says_the_new_one(make, yoriai_job, capsys):
+    given = [make.tokens("domain", {"ja": 1}), make.tokens("general", {"ja": 1})]
+    old, new = yoriai_job("old", Replay(share=0.5), given), yoriai_job("new", Mix(share=0.5), given)
+    assert old.facts["weights"] == new.facts["weights"]
+    assert "domain-adapt/replay is now domain-adapt/mix" in capsys.readouterr().err

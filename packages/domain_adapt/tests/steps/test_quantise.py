@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from yoriai import UsageError
-from yoriai_domain_adapt.quantise import Quantise
-from yoriai_domain_adapt.sections import describe
+from yoriai_domain_adapt.steps.quantise import Quantise
+from yoriai_domain_adapt.steps.sections import describe
 
 
 def test_the_plugin_keeps_every_promise(yoriai_registry, yoriai_conformance):

@@ -1,4 +1,4 @@
-"""``domain-adapt/replay``: the tokens for going on with training in a domain.
+"""``domain-adapt/mix``: the tokens for going on with training in a domain.
 
 Training on a domain alone makes a model forget the rest. Mixing general text back in (replay)
 is what Swallow did with 10 % English beside 90 % Japanese (arXiv 2404.17790); here the share is
@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Artifact, Job, Made, Step, UsageError
+from yoriai import Artifact, Job, Made, Step, UsageError, console
 from yoriai.artifact import check_bytes
 from yoriai.mixture import build_mixture, read_mixture
 
 
-class Replay(Step):
+class Mix(Step):
     """Join two token artifacts: first the domain's, then the general one.
 
     Of a mixture of several phases the shares over all of them are taken.
@@ -34,7 +34,7 @@ class Replay(Step):
         given = job.all_of("tokens")
         if len(given) != 2:
             raise UsageError(
-                f"replay needs two token artifacts, the domain's and the general, not {len(given)}",
+                f"mix needs two token artifacts, the domain's and the general, not {len(given)}",
                 hint="from: [DOMAIN_TOKENS, GENERAL_TOKENS]",
             )
         for artifact in job.progress(given, "verify", len(given)):
@@ -71,6 +71,17 @@ class Replay(Step):
             facts={**joined.facts(), "share": self.share},
             headline=[f"{shown:,} tokens of the domain, {self.share:.0%} replay of general text"],
         )
+
+
+class Replay(Mix):
+    """The name of ``domain-adapt/mix`` before 0.2, answered for one release."""
+
+    def run(self, job: Job) -> Made:
+        console.note(
+            f"step {job.name!r}: domain-adapt/replay is now domain-adapt/mix; the old name ends"
+            " with 0.2"
+        )
+        return super().run(job)
 
 
 def copy_shard(artifact: Artifact, stem: str, target: Path) -> None:

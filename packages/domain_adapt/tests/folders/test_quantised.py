@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from yoriai_domain_adapt.rounding import dequantise_weight, pack, quantise_folder, quantise_weight
+from yoriai import NotFound, UsageError
+from yoriai_domain_adapt.arithmetic.rounding import dequantise_weight, pack, quantise_weight
+from yoriai_domain_adapt.folders.quantised import quantise_folder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -49,7 +51,11 @@ def by_hand(weight, bits: int, group_size: int):
     return result
 
 
-@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.fixture(
+    scope="module",
+    params=[torch.float32, torch.bfloat16, torch.float16],
+    ids=["fp32", "bf16", "fp16"],
+)
 def source(request, tmp_path_factory):
     return save_llama(tmp_path_factory.mktemp("source"), request.param)
 
@@ -172,35 +178,35 @@ def test_an_untied_head_is_left_as_it_is(tmp_path):
 
 def test_a_quantised_folder_is_not_quantised_again(source, tmp_path):
     quantise_folder(source, tmp_path / "once", bits=8)
-    with pytest.raises(ValueError, match="quantised already"):
+    with pytest.raises(UsageError, match="quantised already"):
         quantise_folder(tmp_path / "once", tmp_path / "twice", bits=4)
-    with pytest.raises(ValueError, match=r"up_proj is torch\.int8, not float32"):
+    with pytest.raises(ValueError, match=r"up_proj is torch\.int8, no floating"):
         quantise_weight(torch.zeros(2, 64, dtype=torch.int8), 8, None, name="up_proj")
 
 
 def test_a_group_that_does_not_divide_a_row_names_the_layer_and_the_remedy(tmp_path):
     source = save_llama(tmp_path / "by32", intermediate_size=160)
-    with pytest.raises(ValueError, match=r"layers\.0\.mlp\.down_proj \(160\): use group_size=32"):
+    with pytest.raises(UsageError, match=r"layers\.0\.mlp\.down_proj \(160\): use group_size=32"):
         quantise_folder(source, tmp_path / "q", bits=4, group_size=64)
     source = save_llama(tmp_path / "by5", intermediate_size=90)
-    with pytest.raises(ValueError, match=r"down_proj \(90\): use bits=8, one scale a row"):
+    with pytest.raises(UsageError, match=r"down_proj \(90\): use bits=8, one scale a row"):
         quantise_folder(source, tmp_path / "q", bits=4)
     assert not (tmp_path / "q").exists()
     quantise_folder(source, tmp_path / "q", bits=8)
 
 
 def test_what_cannot_be_quantised_is_refused_with_a_remedy(source, tmp_path):
-    with pytest.raises(ValueError, match="bits=3 is not supported: use 4 or 8"):
+    with pytest.raises(UsageError, match="bits=3 is not supported: use 4 or 8"):
         quantise_folder(source, tmp_path / "q", bits=3)
-    with pytest.raises(ValueError, match="group_size=48 is not supported"):
+    with pytest.raises(UsageError, match="group_size=48 is not supported"):
         quantise_folder(source, tmp_path / "q", bits=4, group_size=48)
-    with pytest.raises(ValueError, match=r"no config\.json"):
+    with pytest.raises(NotFound, match=r"no config\.json"):
         quantise_folder(tmp_path, tmp_path / "q", bits=4)
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(ValueError, match=r"no model\.safetensors: run model\.save_pretrained"):
+    with pytest.raises(NotFound, match=r"no model\.safetensors: run model\.save_pretrained"):
         quantise_folder(tmp_path / "bare", tmp_path / "q", bits=4)
-    with pytest.raises(ValueError, match="not an empty folder"):
+    with pytest.raises(UsageError, match="not an empty folder"):
         quantise_folder(source, source, bits=4)
     with pytest.raises(ValueError, match="q_proj has NaN or infinite"):
         quantise_weight(torch.full((1, 32), torch.nan), 4, 32, name="q_proj")

@@ -1,0 +1,1 @@
+"""Plain functions on tensors and counts: what every step below computes with."""

@@ -1,0 +1,78 @@
+"""Gates between two forms of one model: what may differ, by how much, and what is done about it.
+
+A hop (checkpoint to folder, folder to quantised, quantised to GGUF) is to keep the model as it was
+within a stated tolerance. Drift beyond it fails the step: nothing is sealed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+from pydantic import Field
+
+from yoriai import Refused
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Tolerance(pydantic.BaseModel):
+    """How far a hop may move a model. None: measured, and not judged."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    logits: float | None = Field(
+        None, ge=0, description="largest difference of a log-probability, in nats"
+    )
+    bits_per_byte: float | None = Field(
+        None, ge=0, description="bits per byte that may be lost in any group of the held-out text"
+    )
+    divergence: float | None = Field(
+        None, ge=0, description="mean Kullback-Leibler divergence of the next token, in nats"
+    )
+    ids: float | None = Field(
+        None, ge=0, le=1, description="share of texts whose token ids may differ"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What was measured: names of :class:`Tolerance`, each a number."""
+
+    hop: str
+    found: Mapping[str, float]
+
+    def check(self, tolerance: Tolerance) -> dict[str, Any]:
+        """The rows for the card; raises :class:`yoriai.Refused` naming what is beyond."""
+        rows, beyond = {}, []
+        for name, value in self.found.items():
+            limit = getattr(tolerance, name)
+            kept = limit is None or (math.isfinite(value) and value <= limit)
+            told = float(f"{value:.4g}") if math.isfinite(value) else None
+            rows[name] = {"found": told, "tolerance": limit, "kept": kept}
+            if not kept:
+                beyond.append(f"{name} drifted by {value:.4g}, allowed is {limit:g}")
+        if beyond:
+            raise Refused(
+                f"{self.hop}: {'; '.join(beyond)}",
+                hint="keep the model of the step before, or state a wider tolerance under 'gate'",
+            )
+        return rows
+
+
+def drift_of_logits(before: torch.Tensor, after: torch.Tensor) -> dict[str, float]:
+    """``logits`` and ``divergence`` of two tensors of logits, ... x vocabulary."""
+    import torch
+
+    one, two = (torch.log_softmax(x.float(), -1) for x in (before, after))
+    divergence = (one.exp() * (one - two)).sum(-1).mean()
+    return {"logits": float((one - two).abs().max()), "divergence": float(divergence.clamp(min=0))}
+
+
+def share_of_other_ids(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
+    """The share of texts that two tokenizers encode differently."""
+    different = sum(list(a) != list(b) for a, b in zip(before, after, strict=True))
+    return different / max(1, len(before))

@@ -1,0 +1,1 @@
+"""The steps of ``yoriai-domain-adapt``, one verb each."""

@@ -1,0 +1,1 @@
+"""Small training loops: rows of a vocabulary, and a student on its teacher."""

@@ -71,7 +71,10 @@ def test_bits_per_byte_stand_beside_gzip_and_unigram_for_each_language(
     facts = yoriai_job("scores", step, [make.stub(), corpus]).facts
     assert facts["models"]["base"]["bits_per_byte"] == {"text": {"en": 2.0, "ja": 2.0}}
     assert facts["models"]["base"]["bits_per_byte_interval"]["text"]["ja"][0] < 2.0
-    assert facts["models"]["base"]["bits_per_byte_interval"]["text"]["en"] == [0.0, 21.36]  # of one document
+    assert facts["models"]["base"]["bits_per_byte_interval"]["text"]["en"] == [
+        0.0,
+        21.36,
+    ]  # of one document
     assert facts["models"]["base"]["bits_per_byte_documents"] == {"text": {"en": 1, "ja": 2}}
     unigram = statistics.unigram_bits_per_byte([documents[0][0]], ["あい", "うえお"])
     assert facts["floors"]["unigram"]["text"]["ja"] == round(unigram, 4)

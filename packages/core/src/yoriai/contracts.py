@@ -55,6 +55,9 @@ from yoriai.evaluation_contracts import (
 from yoriai.evaluation_contracts import (
     Task as Task,
 )
+from yoriai.evaluation_contracts import (
+    samples_digest as samples_digest,
+)
 
 # --- text -------------------------------------------------------------------------------
 

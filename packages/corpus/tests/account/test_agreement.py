@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai import Document, Filter, UsageError, Verdict, YoriaiError
+from yoriai.intervals import wilson
 from yoriai_corpus.account.agreement import ALL, Labelled, read_labels, score
-from yoriai_corpus.account.intervals import wilson
 
 
 class Without(Filter):

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai_corpus.account.intervals import Z, f1, risk_ratio, wilson
+from yoriai.intervals import Z95 as Z
+from yoriai.intervals import wilson
+from yoriai_corpus.account.intervals import f1, risk_ratio
 
 
 @st.composite

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Document, Filter, Unreadable, UsageError, YoriaiError
-from yoriai_corpus.account.intervals import f1, wilson
+from yoriai.intervals import wilson
+from yoriai_corpus.account.intervals import f1
 from yoriai_corpus.rules.judging import judge_each
 
 # Whether a label says "drop". The numbers are those of LLM-jp's benchmark.

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Artifact, UsageError
+from yoriai.intervals import wilson
 from yoriai_corpus import tables
 from yoriai_corpus.account import registers
-from yoriai_corpus.account.intervals import risk_ratio, wilson
+from yoriai_corpus.account.intervals import risk_ratio
 
 FLAG_ABOVE = 1.25
 """A rule is flagged when even the lower bound of the ratio is above this."""

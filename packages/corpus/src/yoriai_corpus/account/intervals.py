@@ -7,29 +7,8 @@ sensible where nothing, or everything, was counted.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-Z = 1.959963984540054
-"""The 0.975 quantile of the normal distribution."""
-
-
-class Interval(NamedTuple):
-    """The lower and the upper bound; the upper one of a ratio may be infinite."""
-
-    low: float
-    high: float
-
-
-def wilson(hits: int, total: int) -> Interval:
-    """Wilson's score interval for ``hits`` of ``total`` (JASA 22, 1927); [0, 1] if total is 0."""
-    if not total:
-        return Interval(0.0, 1.0)
-    share, weight = hits / total, Z * Z / total
-    centre = share + weight / 2
-    spread = Z * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    low, high = (centre - spread) / (1 + weight), (centre + spread) / (1 + weight)
-    # Both ends are exact where rounding would leave 1e-17.
-    return Interval(low if hits else 0.0, high if hits < total else 1.0)
+from yoriai.intervals import Interval, wilson
 
 
 def f1(true: int, false: int, missed: int) -> Interval:

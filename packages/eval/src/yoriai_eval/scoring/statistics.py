@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yoriai.intervals import Z95, wilson
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-Z95 = 1.959963984540054  # 97.5th percentile of the standard normal distribution
 # The same of Student's t distribution with 1 to 9 degrees of freedom.
 _T95 = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157)
 FEW = 8  # clusters; a bootstrap of fewer has too few different draws
@@ -31,20 +32,6 @@ MOST_COUNTED = 200_000_000  # additions for an exact distribution of whole numbe
 ONE = 9.68  # half-width, by its size, of the 95 % interval of a normal mean from one observation
 
 # --- one score ---------------------------------------------------------------------------
-
-
-def wilson(successes: float, count: float, z: float = Z95) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927); honest for small samples and near 0 or 1."""
-    if count == 0:
-        return 0.0, 1.0
-    p = successes / count
-    centre = p + z**2 / (2 * count)
-    margin = z * math.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    scale = 1 + z**2 / count
-    # The exact ends are 0 and 1; arithmetic may miss them by a hair.
-    low = 0.0 if successes == 0 else (centre - margin) / scale
-    high = 1.0 if successes == count else (centre + margin) / scale
-    return low, high
 
 
 def mean_interval(

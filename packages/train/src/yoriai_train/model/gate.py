@@ -25,9 +25,10 @@ LENGTH = 16
 TOLERANCE = 1e-3  # of the largest gradient; both are fp32 sums in another order
 # Sizes of a smaller model, where a configuration has such a key.
 _SIZES = {
-    "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
-    "head_dim": 16, "vocab_size": 256, "num_local_experts": 4, "num_experts": 4,
-    "n_routed_experts": 4, "num_experts_per_tok": 2, "rotary_dim": 8, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
+    "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "head_dim": 16,
+    "rotary_dim": 8, "vocab_size": 256, "num_local_experts": 4, "num_experts": 4,
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
 }  # fmt: skip
 
 

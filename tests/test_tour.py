@@ -170,7 +170,7 @@ def test_the_page_and_the_record_tell_the_story(tour: Tour) -> None:
 def test_search_finds_kept_and_dropped_text_and_why_explains(tour: Tour) -> None:
     index = str(tour.root / "index@1")
     kept = run_cli("corpus", "search", index, "リポジトリ", "--json").json
-    assert kept["total"] > 50
+    assert kept["documents"] > 50
     dropped = run_cli("corpus", "search", index, "ファイル", "--state", "dropped", "--json").json
     hit = dropped["hits"][0]
     why = run_cli("corpus", "why", index, f"{hit['source']}/{hit['id']}")

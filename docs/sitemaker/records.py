@@ -9,7 +9,8 @@ from pathlib import Path
 from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
 from yoriai.plain_markdown import escape, is_safe_link, neutralise
-from yoriai.record import CAUSES, Filed, list_records
+from yoriai.record import CAUSES, Filed, Prediction, list_records
+from yoriai.record_history import Stated, list_stated, tree_id
 
 
 def record_pages(root: Path) -> dict[str, str]:
@@ -19,8 +20,9 @@ def record_pages(root: Path) -> dict[str, str]:
         "records/index.md": _record_index(filed),
         "records/what-did-not-work.md": _failures(filed),
     }
+    stated = list_stated(folder, filed)
     for one in filed:
-        pages[f"records/{one.folder.name}.md"] = _record(one, root)
+        pages[f"records/{one.folder.name}.md"] = _record(one, root, stated[one.folder.name])
     return pages
 
 
@@ -89,7 +91,7 @@ def _failures(filed: Sequence[Filed]) -> str:
     return "\n\n".join(parts)
 
 
-def _record(filed: Filed, root: Path) -> str:
+def _record(filed: Filed, root: Path, stated: Sequence[Stated]) -> str:
     record = filed.record
     facts = [
         ("state", record.state),
@@ -111,13 +113,20 @@ def _record(filed: Filed, root: Path) -> str:
         parts += ["## Hypothesis", escape(record.hypothesis)]
     if record.predictions:
         rows = [
-            (code(p.text), "" if p.measured is None else f"{p.measured:g}", p.verdict)
-            for p in record.predictions
+            (
+                code(p.text),
+                "" if p.measured is None else f"{p.measured:g}{_unit(p.unit)}",
+                _limit(p),
+                p.verdict,
+                f"{row.words('en')} · {row.words('ja')}",
+            )
+            for p, row in zip(record.predictions, stated, strict=True)
         ]
-        parts += [
-            "## Predictions",
-            table(("predicted before the run", "measured", "verdict"), rows),
-        ]
+        columns = ("prediction", "measured", "predicted", "verdict", "when it was written")
+        parts += ["## Predictions", _standing(stated), table(columns, rows)]
+    if record.argument:
+        parts += ["**Why the verdict is another than the predictions make it:**"]
+        parts += [escape(record.argument)]
     if record.failures:
         failures = [
             (
@@ -140,6 +149,7 @@ def _record(filed: Filed, root: Path) -> str:
         ]
         parts += ["## Lessons", "\n".join(lines)]
     parts += list(_story(filed, root))
+    parts += _others(filed)
     if record.links:
         parts += ["## Links", "\n".join(f"* {_web(link)}" for link in record.links)]
     return "\n\n".join(parts)
@@ -158,6 +168,56 @@ def _story(filed: Filed, root: Path) -> Iterator[str]:
         base = f"{REPOSITORY}/blob/main/{filed.folder.relative_to(root).as_posix()}/runs"
         yield "## Run files"
         yield "\n".join(f"* [{name}]({base}/{name})" for name in runs)
+
+
+def _unit(unit: str) -> str:
+    return f" {escape(unit)}" if unit else ""
+
+
+def _limit(prediction: Prediction) -> str:
+    relation, limit = prediction.expectation() or ("", "")
+    if isinstance(limit, tuple):
+        return f"{limit[0]:g} to {limit[1]:g}{_unit(prediction.unit)}"
+    return escape(f"{relation} {limit:g}" if relation else "") + _unit(prediction.unit)
+
+
+def _standing(stated: Sequence[Stated]) -> str:
+    kinds = {row.standing for row in stated}
+    if kinds == {"afterwards"}:
+        return "The predictions were **written afterwards**. · 予測は**後から書かれました**。"
+    if kinds <= {"before-run", "before-result"}:
+        return "Every prediction was committed first. · 予測はすべて先に commit されました。"
+    return "When each prediction was written stands beside it. · 書かれた時は表にあります。"
+
+
+def _others(filed: Filed) -> list[str]:
+    """People, things by digest, withheld facts, validity, other records and the sealed whole."""
+    record, parts = filed.record, []
+    if record.validity and record.validity.status != "valid":
+        v = record.validity
+        parts.append(f"**{v.status}** by {escape(v.by)}: {escape(v.why)}")
+    if record.withheld:
+        rows = [(escape(w.what), escape(w.why), str(w.until), escape(w.contact))
+                for w in record.withheld]  # fmt: skip
+        parts += ["## Withheld", table(("what", "why", "until", "contact"), rows)]
+    if record.people:
+        people = [(escape(p.name), escape(p.org), p.orcid or "", escape(", ".join(p.roles)))
+                  for p in record.people]  # fmt: skip
+        parts += ["## People", table(("name", "organisation", "ORCID", "roles"), people)]
+    for title, things in (("Inputs", record.inputs), ("Outputs", record.outputs)):
+        if things:
+            rows = [(escape(t.kind), escape(t.name), code(t.sha256 or "–"), escape(t.licence))
+                    for t in things]  # fmt: skip
+            parts += [f"## {title}", table(("kind", "name", "SHA-256", "licence"), rows)]
+    if named := record.references():
+        lines = [f"* {key.replace('_', ' ')}: {', '.join(ids)}" for key, ids in named.items()]
+        parts += ["## Other records", "\n".join(lines)]
+    errata = filed.folder / "errata.md"
+    if errata.is_file():
+        text = re.sub(r"\A\s*# .*\n", "", errata.read_text(encoding="utf-8"))
+        parts += ["## Errata", neutralise(text).strip()]
+    parts += ["## Identity", f"`swh:1:dir:{tree_id(filed.folder)}` (the git tree of the record)"]
+    return parts
 
 
 def _web(link: str) -> str:

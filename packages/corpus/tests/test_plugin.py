@@ -22,7 +22,7 @@ def test_a_corpus_is_shown_with_its_account_and_what_was_dropped(
         ["a", "long enough"], rules=[{"use": "corpus/min-length", "characters": 5}]
     )
     (section,) = yoriai_sections(corpus)
-    assert section.tables[0].rows[-1] == ("all", 2, 1, 0, 1, 0, "50.0%")
+    assert section.tables[0].rows[-1] == ("all", 2, 1, 0, 1, 0, "50.0%", "–")
     assert [figure.series for figure in section.figures] == [
         {"dropped": [("corpus/min-length", 1)]},
         {"kept": [("unknown", 11 / 1e6)]},

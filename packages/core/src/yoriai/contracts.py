@@ -47,6 +47,17 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a source meets that is no document of it (a redirect, an image): counted by kind.
+
+    It is not counted as read. Kinds are few: a type or a status, never a name or an address.
+    """
+
+    source: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
     """What the datasheet says of a source."""
@@ -69,11 +80,17 @@ class Source(Configured):
         """Names of independent parts, in a fixed order."""
         return ["all"]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def passed_over(self) -> dict[str, int]:
+        """What lies beside that no partition reads, by kind: files of other types, say."""
+        return {}
+
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
         """The documents of one partition, always in the same order."""
         raise NotImplementedError
 
-    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
         """What :meth:`read` gives, without working on what stands at the positions ``skip``.
 
         The first thing that :meth:`read` gives is at position 0. In the place of each record

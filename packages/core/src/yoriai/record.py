@@ -8,20 +8,18 @@ was right are two different things, and a record keeps them apart.
 from __future__ import annotations
 
 import datetime
-import re
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 
-from yoriai import files
 from yoriai.config import dotted, explain
 from yoriai.errors import NotFound, UsageError
+from yoriai.prediction import RELATIONS, Limit, overall, relation_of, verdict_of
 from yoriai.recipe import parse_yaml
-from yoriai.redaction import Redactor
 
 # Each word has a published precedent (BigScience, OPT, Pythia, Marin, LLM-jp).
 CAUSES = (
@@ -54,50 +52,161 @@ HEADINGS = (
 )
 
 
+EXECUTIONS = ("completed", "failed", "cancelled", "timed-out")
+VERDICTS = ("supported", "refuted", "inconclusive", "not-tested")
+STATES = ("proposed", "running", "ended", "withdrawn")
+FINDERS = ("alarm", "person", "test", "evaluation", "reader")
+
+Words = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=1)]
+Hours = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
+Number = Annotated[str, pydantic.Field(pattern=r"^\d{4}$")]
+Digest = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+InLanguages = Annotated[dict[Literal["ja", "en"], Words], pydantic.Field(min_length=1)]
+
+
+def _one_of(known: tuple[str, ...]) -> Any:
+    """A word of a list; another one is refused with the nearest of the list."""
+
+    def check(value: str) -> str:
+        if value not in known:
+            near = difflib.get_close_matches(value, known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ValueError(f"{value[:60]!r} is not known; {hint}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
 class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 class Prediction(_Part):
-    text: str
-    measured: float | None = None
-    verdict: Literal["held", "failed", "not-measured"] = "not-measured"
+    """What was expected of a number. Its text ends in the relation, or names it beside it."""
+
+    text: Words
+    measured: Finite | None = None
+    relation: Annotated[str, _one_of(RELATIONS)] | None = None
+    limit: Finite | tuple[Finite, Finite] | None = None
+    unit: str = ""
+    verdict: Annotated[str, _one_of(("held", "failed", "not-measured"))] = "not-measured"
+
+    def expectation(self) -> tuple[str, Limit] | None:
+        """Relation and limit, as given or as the text ends; ``None`` if neither says."""
+        if self.relation is not None and self.limit is not None:
+            return self.relation, self.limit
+        return relation_of(self.text)
 
 
 class Failure(_Part):
-    cause: Literal[CAUSES]  # type: ignore[valid-type]
-    symptom: str
-    found_by: Literal["alarm", "person", "test", "evaluation", "reader"] = "person"
-    found_after_hours: float | None = None
+    cause: Annotated[str, _one_of(CAUSES)]
+    symptom: Words
+    found_by: Annotated[str, _one_of(FINDERS)] = "person"
+    found_after_hours: Hours | None = None
     fix: str = ""
     prevention: str = ""
 
 
 class Lesson(_Part):
-    text: dict[Literal["ja", "en"], str]
-    confidence: Literal["low", "medium", "high"] = "medium"
+    text: InLanguages
+    confidence: Annotated[str, _one_of(("low", "medium", "high"))] = "medium"
+    scope: str = ""
+
+
+class Person(_Part):
+    """Who did it, and for whom. ``org`` is a name or a ROR address, ``roles`` CRediT's words."""
+
+    name: Words
+    orcid: Annotated[str, pydantic.Field(pattern=r"^(\d{4}-){3}\d{3}[\dX]$")] | None = None
+    org: str = ""
+    roles: list[Words] = []
+
+
+class Plan(_Part):
+    config: str = ""
+    budget_hours: Hours | None = None
+    stop_when: str = ""
+
+
+class Thing(_Part):
+    """Something read or made: ``kind``, its name, and its SHA-256."""
+
+    kind: Words
+    name: Words
+    sha256: Digest | None = None
+    licence: str = ""
+    where: str = ""
+
+
+class Measurement(_Part):
+    metric: Words
+    value: Finite
+    n: Annotated[int, pydantic.Field(ge=1)] | None = None
+    stderr: Hours | None = None
+    task: str = ""
+
+
+class Validity(_Part):
+    """Whether the result still stands, apart from how it came out."""
+
+    status: Annotated[str, _one_of(("valid", "questioned", "invalidated"))]
+    by: str = ""
+    why: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _says_why(self) -> Validity:
+        if self.status != "valid" and not (self.by.strip() and self.why.strip()):
+            raise ValueError(f"{self.status!r} says by whom and why")
+        return self
+
+
+class Withheld(_Part):
+    """A fact that is held back, told as such: what, why, and until when."""
+
+    what: Words
+    why: Words
+    until: datetime.date
+    contact: str = ""
 
 
 class Record(_Part):
     """``record.yaml``."""
 
     schema_version: Literal[1] = pydantic.Field(1, alias="schema")
-    id: str = pydantic.Field(pattern=r"^\d{4}$")
-    title: dict[Literal["ja", "en"], str] = pydantic.Field(min_length=1)
-    state: Literal["proposed", "running", "ended", "withdrawn"]
+    id: Number
+    title: InLanguages
+    state: Annotated[str, _one_of(STATES)]
     opened: datetime.date
     ended: datetime.date | None = None
-    tags: list[str] = []
+    licence: str = ""
+    tags: list[Words] = []
     package: str = ""
+    people: list[Person] = []
     hypothesis: str = ""
+    why: str = ""
+    would_change_my_mind: str = ""
+    baseline: Number | None = None
+    prior: list[Number] = []
     predictions: list[Prediction] = []
-    execution: Literal["completed", "failed", "cancelled", "timed-out"] | None = None
-    verdict: Literal["supported", "refuted", "inconclusive", "not-tested"] | None = None
-    cost_hours: float | None = None
-    lost_hours: float | None = None
+    plan: Plan | None = None
+    inputs: list[Thing] = []
+    outputs: list[Thing] = []
+    execution: Annotated[str, _one_of(EXECUTIONS)] | None = None
+    verdict: Annotated[str, _one_of(VERDICTS)] | None = None
+    argument: str = ""
+    measurements: list[Measurement] = []
+    cost_hours: Hours | None = None
+    lost_hours: Hours | None = None
     failures: list[Failure] = []
     lessons: list[Lesson] = []
-    links: list[str] = []
+    validity: Validity | None = None
+    withheld: list[Withheld] = []
+    supersedes: list[Number] = []
+    reproduces: list[Number] = []
+    follow_up: list[Number] = []
+    discussion: str = ""
+    links: list[Words] = []
 
     @pydantic.model_validator(mode="after")
     def _complete_when_ended(self) -> Record:
@@ -108,15 +217,45 @@ class Record(_Part):
                 raise ValueError("an ended record has at least one lesson")
             if self.execution == "failed" and not self.failures:
                 raise ValueError("execution 'failed' needs at least one entry under failures")
+        if self.ended and self.ended < self.opened:
+            raise ValueError(f"ended on {self.ended}, before it was opened on {self.opened}")
+        if (self.lost_hours or 0) > (self.cost_hours if self.cost_hours is not None else 1e99):
+            raise ValueError("lost_hours is part of cost_hours, so not more")
         return self
+
+    def predicted_verdict(self) -> str:
+        """The verdict that follows from the predictions alone."""
+        return overall(
+            verdict_of(p.measured, *(p.expectation() or ("", None))) for p in self.predictions
+        )
+
+    def references(self) -> dict[str, list[str]]:
+        """The other records that this one names, by how."""
+        found = {
+            "baseline": [self.baseline] if self.baseline else [],
+            **{k: getattr(self, k) for k in ("prior", "supersedes", "reproduces", "follow_up")},
+        }
+        return {key: value for key, value in found.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A record where it lies."""
+    """A record where it lies, and the line of each of its keys."""
 
     folder: Path
     record: Record
+    lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict)
+
+    def line(self, *place: Any) -> str:
+        """``record.yaml:LINE`` of a key, or of the nearest one above it."""
+        return place_of(self.folder / "record.yaml", self.lines, place)
+
+
+def place_of(path: Path, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...]) -> str:
+    """``PATH:LINE`` of a key, or of the nearest one above it that has a line."""
+    found = (lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines)
+    number = next(found, 0)
+    return f"{path}:{number}" if number else str(path)
 
 
 def read_record(folder: Path) -> Filed:
@@ -128,11 +267,17 @@ def read_record(folder: Path) -> Filed:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start})") from error
-    value, _ = parse_yaml(text, str(path))
+    value, lines = parse_yaml(text, str(path))
+    if isinstance(value, dict) and isinstance(value.get("id"), int):
+        raise UsageError(f"{path}:{lines['id',]}: id: write it in quotes, with its four digits")
     try:
-        return Filed(folder, Record.model_validate(value))
+        return Filed(folder, Record.model_validate(value), lines)
     except pydantic.ValidationError as error:
-        rows = [f"{path}: {dotted(f.place)}: {f.message}" for f in explain(error, Record)]
+        rows = [
+            f"{place_of(path, lines, f.place)}: {dotted(f.place) or 'the record'}: {f.message}"
+            + (f"; {f.hint}" if f.hint else "")
+            for f in explain(error, Record)
+        ]
         raise UsageError("\n".join(rows)) from error
 
 
@@ -142,128 +287,3 @@ def list_records(root: Path) -> list[Filed]:
             f"no folder {root}", hint="yoriai records new SLUG --title-en TITLE, or --root DIR"
         )
     return [read_record(path.parent) for path in sorted(root.glob("*/record.yaml"))]
-
-
-def check_records(root: Path) -> list[str]:
-    """Everything wrong with the records below ``root``, one line each; empty is good."""
-    if not root.is_dir():
-        raise NotFound(f"no folder {root}", hint="yoriai records check --root DIR")
-    problems: list[str] = [
-        f"{folder}: has no record.yaml"
-        for folder in sorted(root.glob("[0-9][0-9][0-9][0-9]*/"))
-        if not (folder / "record.yaml").is_file()
-    ]
-    seen: dict[str, Path] = {}
-    redactor = Redactor({}, home="", user="")
-    for path in sorted(root.glob("*/record.yaml")):
-        folder = path.parent
-        try:
-            record = read_record(folder).record
-        except UsageError as error:
-            problems += error.message.splitlines()
-            continue
-        if not folder.name.startswith(f"{record.id}-"):
-            problems.append(f"{folder}: the folder's name must start with {record.id}-")
-        if record.id in seen:
-            problems.append(f"{folder}: the id {record.id} is that of {seen[record.id].name} too")
-        seen[record.id] = folder
-        story = folder / "README.md"
-        text = story.read_text(encoding="utf-8", errors="replace") if story.is_file() else ""
-        for heading in HEADINGS:
-            if not re.search(rf"^## {re.escape(heading)}", text, re.MULTILINE):
-                problems.append(f"{story}: has no heading '## {heading}'")
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and file.suffix in (".md", ".yaml", ".json", ".jsonl"):
-                try:
-                    body = file.read_text(encoding="utf-8")
-                except UnicodeDecodeError as error:
-                    problems.append(f"{file}: is not UTF-8 (byte {error.start})")
-                    continue
-                if redactor.text(body) != body:
-                    problems.append(f"{file}: holds a secret, or a home path")
-    return problems
-
-
-def judge(resolved: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Compare a recipe's predictions with the facts its artifacts hold."""
-    rows = []
-    for prediction in (resolved.get("question") or {}).get("predictions", []):
-        measured = find_fact(facts, prediction["fact"])
-        if prediction.get("than"):
-            limit = find_fact(facts, prediction["than"])
-            text, below = f"{prediction['fact']} < {prediction['than']}", True
-        else:
-            below = prediction.get("below") is not None
-            limit = prediction["below"] if below else prediction["above"]
-            text = f"{prediction['fact']} {'<' if below else '>'} {limit}"
-        if measured is None or limit is None:
-            verdict = "not-measured"
-        else:
-            verdict = "held" if (measured < limit if below else measured > limit) else "failed"
-        rows.append({"text": text, "measured": measured, "verdict": verdict})
-    verdicts = {row["verdict"] for row in rows}
-    overall = (
-        "not-tested"
-        if not rows
-        else "refuted"
-        if "failed" in verdicts
-        else "inconclusive"
-        if "not-measured" in verdicts
-        else "supported"
-    )
-    return {"predictions": rows, "verdict": overall}
-
-
-def find_fact(facts: Mapping[str, Any], place: str) -> float | None:
-    """``scores.base.bits_per_byte.ja`` in nested facts; ``None`` if it is no number."""
-    value: Any = facts
-    for key in place.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def draft_record(folder: Path, run: Mapping[str, Any], judged: Mapping[str, Any]) -> Path:
-    """Write the record a finished run could be published as; people add the lessons.
-
-    A draft that somebody has worked on (it has lessons, or a number of its own) is left alone.
-    """
-    question = run["resolved"].get("question") or {}
-    value = {
-        "schema": 1,
-        "id": "0000",
-        "title": question.get("title") or {"en": run["recipe"]},
-        "state": "running",
-        "opened": run["started"][:10],
-        "tags": [run["recipe"]],
-        "hypothesis": question.get("hypothesis", ""),
-        "predictions": judged["predictions"],
-        "execution": run["state"],
-        "verdict": judged["verdict"],
-        "cost_hours": round(sum(s.get("seconds", 0) for s in run["steps"].values()) / 3600, 3),
-        "lessons": [],
-    }
-    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
-    if not _was_edited(folder / "record.yaml"):
-        files.write_atomically(folder / "record.yaml", text.encode())
-    story = "\n\n".join(
-        [
-            f"# {next(iter(value['title'].values()))}",
-            *(f"## {heading}\n\n(to be written)" for heading in HEADINGS),
-        ]
-    )
-    if not (folder / "README.md").exists():
-        files.write_atomically(folder / "README.md", story.encode() + b"\n")
-    files.write_atomically(folder / "runs" / f"{run['id']}.json", files.ordered_json(run))
-    return folder / "record.yaml"
-
-
-def _was_edited(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return bool(value["lessons"]) or value["id"] != "0000"
-    except (ValueError, yaml.YAMLError, KeyError, TypeError):
-        return True  # whatever it is, it is not what was written here

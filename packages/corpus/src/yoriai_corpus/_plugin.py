@@ -44,7 +44,7 @@ def yoriai_steps() -> Iterable[Entry]:
         _entry("tokens", "shards.tokens:Tokens", "Encode corpora into Megatron token shards."),
         _entry("union", "build.union:Union", "Join corpora of sources with rules of their own."),
         _entry("mixture", "shards.mixture:Mix", "Mix token shards anew: weights, budgets, phases."),
-        _entry("index", "account.index:IndexStep", "Make kept and dropped text searchable."),
+        _entry("index", "search.step:IndexStep", "Make kept and dropped text searchable."),
         _entry(
             "character-model", "build.character_model:CharacterModelStep", "Train for perplexity."
         ),
@@ -252,7 +252,10 @@ def yoriai_engines() -> Iterable[Entry]:
 @hookimpl
 def yoriai_commands() -> Iterable[Entry]:
     return [
-        _entry("search", "commands.find:search", "Find text in what was kept and in what was not."),
+        _entry(
+            "search", "commands.search:search", "Find text in what was kept and in what was not."
+        ),
+        _entry("trace", "commands.search:trace", "Find which documents hold what a model wrote."),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
         _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from yoriai import Artifact, Document, Filter, Source, SourceCard, YoriaiError
 from yoriai.artifact import verify
 from yoriai_corpus.build.final_tables import is_held_out
-from yoriai_corpus.build.ledger import account
+from yoriai_corpus.build.ledger import account, headline
 from yoriai_corpus.build.partition import PartitionTask, process
 
 Make = Callable[..., Artifact]
@@ -42,6 +42,8 @@ def test_the_ledger_of_a_hand_made_corpus_says_what_became_of_each(
         "dropped": 2,
         "unreadable": 2,
         "dropped_by_rule": {"corpus/exact-duplicate": 1, "corpus/min-length": 1},
+        "unreadable_by_reason": {"duplicate id": 1, "no text under …": 1},
+        "passed_over": {},
         "edited_by_rule": {"corpus/mask-email": {"documents": 1, "characters": 2}},
         "by_source": {
             "mine": {
@@ -49,6 +51,7 @@ def test_the_ledger_of_a_hand_made_corpus_says_what_became_of_each(
                 "bytes": 64,
                 "dropped_by_rule": {"corpus/exact-duplicate": 1, "corpus/min-length": 1},
                 "edited_by_rule": {"corpus/mask-email": {"documents": 1, "characters": 2}},
+                "passed_over": {},
             }
         },
         "by_language": {
@@ -212,3 +215,22 @@ def test_a_number_of_workers_that_is_none_is_refused(
     monkeypatch.setenv("YORIAI_WORKERS", workers)
     with pytest.raises(YoriaiError, match="is no number of processes"):
         make_corpus(["a text"])
+
+
+def test_a_source_that_gives_nothing_and_what_is_passed_over_are_told() -> None:
+    part = {
+        "by_source": {"s": {"kept": 9, "unreadable": 1}}, "dropped": {}, "edited": {}, "sizes": {},
+        "unreadable_by_reason": {"no text": 1},
+    }  # fmt: skip
+    receipt = {
+        "in": 10, "edits": {}, "parts": [{}], "partition": "p", "source_index": 0,
+        "passed_over": {"s": {"response 404": 2}},
+    }  # fmt: skip
+    found = account([receipt], [part], {}, {"empty": {"file .csv": 3}, "s": {}})
+    assert found["passed_over"] == {"file .csv": 3, "response 404": 2}
+    assert found["by_source"]["empty"]["in"] == 0
+    told = " ".join(headline(found))
+    assert "passed over, by kind: file .csv 3, response 404 2" in told
+    assert "unreadable, by reason: no text 1" in told
+    assert "warning: source empty gave nothing; passed over: file .csv 3" in told
+    assert "warning: 10.0% of source s is unreadable" in told

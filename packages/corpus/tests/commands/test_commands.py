@@ -17,6 +17,7 @@ from yoriai import Artifact, NotFound, Refused, UsageError
 from yoriai.cli import Context
 from yoriai.plugins import Registry
 from yoriai_corpus.commands import account, find, rules
+from yoriai_corpus.commands import search as searching
 
 Make = Callable[..., Artifact]
 
@@ -50,13 +51,36 @@ def call(command: click.Command, *words: object, obj: object = None, stdin: str 
 
 
 def test_search_shows_total_state_rule_and_text(index: Artifact) -> None:
-    said = call(find.search, index.path, "ファイルを", "--limit", 3)
-    assert said.startswith("41 documents")
+    said = call(searching.search, index.path, "ファイルを", "--limit", 3)
+    assert said.startswith("41 times in 41 documents")
     assert said.count("ファイルを開く") == 3
-    value = json.loads(call(find.search, index.path, "短", "--state", "dropped", "--json"))
-    assert (value["query"], value["total"]) == ("短", 1)
+    value = json.loads(call(searching.search, index.path, "短", "--state", "dropped", "--json"))
+    assert (value["query"], value["documents"]) == ("短", 1)
     assert value["hits"][0]["rule"] == "corpus/min-length"
     assert value["hits"][0]["id"] == "short"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_all_hits_are_exported_in_a_format_that_others_read(
+    suffix: str, index: Artifact, tmp_path: Path
+) -> None:
+    import pandas
+
+    path = tmp_path / f"hits.{suffix}"
+    call(searching.search, index.path, "ファイル", "--limit", 0, "--export", path)
+    readers = {"csv": pandas.read_csv, "parquet": pandas.read_parquet}
+    read = readers.get(suffix, lambda file: pandas.read_json(file, lines=True))(path)
+    assert (len(read), set(read["match"])) == (41, {"ファイル"})
+    with pytest.raises(UsageError, match="says no format"):
+        call(searching.search, index.path, "ファイル", "--export", tmp_path / "hits.doc")
+
+
+def test_trace_names_the_documents_that_hold_what_was_written(index: Artifact) -> None:
+    value = json.loads(call(searching.trace, index.path, "-", "--json", stdin="昨日、宛先は taro"))
+    assert [span["text"] for span in value["spans"]] == []
+    said = call(searching.trace, index.path, "昨日、ファイルを開く 7と言った", "--shortest", 5)
+    assert "mine/d/7 (kept, unstated)" in said
+    assert "ファイルを開く 7" in said
 
 
 def test_why_says_it_in_a_sentence_and_as_data(
@@ -125,7 +149,7 @@ def test_a_command_given_another_kind_of_artifact_says_which_it_reads(
     corpus: Artifact, index: Artifact
 ) -> None:
     with pytest.raises(NotFound, match="is a corpus, this command reads a index"):
-        call(find.search, corpus.path, "text")
+        call(searching.search, corpus.path, "text")
     with pytest.raises(NotFound, match="is a index, this command reads a corpus"):
         call(account.stats, index.path)
 
@@ -134,7 +158,7 @@ def test_the_installed_command_answers_in_json_and_with_exit_codes(
     index: Artifact, yoriai_cli: Any
 ) -> None:
     answer = yoriai_cli("corpus", "search", str(index.path), "ファイル", "--json")
-    assert (answer.code, answer.json["total"]) == (0, 41)
+    assert (answer.code, answer.json["documents"]) == (0, 41)
     assert yoriai_cli("corpus", "why", str(index.path), "nobody").code == 3
 
 
@@ -146,10 +170,7 @@ def test_why_of_a_corpus_says_what_why_of_its_index_says(corpus: Artifact, index
         (slow,) = json.loads(call(find.why, corpus.path, name, "--json"))["documents"]
         (quick,) = json.loads(call(find.why, index.path, name, "--json"))["documents"]
         for key in ("source", "id", "state", "text", "stood_for", "same_as", "contamination"):
-            if isinstance(slow[key], list):
-                assert [{**row, "corpus": corpus.name} for row in slow[key]] == quick[key]
-            else:
-                assert slow[key] == quick[key]
+            assert slow[key] == quick[key]
 
 
 def test_why_names_duplicates_and_the_rules_that_edited_the_source(corpus: Artifact) -> None:

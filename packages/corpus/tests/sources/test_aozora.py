@@ -206,3 +206,16 @@ def test_no_work_of_three_authors_keeps_a_mark() -> None:
             assert 0.4 * (len(raw) - 1200) < len(work.text) < len(raw) - 100, member.name
     assert count == 802
     assert missing < 200
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("※［＃始め二重山括弧、1-1-52］題名※［＃終わり二重山括弧、1-1-53］を", "《題名》を"),
+        ("※［＃縦線、1-1-35］甲《こう》", "｜甲"),
+        ("※［＃始め角括弧、1-1-46］＃乙※［＃終わり角括弧、1-1-47］", "［＃乙］"),
+        ("いろ／＼と、それ／″＼に", "いろ〳〵と、それ〴〵に"),
+    ],
+)
+def test_a_character_that_a_note_describes_is_no_mark(raw: str, text: str) -> None:
+    assert plain(raw)[0] == text

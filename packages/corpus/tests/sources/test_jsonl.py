@@ -316,3 +316,19 @@ def test_a_corpus_is_the_same_however_its_files_are_cut(
     assert len(JsonlFiles(paths=[str(path)], split_mb=1).partitions()) == 4
     assert made[0] == made[1]
     assert len(made[0]) == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "word", "count"),
+    [
+        (b'[{"text": "a"}, {"text": "b"}]', "a JSON array", 2),
+        ('{"text": "a"}\n'.encode("utf-16"), "UTF-16", 1),
+    ],
+)
+def test_a_file_of_another_kind_says_what_it_is(
+    tmp_path: Path, data: bytes, word: str, count: int
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(data)
+    items = list(JsonlFiles(paths=[str(tmp_path / "a.jsonl")]).read("a.jsonl"))
+    told = [item.reason for item in items if isinstance(item, Unreadable) and word in item.reason]
+    assert len(told) == count

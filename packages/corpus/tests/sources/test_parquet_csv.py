@@ -92,12 +92,12 @@ def test_the_stack_is_read_from_parquet_too(table: Callable[..., str]) -> None:
         ({"text": [{"a": "b"}]}, "column 'text' holds struct"),
     ],
 )
-def test_a_schema_without_text_is_one_record_a_file(
+def test_a_schema_without_text_is_a_fault_of_each_row(
     columns: dict[str, Any], reason: str, table: Callable[..., str]
 ) -> None:
     (item,) = read(Parquet(paths=[table(columns)]))
     assert isinstance(item, Unreadable)
-    assert item.id == "a.parquet"
+    assert item.id == "a.parquet@0"
     assert reason in item.reason
 
 
@@ -127,9 +127,9 @@ def test_a_damaged_row_group_costs_itself_and_no_other(table: Callable[..., str]
     items = read(Parquet(paths=[str(path)]))
     good = [item.text for item in items if isinstance(item, Document)]
     assert good == [f"{n:06d}" for n in [*range(1000), *range(2000, 3000)]]
-    (bad,) = [item for item in items if isinstance(item, Unreadable)]
-    assert bad.id == "a.parquet@1000"
-    assert "row group 1" in bad.reason
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    assert [item.id for item in bad] == [f"a.parquet@{n}" for n in range(1000, 2000)]
+    assert all("row group 1" in item.reason for item in bad)
 
 
 def test_text_that_is_not_utf8_costs_one_row(table: Callable[..., str]) -> None:
@@ -292,3 +292,16 @@ def test_a_machine_that_is_offline_is_told_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(NotFound, match="on the Hub") as caught:
         HuggingFaceRows(path="user/data", revision="a" * 40).partitions()
     assert "hf download user/data" in caught.value.hint
+
+
+@pytest.mark.parametrize("tail", ["3,b\n4,c\n", '3,"b"\n4,c\n'])
+def test_a_quote_that_is_never_closed_is_a_fault_of_every_line_it_takes(
+    tmp_path: Path, tail: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f'id,text\n1,a\n2,"never closed\n{tail}')
+    items = read(Csv(paths=[str(tmp_path / "a.csv")]))
+    texts = [item.text for item in items if isinstance(item, Document)]
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    assert len(texts) + len(bad) == 4
+    assert texts[0] == "a"
+    assert not any("never closed" in text for text in texts)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Document, Unreadable
+from yoriai import Document, PassedOver, Unreadable
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.records import FilePart
 from yoriai_corpus.sources.wikipedia import WikipediaDump, parse_page
@@ -117,7 +117,12 @@ def read(path: Path, **keys: object) -> list[Document | Unreadable]:
 def test_articles_are_read_and_redirects_and_other_namespaces_are_not(
     tmp_path: Path, packing: str
 ) -> None:
-    items = read(dump(tmp_path, packing))
+    found = read(dump(tmp_path, packing))
+    items = [item for item in found if not isinstance(item, PassedOver)]
+    assert {i.kind for i in found if isinstance(i, PassedOver)} >= {
+        "redirect",
+        "page of namespace 1",
+    }
     assert [item.id for item in items] == ["5", "8", "9", "11"]
     first = items[0]
     assert isinstance(first, Document)
@@ -134,6 +139,7 @@ def test_articles_are_read_and_redirects_and_other_namespaces_are_not(
 
 def test_namespaces_and_the_title_can_be_chosen(tmp_path: Path) -> None:
     items = read(dump(tmp_path, ""), namespaces=(1,), title=False)
+    items = [item for item in items if not isinstance(item, PassedOver)]
     assert [(item.id, getattr(item, "text", "")) for item in items] == [("7", "議論です。")]
 
 
@@ -287,3 +293,45 @@ def test_templates_and_links_agree_with_mwparserfromhell() -> None:
     for word in ("東京", "日本のみやこ"):
         assert word in theirs
         assert word in ours
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("全長{{convert|5|km|mi|abbr=on}}である。", "全長5 kmである。"),
+        ("{{convert|1300|to|1500|m|ft}}", "1,300–1,500 m"),
+        ("気温は{{formatnum:12345.6}}度", "気温は12,345.6度"),
+        ("{{val|879.6|0.8|u=s}}", "879.6±0.8 s"),
+        ("{{val|1.5|e=3|u=kg}}", "1.5×10^3 kg"),
+        ("{{As of|2010|7|lc=y}}, five", "as of July 2010, five"),
+        ("水は{{chem|H|2|O}}である", "水はH2Oである"),
+        ("{{frac|1|3|4}}と{{分数|1|2}}", "1 3/4と1/2"),
+        ("{{和暦|1989}}と{{和暦|2020}}", "平成元年と令和2年"),
+        ("{{年月日|2000|1|2}}", "2000年1月2日"),
+        ("{{JPY|1000}}と{{US$|5}}", "¥1,000とUS$5"),
+        ("{{JPN}}の{{ルビ|東京|とうきょう}}", "日本の東京"),
+        ("言語は{{plainlist|\n* 日本語\n* 英語\n}}である", "言語は日本語、英語である"),
+        ("前。\n{{{!}} class=x\n{{!}}-\n{{!}} 甲 {{!}}{{!}} 乙\n{{!}}}\n後。", "前。\n\n後。"),
+    ],
+)
+def test_inline_templates_leave_what_a_reader_sees(markup: str, text: str) -> None:
+    assert plain_text(markup) == text
+
+
+def test_a_redirect_without_its_element_is_no_document(tmp_path: Path) -> None:
+    pages = [
+        page(1, "甲", "#REDIRECT [[乙]]"),
+        page(2, "丙", "#転送 [[乙]]"),
+        page(3, "丁", "文。"),
+    ]
+    found = read(dump(tmp_path, "", pages))
+    assert [item.id for item in found if isinstance(item, Document)] == ["3"]
+    assert [item.kind for item in found if isinstance(item, PassedOver)] == ["redirect"] * 2
+
+
+def test_a_dump_in_utf16_says_what_it_is(tmp_path: Path) -> None:
+    path = dump(tmp_path, "", [page(1, "甲", "文。")])
+    path.write_bytes(path.read_bytes().decode().encode("utf-16"))
+    (item,) = read(path)
+    assert isinstance(item, Unreadable)
+    assert "UTF-16" in item.reason

@@ -13,6 +13,7 @@ from yoriai import record as records_of
 from yoriai.config import unknown_name
 from yoriai.errors import Refused, UsageError
 from yoriai.recipe import NAME
+from yoriai.record_faults import check_records
 
 root_option = click.option(
     "--root",
@@ -92,7 +93,7 @@ Examples:
 @console.json_option
 def check(root: Path, as_json: bool) -> None:
     """Check every record: schema, headings, ids, no secrets, no home paths."""
-    problems = records_of.check_records(root)
+    problems = check_records(root)
     if problems and not as_json:
         raise Refused("\n".join(problems))
     count = len(list(root.glob("*/record.yaml")))

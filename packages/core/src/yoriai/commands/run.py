@@ -145,15 +145,16 @@ def _amount(value: Any) -> str:
 def _finish(outcome: Any, registry: Any, root: Path, as_json: bool, *, complete: bool) -> None:
     """Write the page and the draft of a record, and print what came of the run."""
     from yoriai import page
-    from yoriai import record as records
+    from yoriai.prediction import judge
+    from yoriai.record_draft import draft_record
 
     redactor = Redactor()
     run_value = redactor.value(outcome.run)
     facts = {name: a.facts for name, a in outcome.artifacts.items()}
-    judged = records.judge(run_value["resolved"], facts)
+    judged = judge(run_value["resolved"], facts)
     sections = page.collect_sections(registry, outcome.artifacts, redactor)
     page_path = page.write_page(root / "page", run_value, outcome.artifacts, sections, judged)
-    record_path = records.draft_record(root / "record", run_value, judged) if complete else None
+    record_path = draft_record(root / "record", run_value, judged) if complete else None
     value = {
         "run": run_value["id"],
         "state": run_value["state"],

@@ -11,6 +11,7 @@ from yoriai import Artifact, Figure, Section, Table
 
 COUNTS = ("in", "kept", "heldout", "dropped", "unreadable")
 MOST_BARS = 12
+MOST_REASONS = 10
 MOST_SERIES = 6
 _SIDE_BINS = 6
 _WIDE = 100.0  # a range is cut in equal ratios if its ends are this many times apart
@@ -19,13 +20,25 @@ _WIDE = 100.0  # a range is cut in equal ratios if its ends are this many times 
 def account_table(facts: Mapping[str, Any]) -> Table:
     """Documents by source: what came in and what became of it, with the share kept."""
 
-    def row(name: str, counts: Mapping[str, int]) -> tuple[Any, ...]:
+    def row(name: str, counts: Mapping[str, Any]) -> tuple[Any, ...]:
         values = [counts.get(key, 0) for key in COUNTS]
         kept = values[1] + values[2]
-        return (name, *values, f"{kept / values[0]:.1%}" if values[0] else "–")
+        share = f"{kept / values[0]:.1%}" if values[0] else "–"
+        passed = counts.get("passed_over", {})
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in _falling(passed).items())
+        return (name, *values, share, kinds or "–")
 
     rows = [row(source, counts) for source, counts in facts.get("by_source", {}).items()]
-    return Table(columns=("source", *COUNTS, "share kept"), rows=[*rows, row("all", facts)])
+    columns = ("source", *COUNTS, "share kept", "passed over, by kind")
+    return Table(columns=columns, rows=[*rows, row("all", facts)])
+
+
+def reason_table(facts: Mapping[str, Any]) -> Table:
+    """Why records were unreadable: the commonest reasons, with their share of these."""
+    reasons = _falling(facts.get("unreadable_by_reason", {}))
+    total = sum(reasons.values()) or 1
+    rows = [(name, n, f"{n / total:.1%}") for name, n in [*reasons.items()][:MOST_REASONS]]
+    return Table(columns=("why unreadable", "records", "share"), rows=rows)
 
 
 def rule_table(facts: Mapping[str, Any]) -> Table:

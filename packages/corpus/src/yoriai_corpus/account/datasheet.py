@@ -104,6 +104,8 @@ def _composition(facts: Mapping[str, Any], sources: Sequence[Mapping[str, Any]])
         " and date, as far as they are known. What became of each that was read:",
         _table(charts.account_table(facts)),
     ]
+    if facts.get("unreadable_by_reason"):
+        parts += ["Why records were unreadable:", _table(charts.reason_table(facts))]
     if facts.get("by_language"):
         parts += ["By language:", _table(charts.size_table(facts, "by_language", "language"))]
     if facts.get("by_licence"):

@@ -63,10 +63,11 @@ def find(corpus: Artifact, name: str) -> Iterator[dict[str, Any]]:
     Besides the table's columns a row has ``stood_for`` (the duplicates it was kept for),
     ``same_as`` (the row of the cluster it was dropped for) and ``contamination``.
     """
+    clusters, items = paths_of(corpus, "clusters"), paths_of(corpus, "contamination")
     for table, state in STATES.items():
         paths = paths_of(corpus, table)
         for row in rows_at(paths, positions(paths, *_cuts(name))):
-            yield {**row, "state": state, "corpus": corpus.name, **_relations(corpus, row)}
+            yield {**row, "state": state, "corpus": corpus.name, **relations(clusters, items, row)}
 
 
 def _cuts(name: str) -> list[dict[str, str]]:
@@ -79,15 +80,16 @@ def _cuts(name: str) -> list[dict[str, str]]:
     return [{"id": name}, *cuts]
 
 
-def _relations(corpus: Artifact, row: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    clusters = paths_of(corpus, "clusters")
+def relations(
+    clusters: Sequence[Path], contamination: Sequence[Path], row: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """What the tables of clusters and of evaluation items say of one document."""
     name = {"source": row["source"], "id": row["id"]}
     won = {"winner_source": row["source"], "winner_id": row["id"]}
-    found = paths_of(corpus, "contamination")
     return {
         "stood_for": [r for r in rows_at(clusters, positions(clusters, won)) if not _self(r)],
         "same_as": [r for r in rows_at(clusters, positions(clusters, name)) if not _self(r)],
-        "contamination": list(rows_at(found, positions(found, name))),
+        "contamination": list(rows_at(contamination, positions(contamination, name))),
     }
 
 

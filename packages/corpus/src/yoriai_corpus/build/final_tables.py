@@ -10,6 +10,7 @@ from functools import partial
 import collections
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from yoriai_corpus.tables import TableWriter
 
 VERSION = "2"
 CHARACTERS_PER_FILE = 2**25  # some 30 MB on disk; as many tasks as there are files
+MOST_REASONS = 500  # why records are unreadable, told apart in one part
 _EMPTY = {"documents": 0, "bytes": 0}
 
 
@@ -91,6 +93,7 @@ class Account:
 
     def __init__(self, part: int) -> None:
         self.part = part
+        self.reasons: collections.Counter[str] = collections.Counter()
         self.by_source: dict[str, collections.Counter[str]] = {}
         self.dropped: dict[str, collections.Counter[str]] = {}
         self.edited: dict[str, dict[str, list[int]]] = {}
@@ -102,6 +105,13 @@ class Account:
 
     def count(self, source: str, what: str) -> None:
         self.by_source.setdefault(source, collections.Counter())[what] += 1
+
+    def unreadable(self, source: str, reason: str) -> None:
+        self.count(source, "unreadable")
+        # What differs from row to row is left out: numbers, and what was quoted.
+        kind = re.sub(r"'[^']*'|\d[\d,.]*", "…", reason)[:100]
+        kind = kind if kind in self.reasons or len(self.reasons) < MOST_REASONS else "other"
+        self.reasons[kind] += 1
 
     def drop(self, source: str, rule: str) -> None:
         self.count(source, "dropped")
@@ -123,6 +133,7 @@ class Account:
     def facts(self) -> dict[str, Any]:
         return {
             "part": self.part,
+            "unreadable_by_reason": dict(self.reasons),
             "by_source": {s: dict(c) for s, c in self.by_source.items()},
             "dropped": {s: dict(c) for s, c in self.dropped.items()},
             "edited": self.edited,
@@ -175,7 +186,7 @@ def _finish_part(
             account.drop(row["source"], row["rule"])
     for row in tables.read_rows(_beside(part, "unreadable")):
         writers["unreadable"].add_mapping(row)
-        account.count(row["source"], "unreadable")
+        account.unreadable(row["source"], row["reason"])
     for row in tables.read_rows(_beside(part, "contamination")):
         writers["contamination"].add_mapping(row)
     return account
@@ -187,7 +198,7 @@ def _beside(part: DocumentPart, table: str) -> Path:
 
 def _quarantine(row: dict[str, Any], account: Account, writers: dict[str, TableWriter]) -> None:
     writers["unreadable"].add([row["source"], row["id"], "duplicate id"])
-    account.count(row["source"], "unreadable")
+    account.unreadable(row["source"], "duplicate id")
 
 
 def _rows_of(series: Series | None, part: DocumentPart) -> Iterator[Any]:

@@ -13,23 +13,38 @@ def account(
     receipts: Sequence[Mapping[str, Any]],
     parts: Sequence[Mapping[str, Any]],
     contamination: Mapping[str, Any],
+    beside: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """The ledger; raises if a document is missing or counted twice, in any partition.
 
     ``receipts`` say what each partition read, ``parts`` (in order; each receipt names its
-    number of parts) what became of it.
+    number of parts) what became of it. ``beside`` names every source that is known, those that
+    gave nothing too, with what it passed over without reading.
     """
     by_source: dict[str, dict[str, Any]] = {}
     sizes: dict[str, dict[str, dict[str, int]]] = {"language": {}, "licence": {}}
     partitions = []
     remaining = iter(parts)
+    reasons = collections.Counter[str]()
+    passed = collections.Counter[str]()
+
+    def pass_over(source: str, kinds: Mapping[str, int]) -> None:
+        _add(by_source, source, {})
+        _add_to(by_source[source]["passed_over"], kinds)
+        passed.update(kinds)
+
+    for source, kinds in (beside or {}).items():
+        pass_over(source, kinds)
     for receipt in receipts:
+        for source, kinds in receipt.get("passed_over", {}).items():
+            pass_over(source, kinds)
         mine = [next(remaining) for _ in receipt["parts"]]
         counts = collections.Counter[str]()
         for part in mine:
             for source, row in part["by_source"].items():
                 counts.update(row)
                 _add(by_source, source, row)
+            reasons.update(part.get("unreadable_by_reason", {}))
             for source, row in part["dropped"].items():
                 _add_to(by_source[source]["dropped_by_rule"], row)
             for source, rules in part["edited"].items():
@@ -67,6 +82,8 @@ def account(
         "in": sum(receipt["in"] for receipt in receipts),
         **{name: sum(row[name] for row in by_source.values()) for name in OUTCOMES},
         "dropped_by_rule": dict(sorted(dropped.items())),
+        "unreadable_by_reason": dict(sorted(reasons.items())),
+        "passed_over": dict(sorted(passed.items())),
         "edited_by_rule": dict(sorted(edits.items())),
         "by_source": dict(sorted(by_source.items())),
         "by_language": dict(sorted(sizes["language"].items())),
@@ -85,6 +102,7 @@ def _add(by_source: dict[str, dict[str, Any]], source: str, row: Mapping[str, in
             "bytes": 0,
             "dropped_by_rule": {},
             "edited_by_rule": {},
+            "passed_over": {},
         },
     )
     for name, number in row.items():
@@ -104,7 +122,7 @@ def _add_edits(edits: dict[str, dict[str, int]], more: Mapping[str, Iterable[int
 
 
 def headline(account: Mapping[str, Any]) -> list[str]:
-    """The account in three sentences."""
+    """The account in sentences: what came, what was kept and dropped, and what is odd in it."""
     sizes = ", ".join(
         f"{language} {row['bytes'] / 1e6:.2f} MB in {row['documents']:,} documents"
         for language, row in account["by_language"].items()
@@ -115,7 +133,40 @@ def headline(account: Mapping[str, Any]) -> list[str]:
         f" + {account['dropped']:,} dropped + {account['unreadable']:,} unreadable",
         f"kept: {sizes}",
         f"dropped: {rules or 'nothing'}",
+        *warnings(account),
     ]
+
+
+MOST_UNREADABLE = 0.05
+
+
+def warnings(account: Mapping[str, Any]) -> list[str]:
+    """What was passed over, why records could not be read, and sources that gave nothing."""
+    told = []
+    if passed := account.get("passed_over"):
+        told.append(f"passed over, by kind: {_counts(passed)}")
+    if reasons := account.get("unreadable_by_reason"):
+        told.append(f"unreadable, by reason: {_counts(reasons)}")
+    for source, row in account["by_source"].items():
+        if not row["in"]:
+            beside = _counts(row.get("passed_over", {}))
+            told.append(
+                f"warning: source {source} gave nothing"
+                + (f"; passed over: {beside}" if beside else "")
+            )
+        elif row["unreadable"] > MOST_UNREADABLE * row["in"]:
+            share = row["unreadable"] / row["in"]
+            told.append(f"warning: {share:.1%} of source {source} is unreadable")
+    return told
+
+
+def _counts(counts: Mapping[str, int], most: int = 5) -> str:
+    """The largest counts in words."""
+    order = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    words = [f"{name} {count:,}" for name, count in order[:most]]
+    if rest := sum(count for _, count in order[most:]):
+        words.append(f"others {rest:,}")
+    return ", ".join(words)
 
 
 def sources_of(inputs: Sequence[Mapping[str, Any]], key: str = "by_source") -> list[str] | None:

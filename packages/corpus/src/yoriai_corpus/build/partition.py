@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yoriai import Document, Filter, Source, Unreadable, Verdict, YoriaiError, files
+from yoriai import Document, Filter, PassedOver, Source, Unreadable, Verdict, YoriaiError, files
 from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.text import characters
 from yoriai_corpus.build import contamination
@@ -25,6 +25,7 @@ from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.build.part_writer import BATCH, PartWriter, Wanted
 
 BATCH_CHARACTERS = 2**20
+MOST_KINDS = 200  # of what is passed over, in one partition
 PART_CHARACTERS = 2**27  # a part's keys, and one document of it, must fit into memory
 
 
@@ -120,6 +121,12 @@ class PartitionTally:
     unreadable: int = 0
     characters: int = 0
     edits: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    passed_over: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def pass_over(self, item: PassedOver) -> None:
+        kinds = self.passed_over.setdefault(item.source, {})
+        kind = item.kind if item.kind in kinds or len(kinds) < MOST_KINDS else "of further kinds"
+        kinds[kind] = kinds.get(kind, 0) + 1
 
     def edit(self, source: str, rule: str, before: str, after: str) -> None:
         counts = self.edits.setdefault(source, {}).setdefault(rule, [0, 0])
@@ -137,7 +144,7 @@ def _process(task: PartitionTask) -> dict[str, Any]:
     tally = PartitionTally()
     parts: list[dict[str, Any]] = []
     marker = Marker(task.folder / f"{task.stem}.at")
-    batches = _batches(task, marker)
+    batches = _batches(task, marker, tally)
     batch = next(batches, None)
     while batch is not None or not parts:
         stem = f"{task.stem}-{len(parts):04d}"
@@ -156,6 +163,7 @@ def _process(task: PartitionTask) -> dict[str, Any]:
         "dropped": tally.dropped,
         "unreadable": tally.unreadable,
         "edits": tally.edits,
+        "passed_over": tally.passed_over,
         "parts": parts,
     }
     if tally.read != tally.kept + tally.dropped + tally.unreadable:
@@ -166,7 +174,7 @@ def _process(task: PartitionTask) -> dict[str, Any]:
 Item = tuple[int, Document | Unreadable]
 
 
-def _batches(task: PartitionTask, marker: Marker) -> Iterator[list[Item]]:
+def _batches(task: PartitionTask, marker: Marker, tally: PartitionTally) -> Iterator[list[Item]]:
     """What the source gives, with positions; small batches where a process has died before."""
     stream = iter(task.source.read_without(task.partition, task.skip))
     batch: list[Item] = []
@@ -189,6 +197,10 @@ def _batches(task: PartitionTask, marker: Marker) -> Iterator[list[Item]]:
             item = next(stream)
         except StopIteration:
             break
+        if isinstance(item, PassedOver):
+            tally.pass_over(item)
+            position += 1
+            continue
         if position in task.skip and not isinstance(item, Unreadable):
             item = Unreadable(item.source, item.id, KILLED)
         batch.append((position, item))

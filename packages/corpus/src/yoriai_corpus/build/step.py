@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -315,7 +316,14 @@ class Building:
                 place = self.job.out / table / task.file(table).name
                 place.parent.mkdir(exist_ok=True)
                 files.link(task.file(table), place)
-        return ledger.account(self.receipts, accounts, self.contamination)
+        beside: dict[str, Counter[str]] = {}
+        for source in self.build.sources:
+            # Other packages' sources need not say what their documents call them.
+            name = getattr(source, "source_name", "")
+            if name or source.passed_over():
+                kinds = beside.setdefault(name or source.card().name, Counter())
+                kinds.update(source.passed_over())
+        return ledger.account(self.receipts, accounts, self.contamination, beside)
 
     def _shares(self) -> list[list[DocumentPart]]:
         """Parts for each file of the tables: as many as make up a good size, in order."""
@@ -364,7 +372,8 @@ def _nothing_left(step: str, account: dict[str, Any], scratch: Path) -> YoriaiEr
         hint = f"the first unreadable one, {first['source']}/{first['id']}: {first['reason']}"
     else:
         hint = f"loosen or remove a rule under {step}.rules, or name other sources"
-    return YoriaiError(f"no document is left to train on: {taken or 'nothing was read'}", hint=hint)
+    told = "; ".join([taken or "nothing was read", *ledger.warnings(account)])
+    return YoriaiError(f"no document is left to train on: {told}", hint=hint)
 
 
 def _outlook(source: Source) -> str:

@@ -41,6 +41,7 @@ def stats(corpus: Path, plot: Path | None, as_json: bool) -> None:
     def text() -> str:
         found = [
             charts.account_table(facts),
+            charts.reason_table(facts),
             charts.rule_table(facts),
             charts.source_rule_table(facts),
             charts.size_table(facts, "by_language", "language"),

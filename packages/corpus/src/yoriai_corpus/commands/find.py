@@ -1,4 +1,4 @@
-"""``search``, ``why`` and ``sample``: documents of a corpus, kept or not."""
+"""``why`` and ``sample``: documents of a corpus, kept or not."""
 
 from __future__ import annotations
 
@@ -13,42 +13,6 @@ from yoriai.artifact import Artifact
 from yoriai_corpus.commands import folder, open_kind
 
 _RELATED = 5  # duplicates named by why, the rest is a number
-
-
-@click.command(epilog="""\b
-Examples:
-  yoriai corpus search build/tour/index@1 リポジトリ
-  yoriai corpus search build/tour/index@1 password --state dropped
-""")  # fmt: skip
-@click.argument("index", type=folder)
-@click.argument("query")
-@click.option(
-    "--state",
-    type=click.Choice(["kept", "held out", "dropped"]),
-    default=None,
-    help="Only documents that were kept, held out or dropped.",
-)
-@click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Most shown."
-)
-@console.json_option
-def search(index: Path, query: str, state: str | None, limit: int, as_json: bool) -> None:
-    """Find QUERY, a plain substring in upper or lower case, in everything that was read."""
-    from yoriai_corpus.account import index as indexes
-
-    path = open_kind(index, "index").file("index.sqlite")
-    total, hits = indexes.search(path, query, state=state or "", limit=limit)  # type: ignore[arg-type]
-    value = {
-        "query": query,
-        "total": total,
-        "hits": [{name: getattr(h, name) for name in h.__slots__} for h in hits],
-    }
-
-    def text() -> str:
-        rows = [(h.state, h.rule, f"{h.source}/{h.id}", h.around) for h in hits]
-        return f"{total:,} documents\n" + console.table(("state", "rule", "document", "text"), rows)
-
-    console.emit(value, as_json=as_json, text=text)
 
 
 @click.command(epilog="""\b
@@ -68,9 +32,9 @@ def why(place: Path, name: str, as_json: bool) -> None:
     artifact = open_kind(place, "index", "corpus")
     rows: list[dict[str, Any]]
     if artifact.kind == "index":
-        from yoriai_corpus.account import index as indexes
+        from yoriai_corpus.search.search import SearchIndex
 
-        rows = list(indexes.explain(artifact.file("index.sqlite"), name))
+        rows = list(SearchIndex(artifact).explain(name))
     else:
         from yoriai_corpus.account import lookup
 

@@ -14,7 +14,7 @@ from yoriai_corpus.commands import folder, open_kind
 from yoriai_corpus.commands.account import _plain
 
 if TYPE_CHECKING:
-    from yoriai import Document, Unreadable
+    from yoriai import Document, PassedOver, Unreadable
 
 
 class MixtureText(click.ParamType):
@@ -123,7 +123,8 @@ def _documents(path: Path) -> Iterator[Document | Unreadable]:
         for item in rows.read(partition):
             if isinstance(item, Document):
                 item.source = item.licence or item.source
-            yield item
+            if not isinstance(item, PassedOver):
+                yield item
 
 
 def _at_most(

@@ -43,6 +43,15 @@ _JAPANESE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
 _SMALL_KANA = re.compile(r"小書き(?:平仮名|片仮名)(.)")
 _ACCENTED = re.compile(r"〔([^〔〕\n]*)〕")
 
+# Characters that are marks of the notation. Where a note describes one of them it is the author's,
+# so it is put aside until the marks were read.
+_MARKS_OF_TEXT = "《》｜［］〔〕※＃／＼″"
+_ASIDE = {ord(mark): 0xF0000 + place for place, mark in enumerate(_MARKS_OF_TEXT)}
+_BACK = {aside: mark for mark, aside in _ASIDE.items()}
+# Iteration marks of two characters' height (https://www.aozora.gr.jp/annotation/kunoji.html):
+# U+3033 to U+3035.
+_ITERATION = re.compile(r"／([″゛]?)＼")
+
 # The accent notation of https://www.aozora.gr.jp/accent_separation.html: letter, then mark.
 _MARKS = {
     "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", ":": "\u0308", "_": "\u0304",
@@ -122,7 +131,7 @@ def plain(text: str, ruby: str = "drop") -> tuple[str, int]:
         nonlocal missing
         found = gaiji(note[1])
         missing += not found
-        return found or MISSING
+        return found.translate(_ASIDE) or MISSING
 
     text = _GAIJI.sub(character, text)
     while True:  # notes about notes: the innermost first
@@ -139,7 +148,8 @@ def plain(text: str, ruby: str = "drop") -> tuple[str, int]:
         text = _RUBY.sub(lambda found: f"（{found[0][1:-1]}）", text)
     for mark in "｜《》":  # half of a pair: a slip of the typist
         text = text.replace(mark, "")
-    return text, missing
+    text = _ITERATION.sub(lambda found: "〴〵" if found[1] else "〳〵", text)
+    return text.translate(_BACK), missing
 
 
 @cache
@@ -180,7 +190,7 @@ def _unfold(found: re.Match[str]) -> str:
 class Aozora(FileSource):
     """Works of Aozora Bunko, from text files or from the zip files it hands out."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".zip")
     gathers: ClassVar[bool] = True
     language: str = Field("ja", description="language of the works")

@@ -88,6 +88,15 @@ def declared_in(data: bytes) -> str:
     return "utf-8" if label.lower().startswith("utf-16") else label
 
 
+def is_utf16(head: bytes) -> bool:
+    """Whether a file that begins so, and should be UTF-8, is UTF-16 or UTF-32."""
+    marked = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return marked or (len(head) > 3 and head[:1] in b"<[{\0" and head[:4].count(0) >= 2)
+
+
+UTF16 = "UTF-16, not UTF-8: iconv -f UTF-16 -t UTF-8 makes one of the other"
+
+
 def decode(data: bytes, declared: str | tuple[str, ...] = "") -> tuple[str, str]:
     """The text, without a byte order mark, and Python's name of the encoding it was in.
 

@@ -5,7 +5,7 @@ A reader is a subclass of :class:`FileSource` that says two things::
     def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return records(part)
 
-    def document(self, place: str, content: bytes) -> Document | Unreadable | None:
+    def document(self, place: str, content: bytes) -> Document | Unreadable | PassedOver | None:
         return Document(self.name, place, content.decode(), self.language)
 
 What ``document`` raises is caught and counted (:mod:`yoriai_corpus.sources.records`).
@@ -19,11 +19,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Document, Source, SourceCard, Unreadable, files
+from yoriai import Document, PassedOver, Source, SourceCard, Unreadable, files
 from yoriai_corpus.sources.listing import (
     NothingMatches,
     SourceFile,
     list_files,
+    other_files,
     piece_of,
     reason_of,
 )
@@ -74,6 +75,10 @@ class FileSource(Source):
         """In order of name. Raises :class:`NotFound` where a pattern means nothing."""
         return list_files(self.paths, suffixes=self.suffixes, tree=self.tree)
 
+    def passed_over(self) -> dict[str, int]:
+        """Files in the folders given that this source does not take, by ending."""
+        return other_files(self.paths, self.suffixes)
+
     def fingerprint(self) -> str:
         return files.digest_json([[file.name, self._identity(file)] for file in self.files()])
 
@@ -91,10 +96,12 @@ class FileSource(Source):
             return [name for name, _ in self._groups()]
         return [name for file in self.files() for name in self._pieces(file)]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
         return self.read_without(partition, frozenset())
 
-    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
         try:
             parts = self.parts(partition)
         except (FileNotFoundError, NothingMatches):
@@ -110,11 +117,11 @@ class FileSource(Source):
         """Where each record lies and what is there, or a :class:`RecordFault`."""
         raise NotImplementedError
 
-    def document(self, place: str, content: Any) -> Document | Unreadable | None:
+    def document(self, place: str, content: Any) -> Document | Unreadable | PassedOver | None:
         """What one record comes to; None if it is none."""
         raise NotImplementedError
 
-    def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
+    def parser(self) -> Callable[[str, Any], Document | Unreadable | PassedOver | None]:
         """The function that is called for each record of a partition, made once for it."""
         return self.document
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from yoriai import Document, NotFound, Source, SourceCard, Unreadable, files
+from yoriai import Document, NotFound, PassedOver, Source, SourceCard, Unreadable, files
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.sources.records import RecordFault, guarded, unbroken
 from yoriai_corpus.sources.rows import RowFields, row_reader
@@ -67,10 +67,12 @@ class HuggingFaceRows(RowFields, Source):
         count = self._load().num_shards
         return [f"{number:05d}-of-{count:05d}" for number in range(count)]
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable | PassedOver]:
         return self.read_without(partition, frozenset())
 
-    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
+    def read_without(
+        self, partition: str, skip: frozenset[int]
+    ) -> Iterator[Document | Unreadable | PassedOver]:
         number, _, count = partition.partition("-of-")
         document = row_reader(self, self.source_name, self.language, self.licence)
 

@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field
 
 from yoriai import Document, Unreadable
+from yoriai_corpus.sources import encodings
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 from yoriai_corpus.sources.rows import RowSource, getter, row_reader
@@ -26,7 +27,17 @@ class JsonlFiles(RowSource):
     max_record_mb: int = Field(64, ge=1, description="longest row that is read")
 
     def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
-        return records(part, max_bytes=self.max_record_mb * MEGABYTE)
+        for frame in records(part, max_bytes=self.max_record_mb * MEGABYTE):
+            if isinstance(frame, RecordFault) or frame[0] != part.place(-1, 0):
+                yield frame
+                continue
+            place, line = frame
+            if encodings.is_utf16(line[:4]):
+                yield RecordFault(place, encodings.UTF16)
+            elif line.lstrip().startswith(b"["):
+                yield from _array(place, line)
+            else:
+                yield frame
 
     def parser(self) -> Callable[[str, bytes], Document | Unreadable]:
         document = row_reader(self, self.name, self.language, self.licence)
@@ -63,3 +74,14 @@ class JsonlFiles(RowSource):
             return item
         reason = fault(item)
         return Unreadable(self.name, place, reason) if reason else item
+
+
+def _array(place: str, line: bytes) -> Iterator[RecordFault]:
+    """A fault for each value of a JSON array, if it ends in its first line; else for that line."""
+    reason = "a JSON array, not one row a line: jq -c '.[]' makes lines of it"
+    try:
+        values = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        values = []
+    for number in range(max(1, len(values))):
+        yield RecordFault(f"{place}[{number}]" if values else place, reason)

@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,23 @@ def list_files(
             name = f"{stem}#{number}"
         files[name] = SourceFile(name, path)
     return sorted(files.values(), key=lambda file: file.name)
+
+
+def other_files(patterns: Iterable[str], suffixes: Sequence[str]) -> dict[str, int]:
+    """Files inside the folders among the patterns that do not count, by ending."""
+    kinds: Counter[str] = Counter()
+    for pattern in patterns:
+        if "://" in pattern.removeprefix("file://"):
+            continue
+        path = Path(_with_variables(pattern.removeprefix("file://"))).expanduser()
+        if not suffixes or not path.is_dir():
+            continue
+        for inner in _walk(path):
+            if not _counts(inner.name, suffixes) and not inner.is_dir():
+                ending = inner.suffix.lower()
+                told = f"file {ending}" if re.fullmatch(r"\.\w{1,12}", ending) else "other file"
+                kinds[told] += 1
+    return dict(sorted(kinds.items()))
 
 
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")

@@ -39,10 +39,8 @@ class Parquet(RowSource):
             return
         with table:
             problem = text_problem(table.schema_arrow, self.names().text)
-            if problem:
-                if first:
-                    yield RecordFault(part.name, problem)
-                return
+            if problem and first and not table.metadata.num_rows:
+                yield RecordFault(part.name, problem)
             known = table.schema_arrow.names
             wanted = dict.fromkeys(
                 name if name in known else name.partition(".")[0] for name in self.wanted()
@@ -50,8 +48,10 @@ class Parquet(RowSource):
             columns = [name for name in wanted if name in known]
             row = 0
             for group, (offset, rows) in enumerate(_row_groups(table, part.file.size())):
-                if part.start <= offset < part.end:
-                    yield from _group(table, part, group, row, columns)
+                if part.start <= offset < part.end and problem:
+                    yield from _faults(part, row, rows, problem)
+                elif part.start <= offset < part.end:
+                    yield from _group(table, part, group, row, rows, columns)
                 row += rows
 
 
@@ -74,9 +74,13 @@ def _row_groups(table: pq.ParquetFile, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _group(
-    table: pq.ParquetFile, part: FilePart, group: int, row: int, columns: list[str]
+    table: pq.ParquetFile, part: FilePart, group: int, row: int, rows: int, columns: list[str]
 ) -> Iterator[tuple[str, Any] | RecordFault]:
-    """(place, row) of a row group; the place is ``name@number`` of the row in the file."""
+    """(place, row) of a row group; the place is ``name@number`` of the row in the file.
+
+    Where it is damaged, every row that the footer counts and that is not there is a fault.
+    """
+    after = row + rows
     try:
         for batch in table.iter_batches(ROWS, row_groups=[group], columns=columns):
             lists = [_values(column) for column in batch.columns]
@@ -86,7 +90,12 @@ def _group(
                 row += 1
     except (OSError, ValueError) as error:
         reason = f"row group {group} cannot be read from here on: {_words(error)}"
-        yield RecordFault(f"{part.name}@{row}", reason)
+        yield from _faults(part, row, after - row, reason)
+
+
+def _faults(part: FilePart, row: int, rows: int, reason: str) -> Iterator[RecordFault]:
+    for number in range(row, row + rows):
+        yield RecordFault(f"{part.name}@{number}", reason)
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -171,8 +180,11 @@ class Csv(RowSource):
         csv.field_size_limit(most)  # for the whole process: the module has no other way
         faults: list[RecordFault] = []
         starts: list[str] = []  # places of the lines of the row that is being read
+        held: list[str] = []  # and these lines
+        ended = False
 
         def lines() -> Iterator[str]:
+            nonlocal ended
             for frame in records(part, max_bytes=most):
                 if isinstance(frame, RecordFault):
                     faults.append(frame)
@@ -181,29 +193,45 @@ class Csv(RowSource):
                 if not starts and place == part.place(-1, 0):
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 starts.append(place)
-                yield line.decode(self.encoding, "surrogateescape") + "\n"
+                held.append(line.decode(self.encoding, "surrogateescape") + "\n")
+                yield held[-1]
+            ended = True
 
         delimiter = self.delimiter or ("\t" if _plain_name(part.name).endswith(".tsv") else ",")
-        rows = csv.reader(
-            lines(),
-            delimiter=delimiter,
-            quotechar=self.quote or None,
-            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
-        )
+        form: dict[str, Any] = {
+            "delimiter": delimiter,
+            "quotechar": self.quote or None,
+            "quoting": csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+        }
+        rows = csv.reader(lines(), **form)
+        problem, empty = "", False
         header = self.columns
         while True:
             starts.clear()
+            held.clear()
             try:
                 row = next(rows, None)
+                if row is not None and ended:
+                    raise csv.Error("a quotation mark is opened here and never closed")
+                if len(held) > 1:  # text behind a closing mark: it was opened by mistake
+                    next(csv.reader(held, strict=True, **form))
             except csv.Error as error:
-                yield RecordFault(starts[0], f"no row of a table: {error}")
+                for place in starts:  # a fault does not stand for many rows
+                    told = "" if place == starts[0] else f" (of the row that begins at {starts[0]})"
+                    yield RecordFault(place, f"no row of a table: {error}{told}")
                 continue
             yield from faults
             faults.clear()
             if row is None:
+                if problem and empty:
+                    yield RecordFault(part.name, problem)
                 return
             if not header:
                 header = row
+            elif problem:
+                empty = False
+                yield RecordFault(starts[0], problem)
+                continue
             elif len(row) == len(header):
                 yield starts[0], dict(zip(header, row, strict=True))
                 continue
@@ -216,9 +244,9 @@ class Csv(RowSource):
                 continue
             if getter(self.names().text)(dict.fromkeys(header, "x")) is None:
                 names = " or ".join(map(repr, self.names().text))
-                reason = f"no column {names}; there are {', '.join(header)}"[:300]
-                yield RecordFault(part.name, reason.encode("utf-8", "backslashreplace").decode())
-                return
+                problem = f"no column {names}; there are {', '.join(header)}"[:300]
+                problem = problem.encode("utf-8", "backslashreplace").decode()
+                empty = True
 
     def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
         document = row_reader(self, self.name, self.language, self.licence)

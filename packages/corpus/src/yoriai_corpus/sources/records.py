@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from yoriai import Document, Unreadable, YoriaiError
+from yoriai import Document, PassedOver, Unreadable, YoriaiError
 from yoriai_corpus.engines.deaths import KILLED
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.packing import PLAIN, Chunk, Damage, unpack
@@ -168,18 +168,18 @@ def unbroken(
 def guarded(
     source: str,
     frames: Iterable[tuple[str, T] | RecordFault],
-    parse: Callable[[str, T], Document | Unreadable | None],
+    parse: Callable[[str, T], Document | Unreadable | PassedOver | None],
     skip: frozenset[int] = frozenset(),
-) -> Iterator[Document | Unreadable]:
+) -> Iterator[Document | Unreadable | PassedOver]:
     """What ``parse`` makes of each frame; nothing that goes wrong in it gets out.
 
     A frame is a place and what lies there, or why nothing can be read there. None means that
-    a frame is no record (a redirect, say). An exception becomes an :class:`Unreadable` that
-    names its kind. A record whose position is in ``skip`` is not tried.
+    a frame is no record (the end of the file, say). An exception becomes an
+    :class:`Unreadable` that names its kind. A record whose position is in ``skip`` is not tried.
     """
     position = 0
     for frame in frames:
-        item: Document | Unreadable | None
+        item: Document | Unreadable | PassedOver | None
         if isinstance(frame, RecordFault):
             item = Unreadable(source, frame.place, frame.reason)
         elif position in skip:

@@ -2,27 +2,26 @@
 
 Records are found here, byte by byte of the unpacked file (:func:`warc_records`), so that a cut
 record, a wrong length or garbage costs that record and no other, and so that a file can be
-cut between records. FastWARC reads what is inside a record: headers, chunks, packed bodies.
+cut between records. What is inside an answer is read by :mod:`yoriai_corpus.sources.http_answers`.
 
-A record that is no text (an image, a redirect, a request, metadata) is passed over: it is no
-document, is not counted as read, and :meth:`WarcSource.tally` says how many there are of each
-kind. A page that should have been text and is not readable is :class:`Unreadable`.
+A record that is no text (an image, a redirect, a request, metadata) is :class:`PassedOver`: it
+is no document, not counted as read, and counted by kind. A page that should have been text and
+is not readable is :class:`Unreadable`.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from yoriai import Document, Unreadable
+from yoriai import Document, PassedOver, Unreadable
 from yoriai_corpus.sources.encodings import declared_in, decode
 from yoriai_corpus.sources.html import HtmlSource, is_in
+from yoriai_corpus.sources.http_answers import body_of, header_fields
 from yoriai_corpus.sources.packing import Chunk, Damage, packing_of, unpack
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault
 
@@ -31,7 +30,7 @@ MAX_HEADER_BYTES = 1 << 16
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 TEXT_TYPES = PAGE_TYPES | {"text/plain"}
 
-_START = re.compile(rb"WARC/1\.\d\r?\n(?=(?:WARC-|Content-)[A-Za-z-]{4,30}[ \t]*:)")
+_START = re.compile(rb"WARC/1\.\d\r?\n(?=(?i:WARC-|Content-)[A-Za-z-]{4,30}[ \t]*:)")
 _START_BYTES = 64  # more than what the expression looks at
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"^Content-Length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.I | re.M)
@@ -40,7 +39,6 @@ _TYPE = re.compile(
     rb"^Content-Type[ \t]*:[ \t]*([^;\s]*)(?:[^\r\n]*?charset[ \t]*=[ \t]*[\"']?([\w.:-]+))?",
     re.I | re.M,
 )
-_ENCODED = re.compile(rb"^(?:Content|Transfer)-Encoding[ \t]*:", re.I | re.M)
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[!?a-zA-Z]")
 _BETWEEN = b"\r\n"
 
@@ -235,6 +233,47 @@ def _to_next_record(tape: _Tape, index: int = 0) -> int:
 # --- what is inside a record --------------------------------------------------------------
 
 
+_RECORD_TYPES = frozenset(
+    ("warcinfo", "response", "resource", "request", "metadata", "revisit", "conversion",
+     "continuation")
+)  # fmt: skip
+# Types that say what they are and are no text; of others the first bytes decide.
+_NO_TEXT = re.compile(
+    r"(?:image|audio|video|font|multipart|message|model)/"
+    r"|text/(?!(?:plain|html|xml|x-html|htm|\*)?$)"
+    r"|application/(?:pdf|json|javascript|x-javascript|ecmascript|zip|gzip|x-gzip|rss\+xml"
+    r"|atom\+xml|ld\+json|manifest\+json|wasm|msword|rtf|postscript|epub|vnd|x-(?:font|shock|rar"
+    r"|tar|7z|bzip|protobuf|msdownload|mpegurl|dosexec))"
+)
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
+    rb"<(?:!doctype\s+html|html|head|body|title|meta|h1|div|p|table)\b",
+    re.I | re.S,
+)
+# ISO 639-3, as CLD2 in Common Crawl says it, -> ISO 639-1, as everything else here does.
+_CODES = """
+jpn:ja eng:en zho:zh kor:ko deu:de fra:fr spa:es por:pt ita:it rus:ru nld:nl pol:pl tur:tr ara:ar
+vie:vi tha:th ind:id msa:ms ces:cs slk:sk ell:el heb:he hin:hi hun:hu fin:fi swe:sv dan:da nor:no
+nob:nb nno:nn ukr:uk ron:ro bul:bg hrv:hr srp:sr slv:sl est:et lav:lv lit:lt fas:fa ben:bn tam:ta
+tel:te urd:ur mar:mr guj:gu cat:ca eus:eu glg:gl isl:is gle:ga cym:cy lat:la epo:eo mon:mn mya:my
+khm:km lao:lo sin:si nep:ne kat:ka hye:hy aze:az kaz:kk uzb:uz sqi:sq mkd:mk bos:bs afr:af swa:sw
+tgl:tl bel:be
+"""
+_LANGUAGES = dict(pair.split(":") for pair in _CODES.split())
+
+
+def _kind(type_: str) -> str:
+    """A type as a kind that is counted; what is no type has one kind."""
+    return type_ if re.fullmatch(r"[a-z]{1,20}/[\w.+-]{1,60}", type_) else "of no type"
+
+
+class Record(NamedTuple):
+    """A record's header fields, their names in lower case, and its block."""
+
+    fields: dict[str, str]
+    block: bytes
+
+
 class WarcSource(HtmlSource):
     """What readers of web archives share."""
 
@@ -245,59 +284,44 @@ class WarcSource(HtmlSource):
     def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
         return warc_records(part, max_bytes=self.max_mb * MEGABYTE)
 
-    def tally(self, partition: str) -> dict[str, int]:
-        """How many records of each kind a partition has, those passed over included.
-
-        ``text`` and ``unreadable`` are what :meth:`read` gives; every other kind is passed over.
-        """
-        kinds: Counter[str] = Counter()
-        for part in self.parts(partition):
-            for frame in self.frames(part):
-                if isinstance(frame, RecordFault):
-                    kinds["unreadable"] += 1
-                    continue
-                try:
-                    item = self._answer(*frame)
-                except (ValueError, OSError):
-                    kinds["unreadable"] += 1
-                    continue
-                if isinstance(item, str):
-                    kinds[item] += 1
-                else:
-                    kinds["text" if isinstance(item, Document) else "unreadable"] += 1
-        return dict(sorted(kinds.items()))
-
-    def document(self, place: str, content: bytes) -> Document | Unreadable | None:
+    def document(self, place: str, content: bytes) -> Document | Unreadable | PassedOver:
         item = self._answer(place, content)
-        return None if isinstance(item, str) else item
+        return PassedOver(self.name, item) if isinstance(item, str) else item
 
     def _answer(self, place: str, content: bytes) -> Document | Unreadable | str:
         """A record's document, or why there is none, or the kind of record that is passed over."""
-        from fastwarc.warc import ArchiveIterator
-
-        record = next(iter(ArchiveIterator(io.BytesIO(content), parse_http=False)), None)
-        if record is None:
-            return Unreadable(self.name, place, "FastWARC finds no record here")
-        kind = str(record.record_type).rpartition(".")[2]
-        return self._text(place, record) if kind == self.record_type else kind
+        found = _HEADER_END.search(content)
+        end = found.end() if found else len(content)
+        record = Record(header_fields(content[:end]), content[end:])
+        kind = record.fields.get("warc-type", "").lower() or "of no type"
+        if kind == self.record_type:
+            return self._text(place, record)
+        return kind if kind in _RECORD_TYPES else "record of another type"
 
     record_type: ClassVar[str] = ""
     """The kind of record that holds text."""
 
-    def _text(self, place: str, record: Any) -> Document | Unreadable | str:
+    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
         raise NotImplementedError
 
-    def _made(self, place: str, record: Any, text: str, language: str = "") -> Document:
-        """A document with what the record's header says of it."""
-        id_ = (record.headers.get("WARC-Record-ID") or "").strip("<> ").removeprefix("urn:uuid:")
+    def _made(
+        self, place: str, record: Record, text: str, language: str = "", *, cut: bool = False
+    ) -> Document:
+        """A document with what the record's header says of it.
+
+        The id of one whose text was cut ends with ``#cut``.
+        """
+        say = record.fields.get
+        id_ = say("warc-record-id", "").strip("<> ").removeprefix("urn:uuid:")
+        cut = cut or "warc-truncated" in record.fields
         return Document(
             self.name,
-            id_ or place,
+            (id_ or place) + ("#cut" if cut else ""),
             text,
             language or self.language,
-            (record.headers.get("WARC-Target-URI") or "").strip("<> "),
+            say("warc-target-uri", "").strip("<> "),
             self.licence,
-            record.headers.get("WARC-Date") or "",
+            say("warc-date", ""),
         )
 
 
@@ -313,8 +337,8 @@ class Warc(WarcSource):
         " <html lang>, or in Japanese by the kana of their title",
     )
 
-    def _text(self, place: str, record: Any) -> Document | Unreadable | str:
-        block = record.reader.read()
+    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
+        block = record.block
         status = _STATUS.match(block[:100])
         if status is None:
             return Unreadable(self.name, place, "an answer without an HTTP header")
@@ -324,27 +348,33 @@ class Warc(WarcSource):
         head, data = (block[: found.start()], block[found.end() :]) if found else (block, b"")
         said = _TYPE.search(head)
         type_, charset = (part.decode("latin-1") for part in said.groups(b"")) if said else ("", "")
-        type_ = type_.lower()
-        if type_ in ("", "application/octet-stream", "unknown"):
-            type_ = (record.headers.get("WARC-Identified-Payload-Type") or type_).lower()
-        if type_ not in TEXT_TYPES:
-            return f"response {type_ or 'of no type'}"
+        type_ = type_.lower().partition(",")[0]  # sent twice, joined by a proxy
+        identified = record.fields.get("warc-identified-payload-type", "").lower()
+        identified = identified.partition(";")[0].strip()
+        if identified and identified not in TEXT_TYPES:
+            return f"response {_kind(identified)}"
+        if not identified and type_ not in TEXT_TYPES and _NO_TEXT.match(type_):
+            return f"response {_kind(type_)}"
         limit = self.max_mb * MEGABYTE
-        if _ENCODED.search(head):
-            record.set_bytes_content(block)
-            try:
-                record.parse_http(auto_decode="all", quirks_mode=True)
-                data = record.reader.read(limit + 1)
-            except OSError as error:
-                # Some crawlers store the body decoded and the header as it came.
-                if not _MARKUP.match(data):
-                    return Unreadable(self.name, place, f"the body cannot be decoded: {error}")
+        cut = False
+        try:
+            data, cut = body_of(header_fields(head), data, limit)
+        except ValueError as error:
+            # Some crawlers store the body decoded and the header as it came.
+            if not _MARKUP.match(data) and b"\0" in data[:512] + b"\0" * (not data.isascii()):
+                return Unreadable(self.name, place, f"the body cannot be decoded: {error}")
         if len(data) > limit:
             return Unreadable(self.name, place, f"longer than {limit} bytes when decoded")
-        return self._decoded(place, record, data, type_, charset)
+        if identified:
+            type_ = identified
+        elif type_ not in TEXT_TYPES:
+            if not _PAGE.match(data[:1024]):
+                return f"response {_kind(type_)}"
+            type_ = "text/html"
+        return self._decoded(place, record, data, type_, charset, cut)
 
     def _decoded(
-        self, place: str, record: Any, data: bytes, type_: str, charset: str
+        self, place: str, record: Record, data: bytes, type_: str, charset: str, cut: bool
     ) -> Document | Unreadable | str:
         is_page = type_ in PAGE_TYPES
         labels = (charset, declared_in(data) if is_page else "")
@@ -359,7 +389,7 @@ class Warc(WarcSource):
             return text
         if not text.strip():
             return Unreadable(self.name, place, "no text in the answer")
-        return self._made(place, record, text)
+        return self._made(place, record, text, cut=cut)
 
 
 class Wet(WarcSource):
@@ -369,9 +399,11 @@ class Wet(WarcSource):
     record_type: ClassVar[str] = "conversion"
     suffixes: ClassVar[tuple[str, ...]] = (".wet", ".wet.gz", ".wet.zst")
 
-    def _text(self, place: str, record: Any) -> Document | Unreadable | str:
+    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
         try:
-            text, _ = decode(record.reader.read(), "utf-8")
+            text, _ = decode(record.block, "utf-8")
         except UnicodeError as error:
             return Unreadable(self.name, place, str(error))
-        return self._made(place, record, text.rstrip("\r\n"))
+        said = record.fields.get("warc-identified-content-language", "").partition(",")[0].strip()
+        language = _LANGUAGES.get(said.lower(), said.lower())
+        return self._made(place, record, text.rstrip("\r\n"), language)

@@ -18,12 +18,13 @@ from xml.parsers import expat
 
 from pydantic import Field
 
-from yoriai import Document, Unreadable
-from yoriai_corpus.sources import wikitext
+from yoriai import Document, PassedOver, Unreadable
+from yoriai_corpus.sources import encodings, wikitext
 from yoriai_corpus.sources.files import FileSource
 from yoriai_corpus.sources.packing import Damage, unpack
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 
+_REDIRECT = re.compile(r"\s*[#＃](?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.I)
 _NAMESPACE = re.compile(r"<namespace key=\"(-?\d+)\"[^>]*>([^<]*)</namespace>")
 
 
@@ -69,11 +70,18 @@ class WikipediaDump(FileSource):
     max_mb: int = Field(64, ge=1, description="a page larger than this is not read")
 
     def frames(self, part: FilePart) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | RecordFault]:
+        head = next((c.data[:4] for c in unpack(part.file) if not isinstance(c, Damage)), b"")
+        if encodings.is_utf16(head):  # no byte of it is a tag as it is looked for
+            if part.start == 0:
+                yield RecordFault(part.name, encodings.UTF16)
+            return
         site = site_of(part)
         for frame in records(part, delimiter=b"</page>", max_bytes=self.max_mb * MEGABYTE):
             yield frame if isinstance(frame, RecordFault) else (frame[0], (site, frame[1]))
 
-    def document(self, place: str, content: tuple[SiteInfo, bytes]) -> Document | Unreadable | None:
+    def document(
+        self, place: str, content: tuple[SiteInfo, bytes]
+    ) -> Document | Unreadable | PassedOver | None:
         site, data = content
         start = data.rfind(b"<page>")
         if start < 0:
@@ -84,8 +92,13 @@ class WikipediaDump(FileSource):
             page = parse_page(data[start:] + b"</page>")
         except (expat.ExpatError, ValueError) as error:
             return Unreadable(self.name, place, f"not XML: {error}")
-        if page.namespace not in self.namespaces or page.redirect or page.model != "wikitext":
-            return None
+        if page.namespace not in self.namespaces:
+            return PassedOver(self.name, f"page of namespace {page.namespace}")
+        # Old dumps do not say by an element that a page is a redirect.
+        if page.redirect or _REDIRECT.match(page.text):
+            return PassedOver(self.name, "redirect")
+        if page.model != "wikitext":
+            return PassedOver(self.name, f"page in {page.model[:40]}")
         text = text_of(page, site)
         if self.title:
             text = f"{page.title}\n\n{text}"

@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection
 from itertools import pairwise
 
+from yoriai_corpus.sources.wiki_templates import RENDERED, function
+
 MAX_DEPTH = 40  # brackets within brackets; MediaWiki's $wgMaxTemplateDepth was 40 for long
 
 FILE_NAMESPACES = frozenset(
@@ -48,6 +50,8 @@ _SYMBOLS = {
     "nbsp": " ", "pipe": "|", "年": "年", "!-": "|-",
 }  # fmt: skip
 
+# A table written with {{!}}, as inside the arguments of templates: {{{!}} begins, {{!}}} ends it.
+_TABLE_MARKS = re.compile(r"^[ \t:*#]{0,9}\{\{\{!\}\}|^[ \t]{0,9}\{\{!\}\}.*", re.M)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _ELEMENT = re.compile(
     r"<(/?)(nowiki|pre|syntaxhighlight|source|ref|references|math|chem|ce|gallery|timeline|score"
@@ -91,6 +95,7 @@ def plain_text(wikitext: str, *, title: str = "", files: Collection[str] = FILE_
     text = wikitext.replace("\x00", "").replace("\x01", "")
     text = _COMMENT.sub("", text)
     text, literals = _without_elements(text)
+    text = _TABLE_MARKS.sub(lambda mark: mark[0].replace("{{!}}", "|"), text)
     text = _PARAMETER.sub("", text)
     text = _without_brackets(text, title, frozenset(files), frozenset(categories))
     text = _BREAK.sub("\n", _EXTERNAL.sub(r"\1", text))
@@ -230,9 +235,10 @@ def _template(arguments: list[str], title: str) -> str:
         return title
     if lower in _SYMBOLS:
         return _SYMBOLS[lower]
+    if (shown := function(name)) is not None:
+        return shown
+    render = RENDERED.get(lower)
     which = 1 if lower.startswith("lang-") else _SHOWN.get(lower)
-    if which is None:
-        return ""
     unnamed: list[str] = []
     named: dict[str, str] = {}
     for argument in arguments[1:]:
@@ -241,6 +247,10 @@ def _template(arguments: list[str], title: str) -> str:
             named[key.strip()] = value.strip()
         else:
             unnamed.append(argument.strip())
+    if render is not None:
+        return render(unnamed, named)
+    if which is None:
+        return ""
     label = named.get(_FIRST_UNNAMED.get(lower, ""), "")
     if label:
         return label

@@ -232,7 +232,11 @@ def picks(sums: Sequence[float], choices: Sequence[str]) -> dict[str, int]:
 def ranking(exam: Exam, sample: Sample, sums: Sequence[float], picked: Mapping[str, int]) -> Row:
     """What a row says of choices that were picked so."""
     right_one = right(sample)
-    scores = {RANKED[name]: float(place == right_one) for name, place in picked.items()}
+    wanted = sample.choices[right_one] if right_one >= 0 else None
+    # Of two choices with the same text, either is right.
+    scores = {
+        RANKED[name]: float(sample.choices[place] == wanted) for name, place in picked.items()
+    }
     scores |= exam.task.rank(sample, sums)
     first = exam.metrics[0] if exam.metrics[0] in scores else RANKED["sum"]
     return {

@@ -26,6 +26,7 @@ from yoriai.contracts import Form
 from yoriai.recipe import parse_yaml
 from yoriai_eval.scoring.metrics import METRICS
 
+SPARE = 16  # examples looked at beyond those wanted, where some are asked
 FOLDER = Path(__file__).with_name("protocols")
 
 
@@ -97,6 +98,9 @@ class Protocol(_Data):
     prompt: Prompt = Field(description="the template")
     chat: bool = Field(False, description="a model with a chat template gets the prompt in it")
     shot_count: int = Field(0, ge=0, description="examples before each question")
+    fresh_shots: bool = Field(
+        False, description="examples from the train split that are asked, too, give way to the next"
+    )
     answer: Answer = Field(Answer(), description="how answers are read")
     tasks: dict[str, Asked] = Field(description="by short name")
     categories: dict[str, tuple[str, ...]] = Field({}, description="means over tasks")
@@ -258,7 +262,7 @@ def exams(protocol: Protocol, task: Task) -> list[Exam]:
     if asked is None:
         return [_own_exam(protocol, task, asking) for asking in task.askings()]
     count = protocol.shot_count if asked.shot_count is None else asked.shot_count
-    shots = _shots(task, asked.shots, count)
+    shots = _shots(task, asked.shots, count, protocol.fresh_shots)
     if asked.wording is not None:
         shots = tuple(asked.wording.apply(shot) for shot in shots)
     return [
@@ -313,10 +317,18 @@ def _metrics(named: Sequence[str], form: Form) -> tuple[str, ...]:
     return tuple(name for name in named if METRICS[name].form == form) or (_METRICS[form],)
 
 
-def _shots(task: Task, named: Sequence[Shot], count: int) -> tuple[Sample, ...]:
+def _shots(
+    task: Task, named: Sequence[Shot], count: int, fresh: bool = False
+) -> tuple[Sample, ...]:
     if count == 0:
         return ()
-    shots = [task.shot(one) for one in named[:count]] if named else list(task.shots(count))
+    if named:
+        shots = [task.shot(one) for one in named[:count]]
+    elif fresh:
+        asked = {sample.text for sample in task.samples(())}
+        shots = [one for one in task.shots(count + SPARE) if one.text not in asked][:count]
+    else:
+        shots = list(task.shots(count))
     if len(shots) < count:
         raise UsageError(
             f"{full_name(task)} has {len(shots)} examples to show, {count} are wanted",

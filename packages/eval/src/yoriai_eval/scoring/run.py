@@ -33,6 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
+from yoriai_eval.scoring.profile import profile
 from yoriai_eval.scoring.protocol import Exam
 
 RESERVED = {"floors", "headline", "protocol", "split", "limit"}
@@ -111,6 +112,9 @@ class Run(Step):
         exams = [exam for task in self.tasks for exam in protocol.exams(rules, self._split(task))]
         for exam in exams:
             _refuse_bad_samples(exam, self.samples(exam, job.inputs))
+            if exam.form != "bits-per-byte":
+                for note in profile(exam, self.samples(exam, job.inputs)):
+                    console.note(note)
         told: dict[str, Any] = {}
         for asked in models:
             told[asked.name] = self._ask(asked, exams, job)

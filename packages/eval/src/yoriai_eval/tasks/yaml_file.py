@@ -29,7 +29,7 @@ from yoriai_eval.scoring.protocol import _fill, exams, gold, load
 from yoriai_eval.sets import store
 
 _PLACE = re.compile(r"\{(\w+)\}")
-ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
+ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 Fields = dict[str, str]
 
 
@@ -52,11 +52,18 @@ class Description(_Data):
     source: str = Field(min_length=1, description="where the rows come from")
     form: Literal["ranked", "generation"] = Field(description="choices compared, or text written")
     data: str | Remote = Field(
-        description="a .jsonl, .csv, .tsv or .parquet beside this file, or url and sha256"
+        description="a .jsonl, .json, .csv, .tsv or .parquet beside this file, or url and sha256"
     )
     text: str = Field(description="the question; {field} is a field of the row")
     choices: str | tuple[str, ...] = Field((), description="templates, or a field with a list")
-    answer: str = Field(description="the right choice, its number from 0, or the text to write")
+    answer: str = Field("", description="the right choice, its number from 0, or the text to write")
+    answer_is: Literal["", "text", "position"] = Field(
+        "", description="how the right choice is named; empty: either, where it cannot be both"
+    )
+    answers: str | tuple[str, ...] = Field(
+        (), description="texts that count as right: templates, or a field with a list"
+    )
+    fields: tuple[str, ...] = Field((), description="names of the columns of a file with no header")
     instruction: str = Field("", description="what comes before all questions")
     metrics: tuple[str, ...] = Field((), description="the first scores; empty: the form's usual")
     shots: tuple[int, ...] = Field((), description="rows shown as examples, and asked no more")
@@ -71,6 +78,10 @@ class Description(_Data):
     def _fits(self) -> Description:
         if (self.form == "ranked") != bool(self.choices):
             raise ValueError("form ranked needs choices, and no other form has them")
+        if not self.answer and not self.answers:
+            raise ValueError("give answer, or answers for several that count as right")
+        if self.answers and self.form == "ranked":
+            raise ValueError("of choices only one is right: answer")
         for name in self.metrics:
             if name not in METRICS or METRICS[name].form != self.form:
                 known = [m.name for m in METRICS.values() if m.form == self.form]
@@ -119,16 +130,27 @@ class YamlTask(Task):
 
     def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
         """The rows in their order but for those that are shown as examples."""
+        shown = {" ".join(shot.text.split()): shot.id for shot in self.shots(len(self.rows))}
         for number, row in enumerate(self.rows):
-            if number not in self.described.shots:
-                yield self._sample(number, row)
+            if number in self.described.shots:
+                continue
+            sample = self._sample(number, row)
+            if (like := shown.get(" ".join(sample.text.split()))) is not None:
+                raise UsageError(
+                    f"eval/yaml: row {number} asks what the example {like} shows the answer to",
+                    hint="shots: other rows, or leave one of the two out of the data",
+                )
+            yield sample
 
     def score(self, sample: Sample, output: str) -> float:
         """The first metric, as protocol ``yoriai`` reads an answer."""
         [exam] = exams(load("yoriai"), self)
         metric = METRICS[exam.metrics[0]].sample or METRICS["exact_match"].sample
         assert metric is not None
-        return metric(cleaned(exam.answer, output), [normalised(exam.answer, gold(sample))])
+        return metric(
+            cleaned(exam.answer, output),
+            [normalised(exam.answer, text) for text in (gold(sample), *sample.answers)],
+        )
 
     # --- the file -----------------------------------------------------------------------------
 
@@ -177,7 +199,13 @@ class YamlTask(Task):
                 rows = [json.loads(line) for line in lines if line.strip()]
             elif ending in (".csv", ".tsv"):
                 text = io.StringIO(content.decode("utf-8-sig"), newline="")
-                rows = list(csv.DictReader(text, delimiter="," if ending == ".csv" else "\t"))
+                comma = "," if ending == ".csv" else "\t"
+                names = list(self.described.fields) or None
+                rows = list(csv.DictReader(text, names, delimiter=comma, strict=True))
+            elif ending == ".json":
+                rows = json.loads(content)
+                if not isinstance(rows, list):
+                    raise ValueError("it holds no list of rows")
             elif ending == ".parquet":
                 import pyarrow.parquet as pq
 
@@ -187,7 +215,9 @@ class YamlTask(Task):
         except (ValueError, OSError, csv.Error) as error:
             raise UsageError(f"eval/yaml: {name} cannot be read: {error}") from error
         for number, row in enumerate(rows):
-            if not isinstance(row, dict) or None in row:
+            if not isinstance(row, dict) or None in row or (None in row.values() and ending in (
+                ".csv", ".tsv"
+            )):  # fmt: skip
                 raise UsageError(f"eval/yaml: row {number} of {name} has no fields, or too many")
         return rows
 
@@ -200,6 +230,18 @@ class YamlTask(Task):
                 f"eval/yaml: {place} cannot be read: {error.strerror}",
                 hint=f"data is looked for beside {Path(self.path).name}",
             ) from error
+
+    def _refuse_choices(self, number: int, choices: Sequence[str]) -> None:
+        faults = {
+            "an empty choice": not all(choice.strip() for choice in choices),
+            "two choices that are equal": len(set(choices)) < len(choices),
+        }
+        for fault, there in faults.items():
+            if there:
+                raise UsageError(
+                    f"eval/yaml: row {number} has {fault}",
+                    hint=f"correct it in the data of {Path(self.path).name}",
+                )
 
     def _row(self, number: int) -> dict[str, Any]:
         if not 0 <= number < len(self.rows):
@@ -219,17 +261,36 @@ class YamlTask(Task):
                     )
             return _fill(template, **fields)
 
+        def listed(name: str, what: str) -> tuple[str, ...]:
+            values = row.get(name.strip("{}"))
+            if not isinstance(values, list):
+                raise UsageError(f"eval/yaml: {name} of row {number} is no list of {what}")
+            return tuple(map(_said, values))
+
+        for name in _PLACE.findall(told.answer):
+            if isinstance(row.get(name), list | dict):
+                raise UsageError(
+                    f"eval/yaml: the answer of row {number} is a list or a mapping",
+                    hint=f'answers: "{{{name}}}" lets each of a list count as right',
+                )
         answer: str | int = put(told.answer)
+        answers: tuple[str, ...] = ()
         choices: tuple[str, ...] = ()
-        if isinstance(told.choices, str):
-            listed = row.get(told.choices.strip("{}"))
-            if not isinstance(listed, list):
-                raise UsageError(f"eval/yaml: {told.choices} of row {number} is no list of choices")
-            choices = tuple(map(_said, listed))
+        if isinstance(told.answers, str) and told.answers:
+            answers = listed(told.answers, "answers")
+        elif told.answers:
+            answers = tuple(map(put, told.answers))
+        if told.answers and not told.answer:
+            if not answers:
+                raise UsageError(f"eval/yaml: row {number} has no answer that counts as right")
+            answer, answers = answers[0], answers[1:]
+        if isinstance(told.choices, str) and told.choices:
+            choices = listed(told.choices, "choices")
         elif told.choices:
             choices = tuple(map(put, told.choices))
         if choices:
-            answer = _place(str(answer), choices)
+            self._refuse_choices(number, choices)
+            answer = _place(str(answer), choices, told.answer_is, number)
             if answer < 0:
                 raise YoriaiError(
                     f"eval/yaml: the answer of row {number} is none of its {len(choices)} choices",
@@ -241,6 +302,7 @@ class YamlTask(Task):
             instruction=told.instruction,
             choices=choices,
             answer=answer,
+            answers=answers,
             group=put(told.group),
             cluster=put(told.cluster),
         )
@@ -253,8 +315,19 @@ def _said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _place(answer: str, choices: Sequence[str]) -> int:
-    """Which choice is meant, by its text or else by its number; -1 for none."""
-    if answer in choices:
-        return choices.index(answer)
-    return int(answer) if answer.isdecimal() and int(answer) < len(choices) else -1
+def _place(answer: str, choices: Sequence[str], told: str, number: int) -> int:
+    """Which choice is meant, by its text or by its number; -1 for none.
+
+    Raises :class:`yoriai.UsageError` where both are possible and mean two choices.
+    """
+    text = choices.index(answer) if answer in choices else -1
+    position = int(answer) if answer.isdecimal() and int(answer) < len(choices) else -1
+    if told:
+        return text if told == "text" else position
+    if text >= 0 and position >= 0 and text != position:
+        raise UsageError(
+            f"eval/yaml: the answer {answer!r} of row {number} is the text of choice {text} and "
+            f"the number of choice {position}",
+            hint="answer_is: text, or answer_is: position",
+        )
+    return text if text >= 0 else position

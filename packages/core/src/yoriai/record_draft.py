@@ -1,0 +1,57 @@
+"""A record's machine-written part: drafts from finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yoriai import files
+from yoriai.record import HEADINGS
+
+
+def draft_record(folder: Path, run: Mapping[str, Any], judged: Mapping[str, Any]) -> Path:
+    """Write the record a finished run could be published as; people add the lessons.
+
+    A draft that somebody has worked on (it has lessons, or a number of its own) is left alone.
+    """
+    question = run["resolved"].get("question") or {}
+    value = {
+        "schema": 1,
+        "id": "0000",
+        "title": question.get("title") or {"en": run["recipe"]},
+        "state": "running",
+        "opened": run["started"][:10],
+        "tags": [run["recipe"]],
+        "hypothesis": question.get("hypothesis", ""),
+        "predictions": judged["predictions"],
+        "execution": run["state"],
+        "verdict": judged["verdict"],
+        "cost_hours": round(sum(s.get("seconds", 0) for s in run["steps"].values()) / 3600, 3),
+        "lessons": [],
+    }
+    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
+    if not _was_edited(folder / "record.yaml"):
+        files.write_atomically(folder / "record.yaml", text.encode())
+    story = "\n\n".join(
+        [
+            f"# {next(iter(value['title'].values()))}",
+            *(f"## {heading}\n\n(to be written)" for heading in HEADINGS),
+        ]
+    )
+    if not (folder / "README.md").exists():
+        files.write_atomically(folder / "README.md", story.encode() + b"\n")
+    files.write_atomically(folder / "runs" / f"{run['id']}.json", files.ordered_json(run))
+    return folder / "record.yaml"
+
+
+def _was_edited(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return bool(value["lessons"]) or value["id"] != "0000"
+    except (ValueError, yaml.YAMLError, KeyError, TypeError):
+        return True  # whatever it is, it is not what was written here

@@ -1,0 +1,176 @@
+"""``search`` and ``trace``: what stands where in everything that was read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from yoriai import UsageError, console
+from yoriai_corpus.commands import folder, open_kind
+
+STATES = ("kept", "held out", "dropped", "unreadable")
+
+
+@click.command(epilog="""\b
+Examples:
+  yoriai corpus search build/tour/index@1 リポジトリ
+  yoriai corpus search build/tour/index@1 password --state dropped
+  yoriai corpus search build/tour/index@1 猫 --and 犬 --not 鳥 --sample 5 --seed 1
+  yoriai corpus search build/tour/index@1 ファイル --export hits.parquet
+""")  # fmt: skip
+@click.argument("index", type=folder)
+@click.argument("query")
+@click.option("--and", "also", multiple=True, metavar="TEXT", help="Documents that hold this, too.")
+@click.option("--not", "without", multiple=True, metavar="TEXT", help="None that hold this.")
+@click.option("--exact", is_flag=True, help="As it is written: width and case matter.")
+@click.option("--names", is_flag=True, help="In names, addresses, rules and spans, not in texts.")
+@click.option("--state", type=click.Choice(STATES), default=None, help="Only of this state.")
+@click.option("--source", default="", help="Only of this source.")
+@click.option("--language", default="", help="Only in this language.")
+@click.option("--licence", default="", help="Only under this licence.")
+@click.option("--rule", default="", help="Only those that this rule dropped.")
+@click.option("--corpus", default="", help="Only of this corpus, as name@version.")
+@click.option("--since", default="", metavar="DATE", help="Only of this date or later.")
+@click.option("--until", default="", metavar="DATE", help="Only of this date or earlier.")
+@click.option(
+    "--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Most shown."
+)
+@click.option("--offset", default=0, type=click.IntRange(min=0), help="Leave out so many first.")
+@click.option("--sample", type=click.IntRange(min=1), default=None, help="So many hits by chance.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The chance of --sample.")
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    help="Write all hits (or the sample) to a file: .jsonl, .csv or .parquet.",
+)
+@console.json_option
+def search(
+    index: Path, query: str, limit: int, offset: int, sample: int | None, seed: int,
+    export: Path | None, as_json: bool, state: str | None, **asked: Any,
+) -> None:  # fmt: skip
+    """Find QUERY, any piece of text, in everything that was read.
+
+    It is found in any width and case unless --exact is given. All places are counted: how often
+    it stands there, in how many documents, and of which source.
+    """
+    from yoriai_corpus.search.search import SearchIndex, SearchQuery
+
+    opened = SearchIndex(open_kind(index, "index"))
+    found = opened.find(SearchQuery(text=query, state=state or "", **asked))
+    if sample:
+        hits = list(opened.sample(found, sample, seed=seed))
+    else:
+        hits = list(opened.page(found, offset=offset, limit=limit))
+    if export:
+        _export(export, hits if sample else opened.page(found, limit=None))
+    value = {
+        "query": query,
+        "occurrences": found.occurrences,
+        "documents": found.documents,
+        "by_source": found.by_source,
+        "hits": [hit.plain() for hit in hits],
+    }
+
+    def text() -> str:
+        head = f"{found.occurrences:,} times in {found.documents:,} documents\n"
+        sources = [
+            (name, f"{row['occurrences']:,}", f"{row['documents']:,}")
+            for name, row in found.by_source.items()
+        ]
+        rows = [(h.state, h.rule, f"{h.source}/{h.id}", str(h.offset), h.around) for h in hits]
+        if len(sources) > 1:
+            head += console.table(("source", "times", "documents"), sources) + "\n"
+        return head + console.table(("state", "rule", "document", "at", "text"), rows)
+
+    console.emit(value, as_json=as_json, text=text)
+
+
+def _export(path: Path, hits: Iterable[Any]) -> None:
+    import json
+
+    rows = [hit.plain() for hit in hits]
+    names = list(rows[0]) if rows else []
+    if path.suffix == ".jsonl":
+        data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    elif path.suffix == ".csv":
+        import csv
+        import io
+
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, names)
+        writer.writeheader()
+        writer.writerows(rows)
+        data = stream.getvalue().encode()
+    elif path.suffix == ".parquet":
+        import io
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer)
+        data = buffer.getvalue()
+    else:
+        raise UsageError(f"{path.name!r} says no format", hint="end it in .jsonl, .csv or .parquet")
+    from yoriai import files
+
+    files.write_atomically(path, data)
+    console.note(f"{len(rows):,} hits in {path}")
+
+
+@click.command(epilog="""\b
+Examples:
+  yoriai corpus trace build/tour/index@1 "リポジトリを作成するには"
+  yoriai corpus trace build/tour/index@1 - --shortest 12 < answer.txt
+""")  # fmt: skip
+@click.argument("index", type=folder)
+@click.argument("written", metavar="TEXT|-")
+@click.option(
+    "--shortest", default=8, show_default=True, type=click.IntRange(min=1),
+    help="Characters of the shortest span shown.",
+)  # fmt: skip
+@click.option(
+    "--places", default=3, show_default=True, type=click.IntRange(min=0),
+    help="Documents named for each span.",
+)  # fmt: skip
+@console.json_option
+def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) -> None:
+    """Find the longest pieces of TEXT that stand in what was read, word for word.
+
+    TEXT is what a model wrote, or - to read it from standard input. A span is shown if it would
+    not be found one character longer at either end.
+    """
+    from yoriai_corpus.search import trace as tracing
+    from yoriai_corpus.search.search import SearchIndex
+
+    if written == "-":
+        try:
+            written = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError as error:
+            raise UsageError("standard input is no UTF-8", hint="give it as text") from error
+    opened = SearchIndex(open_kind(index, "index"))
+    spans = tracing.trace(opened, written, shortest=shortest, places=places)
+    share = tracing.covered(spans) / max(1, len(written))
+    value = {
+        "characters": len(written), "covered": share, "spans": [span.plain() for span in spans]
+    }  # fmt: skip
+
+    def text() -> str:
+        rows = [
+            (f"{s.begin}-{s.end}", f"{s.occurrences:,}", f"{s.bits:.0f}",
+             ", ".join(map(_place, s.places)),
+             s.text.replace("\n", " "))
+            for s in spans
+        ]  # fmt: skip
+        head = f"{share:.0%} of {len(written):,} characters stand there in {len(spans):,} spans\n"
+        return head + console.table(("characters", "times", "bits", "documents", "text"), rows)
+
+    console.emit(value, as_json=as_json, text=text)
+
+
+def _place(place: Any) -> str:
+    return f"{place.source}/{place.id} ({place.state}, {place.licence or 'unstated'})"

@@ -1,0 +1,310 @@
+"""An FM-index over code points: it counts, finds and gives back any piece of its text.
+
+Ferragina and Manzini 2000: the Burrows-Wheeler transform of a text, with rank, answers how often
+a pattern occurs in as many steps as the pattern has characters, whatever the text's size, and
+contains the text. Over code points, not bytes: a third of the rows for Japanese, and no piece of
+a character is ever found. The transform is a wavelet tree (:mod:`.wavelet`); of the suffix array
+every :data:`ROW_STEP`-th row is kept, of its inverse every :data:`TEXT_STEP`-th position.
+
+A text is documents, each followed by :data:`END`, a symbol that no query can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from yoriai_corpus.search import wavelet
+from yoriai_corpus.search.wavelet import I32, I64, U8, U32, Wavelet
+
+END = 0x110000  # one above the last code point
+END_BYTE = 0xFF  # its place in UTF-8, where this byte never stands
+ROW_STEP = 16
+TEXT_STEP = 64
+NO_SYMBOL = 0xFFFFFFFF
+MOST_BYTES = 2**31 - 2  # what 32-bit suffixes can name
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FmIndex:
+    """One index, its arrays in memory or mapped from a file.
+
+    ``alphabet``: the code point of each symbol from 1, ascending (0 is the end of all text).
+    ``first``: the first row of each symbol, and the number of rows. ``rows``: the position of
+    every :data:`ROW_STEP`-th row. ``places``: the row of every :data:`TEXT_STEP`-th position.
+    """
+
+    tree: Wavelet
+    alphabet: U32
+    first: I64
+    rows: U32
+    places: U32
+
+    @property
+    def length(self) -> int:
+        """Code points of the text, ends of documents included."""
+        return int(self.first[-1]) - 1
+
+    def symbols(self, points: U32) -> U32:
+        """Symbols of code points; :data:`NO_SYMBOL` for those that the text does not hold."""
+        where = np.searchsorted(self.alphabet, points)
+        known = np.take(self.alphabet, where, mode="clip") == points
+        return np.where(known, where + 1, NO_SYMBOL).astype(np.uint32)
+
+    def count(self, text: str) -> int:
+        """How often a text occurs, overlapping occurrences counted each."""
+        low, high = self.range_of(text)
+        return high - low
+
+    def range_of(self, text: str) -> tuple[int, int]:
+        """The rows that begin with a text: first and one past the last, equal for none."""
+        low, high = _search(self.tree, self.first, self.symbols(points_of(text)))
+        return int(low), int(high)
+
+    def locate(self, rows: I64) -> I64:
+        """Positions of rows in the text, in the order of the rows."""
+        return _locate(self.tree, self.first, self.rows, rows)
+
+    def extract(self, begin: int, end: int) -> str:
+        """The text between two positions; :data:`END` shows as a newline."""
+        begin, end = max(0, begin), min(end, self.length)
+        if end <= begin:
+            return ""
+        found = _extract(self.tree, self.first, self.places, begin, end)
+        points = np.take(self.alphabet, found.astype(np.int64) - 1, mode="clip")
+        points = np.where(points == END, 0x0A, points).astype("<u4")
+        return points.tobytes().decode("utf-32-le")
+
+    def arrays(self) -> Arrays:
+        """What a file of it holds, by name."""
+        tree = {f"tree.{name}": array for name, array in self.tree._asdict().items()}
+        return {
+            **tree, "alphabet": self.alphabet, "first": self.first,
+            "rows": self.rows, "places": self.places,
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> FmIndex:
+        """Of the arrays of a file. Raises ValueError where they cannot belong together."""
+        tree = Wavelet(*(arrays[f"tree.{name}"] for name in Wavelet._fields))
+        index = cls(tree, *(arrays[name] for name in ("alphabet", "first", "rows", "places")))
+        _check(index)
+        return index
+
+
+TYPES: dict[str, type] = {
+    "tree.lines": np.uint32, "tree.starts": np.int64, "tree.ones": np.int64,
+    "tree.children": np.int32, "tree.codes": np.uint64, "tree.lengths": np.uint8,
+    "alphabet": np.uint32, "first": np.int64, "rows": np.uint32, "places": np.uint32,
+}  # fmt: skip
+
+
+def points_of(text: str) -> U32:
+    """Code points of a text; a lone half of a surrogate pair is one that no text holds."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32)
+
+
+def suffix_order(text: U8) -> I32:
+    """Where the suffixes of bytes begin, in order of the suffixes (divsufsort, Mori 2005)."""
+    import pydivsufsort
+
+    return pydivsufsort.divsufsort(text if text.flags.writeable else text.copy())
+
+
+def build(text: U8) -> FmIndex:
+    """The index of UTF-8 text in which each document ends with :data:`END_BYTE`.
+
+    In UTF-8 the order of the bytes is that of the code points, and so is that of the suffixes.
+    Raises ValueError for text that is empty or ends without a mark, and OverflowError for one
+    of 2 GB.
+    """
+    if not len(text) or text[-1] != END_BYTE:
+        raise ValueError("text ends with the mark of a document's end")
+    if len(text) > MOST_BYTES:
+        raise OverflowError(f"{len(text):,} bytes in one index")
+    points, numbers = _decode(text)
+    seen = np.zeros(END + 1, dtype=np.bool_)
+    seen[points] = True
+    alphabet = np.flatnonzero(seen).astype(np.uint32)
+    symbol_of = np.zeros(END + 1, dtype=np.uint32)
+    symbol_of[alphabet] = np.arange(1, len(alphabet) + 1, dtype=np.uint32)
+    symbols = symbol_of[points]
+    del points
+    order = suffix_order(text)
+    transform, rows, places = _transform(order, numbers, symbols)
+    del order, numbers
+    counts = np.bincount(symbols, minlength=len(alphabet) + 1)
+    counts[0] = 1
+    first = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=first[1:])
+    del symbols
+    return FmIndex(wavelet.build(transform, counts), alphabet, first, rows, places)
+
+
+@numba.njit(cache=True, nogil=True)
+def _decode(text: U8) -> tuple[U32, I32]:
+    """Code points of UTF-8, and for each byte which one begins there (-1: none)."""
+    points = np.empty(len(text), dtype=np.uint32)
+    numbers = np.empty(len(text), dtype=np.int32)
+    count = 0
+    for place in range(len(text)):
+        byte = np.uint32(text[place])
+        if byte & np.uint32(0xC0) == np.uint32(0x80):
+            numbers[place] = -1
+            points[count - 1] = (points[count - 1] << np.uint32(6)) | (byte & np.uint32(0x3F))
+            continue
+        numbers[place] = count
+        if byte == np.uint32(END_BYTE):
+            byte = np.uint32(END)
+        elif byte >= np.uint32(0xF0):
+            byte &= np.uint32(0x07)
+        elif byte >= np.uint32(0xE0):
+            byte &= np.uint32(0x0F)
+        elif byte >= np.uint32(0xC0):
+            byte &= np.uint32(0x1F)
+        points[count] = byte
+        count += 1
+    return points[:count].copy(), numbers
+
+
+@numba.njit(cache=True, nogil=True)
+def _transform(order: I32, numbers: I32, symbols: U32) -> tuple[U32, U32, U32]:
+    """The Burrows-Wheeler transform, and the samples of the suffix array and its inverse."""
+    length = len(symbols)
+    transform = np.empty(length + 1, dtype=np.uint32)
+    rows = np.empty(length // ROW_STEP + 1, dtype=np.uint32)
+    places = np.empty(length // TEXT_STEP + 1, dtype=np.uint32)
+    transform[0] = symbols[length - 1]
+    rows[0] = length
+    if length % TEXT_STEP == 0:
+        places[length // TEXT_STEP] = 0
+    row = 1
+    for suffix in order:
+        place = numbers[suffix]
+        if place < 0:
+            continue
+        transform[row] = symbols[place - 1] if place else 0
+        if row % ROW_STEP == 0:
+            rows[row // ROW_STEP] = place
+        if place % TEXT_STEP == 0:
+            places[place // TEXT_STEP] = row
+        row += 1
+    return transform, rows, places
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(tree: Wavelet, first: I64, symbols: U32) -> tuple[int, int]:
+    low: Any = np.int64(0)
+    high: Any = first[-1]
+    for index in range(len(symbols) - 1, -1, -1):
+        low, high = extend(tree, first, symbols[index], low, high)
+        if high <= low:
+            return 0, 0
+    return low, high
+
+
+@numba.njit(cache=True, nogil=True)
+def extend(tree: Wavelet, first: I64, symbol: int, low: int, high: int) -> tuple[int, int]:
+    """The rows that begin with a symbol and then what rows ``low`` to ``high`` begin with."""
+    if symbol >= len(first) - 1:
+        return 0, 0
+    begin, end = first[symbol], first[symbol + 1]
+    low = begin + wavelet.rank(tree, symbol, low)
+    high = begin + wavelet.rank(tree, symbol, high)
+    if low < begin or high > end or high < low:
+        return 0, 0
+    return low, high
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(tree: Wavelet, first: I64, row: int) -> tuple[int, int]:
+    """The symbol before a row's suffix, and the row of the suffix one longer."""
+    symbol, before = wavelet.access(tree, row)
+    if symbol >= len(first) - 1:
+        return 0, 0
+    row = first[symbol] + before
+    return (symbol, row) if 0 <= row < first[-1] else (0, 0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _locate(tree: Wavelet, first: I64, samples: U32, rows: I64) -> I64:
+    length = first[-1] - 1
+    places = np.empty(len(rows), dtype=np.int64)
+    for index in range(len(rows)):
+        row, steps = rows[index], 0
+        while row % ROW_STEP and steps <= length:
+            symbol, row = _step(tree, first, row)
+            steps += 1
+            if symbol == 0:  # the whole text is the suffix
+                steps -= 1
+                row = -1
+                break
+        place = steps if row < 0 else np.int64(samples[row // ROW_STEP]) + steps
+        places[index] = min(max(place, 0), length - 1)
+    return places
+
+
+@numba.njit(cache=True, nogil=True)
+def _extract(tree: Wavelet, first: I64, places: U32, begin: int, end: int) -> U32:
+    found = np.zeros(end - begin, dtype=np.uint32)
+    sample = (end + TEXT_STEP - 1) // TEXT_STEP
+    place: Any = first[-1] - 1
+    row: Any = np.int64(0)
+    if sample < len(places):
+        place, row = sample * TEXT_STEP, np.int64(places[sample])
+    if row >= first[-1]:
+        return found
+    while place > begin:
+        symbol, row = _step(tree, first, row)
+        place -= 1
+        if place < end:
+            found[place - begin] = symbol
+    return found
+
+
+def _check(index: FmIndex) -> None:
+    """Refuse arrays that would send a kernel outside of them, or round for ever."""
+    tree, symbols = index.tree, len(index.alphabet) + 1
+    nodes = len(tree.starts)
+    children = np.asarray(tree.children).reshape(-1, 2)
+    above = np.arange(nodes)[:, None]
+    sizes = np.diff(index.first)
+    sound = (
+        nodes >= 1
+        and len(tree.ones) == len(children) == nodes
+        and len(tree.codes) == len(tree.lengths) == symbols == len(index.first) - 1
+        and len(tree.lines) % wavelet.LINE_WORDS == 0
+        and bool(np.all((children < 0) | ((children > above) & (children < nodes))))
+        and bool(np.all(children >= -symbols))
+        and bool(np.all(tree.lengths <= 62))
+        and bool(np.all(sizes > 0))
+        and index.first[0] == 0
+        and len(index.rows) == index.length // ROW_STEP + 1
+        and len(index.places) == index.length // TEXT_STEP + 1
+        and bool(np.all(np.diff(index.alphabet.astype(np.int64)) > 0))
+        and index.alphabet[-1] == END
+    )
+    if sound:
+        sound = _ways_end(children, tree, symbols)
+    if not sound:
+        raise ValueError("its arrays do not fit together")
+
+
+def _ways_end(children: npt.NDArray[Any], tree: Wavelet, symbols: int) -> bool:
+    """Whether each symbol's code leads to it, so that no walk goes on past a leaf."""
+    for symbol in range(symbols):
+        node, code = 0, int(tree.codes[symbol])
+        for turn in range(int(tree.lengths[symbol]) - 1, -1, -1):
+            if node < 0:
+                return False
+            node = int(children[node][code >> turn & 1])
+        if node != -1 - symbol:
+            return False
+    return True

@@ -1,0 +1,214 @@
+"""One part of a search index: some megabytes of documents, kept and not, and what is known of them.
+
+A part is three files: ``NNNNN.text`` (the texts), ``NNNNN.names`` (name, address, rule and span
+of each document, so that they are found too) and ``NNNNN.documents`` (Arrow: everything else).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yoriai import YoriaiError
+from yoriai_corpus.search import array_file, fm_index
+from yoriai_corpus.search.fm_index import FmIndex
+
+I64 = npt.NDArray[np.int64]
+State = Literal["kept", "held out", "dropped", "unreadable"]
+TABLES: dict[str, State] = {
+    "documents": "kept", "heldout": "held out", "dropped": "dropped", "unreadable": "unreadable"
+}  # fmt: skip
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+COLUMNS = pa.schema(
+    [("source", _WORDS), ("id", pa.string()), ("language", _WORDS), ("state", _WORDS),
+     ("rule", _WORDS), ("value", pa.float64()), ("threshold", pa.float64()),
+     ("span", pa.string()), ("duplicate_of", pa.string()), ("licence", _WORDS),
+     ("url", pa.string()), ("date", _WORDS), ("corpus", _WORDS)]
+)  # fmt: skip
+NAME_FIELDS = 4  # name, address, rule, span
+SUFFIXES = (".text", ".names", ".documents")
+
+
+@dataclass(frozen=True, slots=True)
+class TableStretch:
+    """Row groups ``first`` to ``last`` (not included) of one file of a corpus's table."""
+
+    corpus: str
+    state: State
+    path: Path
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTask:
+    number: int
+    pieces: tuple[TableStretch, ...]
+    folder: Path
+
+    @property
+    def stem(self) -> Path:
+        return self.folder / f"{self.number:05d}"
+
+    def __str__(self) -> str:
+        return f"part {self.number} of the index"
+
+
+def cut(
+    corpora: Sequence[tuple[str, State, Sequence[Path]]], most_bytes: int
+) -> list[list[TableStretch]]:
+    """Row groups, in order, in parts of about so many bytes of text each."""
+    parts: list[list[TableStretch]] = [[]]
+    size = 0
+    for corpus, state, paths in corpora:
+        for path in paths:
+            with pq.ParquetFile(path) as file:
+                names, metadata = file.schema_arrow.names, file.metadata
+                column = names.index("text") if "text" in names else None
+                first = 0
+                for group in range(metadata.num_row_groups):
+                    row = metadata.row_group(group)
+                    grown = 0 if column is None else row.column(column).total_uncompressed_size
+                    if size and size + grown > most_bytes:
+                        if group > first:
+                            parts[-1].append(TableStretch(corpus, state, path, first, group))
+                        parts.append([])
+                        first, size = group, 0
+                    size += grown
+                parts[-1].append(TableStretch(corpus, state, path, first, metadata.num_row_groups))
+    return [pieces for pieces in parts if pieces]
+
+
+def make(task: IndexTask) -> dict[str, Any]:
+    """Write the files of a part, the last of them when the others are there; say what it holds."""
+    if not task.stem.with_suffix(".documents").is_file():
+        _write(task)
+    names = [task.stem.with_suffix(suffix).name for suffix in SUFFIXES]
+    table = _table(task.stem.with_suffix(".documents"))
+    states = table["state"].to_pylist()
+    return {"number": task.number, "files": names, "states": {s: states.count(s) for s in states}}
+
+
+def _write(task: IndexTask) -> None:
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS.names}
+    texts, names = bytearray(), bytearray()
+    text_lengths: list[int] = []
+    name_lengths: list[int] = []
+    for row in _rows(task.pieces):
+        for name, column in columns.items():
+            column.append(row[name])
+        _append(texts, text_lengths, row["text"])
+        for value in (f"{row['source']}/{row['id']}", row["url"], row["rule"], row["span"]):
+            _append(names, name_lengths, value or "")
+    if not text_lengths:
+        _append(texts, text_lengths, "")
+        _append(names, name_lengths, "")
+    _save(task.stem.with_suffix(".text"), texts, text_lengths)
+    _save(task.stem.with_suffix(".names"), names, name_lengths)
+    arrays = [pa.array(columns[field.name], type=field.type) for field in COLUMNS]
+    table = pa.Table.from_arrays(arrays, schema=COLUMNS)
+    path = task.stem.with_suffix(".documents")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as stream:
+        with pa.ipc.new_file(stream, COLUMNS) as writer:
+            writer.write_table(table)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _rows(pieces: Sequence[TableStretch]) -> Iterator[dict[str, Any]]:
+    empty = dict.fromkeys(COLUMNS.names, "") | {"value": None, "threshold": None, "text": ""}
+    for piece in pieces:
+        with pq.ParquetFile(piece.path) as file:
+            for group in range(piece.first, piece.last):
+                for row in file.read_row_group(group).to_pylist():
+                    reason = {"rule": row["reason"]} if "reason" in row else {}
+                    yield {**empty, **row, **reason, "state": piece.state, "corpus": piece.corpus}
+
+
+def _append(data: bytearray, lengths: list[int], text: str) -> None:
+    data += text.encode()
+    data.append(fm_index.END_BYTE)
+    lengths.append(len(text) + 1)
+
+
+def _save(path: Path, data: bytearray, lengths: Sequence[int]) -> None:
+    starts = np.zeros(len(lengths) + 1, dtype=np.uint32)
+    np.cumsum(lengths, out=starts[1:])
+    index = fm_index.build(np.frombuffer(data, dtype=np.uint8))
+    array_file.save(path, {**index.arrays(), "documents": starts})
+
+
+def _table(path: Path) -> pa.Table:
+    try:
+        with pa.memory_map(str(path)) as stream:
+            table = pa.ipc.open_file(stream).read_all()
+            table.validate(full=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise YoriaiError(f"{path.name} cannot be read: {error}", hint=array_file._HINT) from error
+    if table.schema != COLUMNS:
+        raise YoriaiError(f"{path.name} is no part of an index of this version")
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedTexts:
+    """The texts of a part, or the names: an index and where each document (or field) begins."""
+
+    index: FmIndex
+    starts: npt.NDArray[np.uint32]
+
+    @classmethod
+    def open(cls, path: Path) -> IndexedTexts:
+        """Raises :class:`YoriaiError` for a file that is missing, cut, foreign or damaged."""
+        arrays = array_file.load(path, {**fm_index.TYPES, "documents": np.uint32})
+        try:
+            index = FmIndex.of(arrays)
+        except (ValueError, IndexError) as error:
+            raise YoriaiError(f"{path.name} is damaged: {error}", hint=array_file._HINT) from error
+        starts = arrays["documents"]
+        if starts[0] or starts[-1] != index.length or np.any(starts[1:] <= starts[:-1]):
+            raise YoriaiError(f"{path.name} is damaged: its documents", hint=array_file._HINT)
+        return cls(index, starts)
+
+    def documents(self, positions: I64) -> I64:
+        """Which document (or field) each position lies in."""
+        return np.searchsorted(self.starts, positions, side="right").astype(np.int64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPart:
+    """An opened part."""
+
+    texts: IndexedTexts
+    names: IndexedTexts
+    table: pa.Table
+
+    @classmethod
+    def open(cls, stem: Path) -> IndexPart:
+        texts, names = (IndexedTexts.open(stem.with_suffix(suffix)) for suffix in SUFFIXES[:2])
+        table = _table(stem.with_suffix(".documents"))
+        if table.num_rows and (
+            len(texts.starts) - 1 != table.num_rows
+            or len(names.starts) - 1 != NAME_FIELDS * table.num_rows
+        ):
+            raise YoriaiError(f"the files of part {stem.name} are of different parts")
+        return cls(texts, names, table)
+
+    def text(self, document: int) -> str:
+        starts = self.texts.starts
+        return self.texts.index.extract(int(starts[document]), int(starts[document + 1]) - 1)
+
+    def row(self, document: int) -> dict[str, Any]:
+        """All that is known of a document but its text."""
+        row: dict[str, Any] = self.table.slice(document, 1).to_pylist()[0]
+        return row

@@ -1,0 +1,175 @@
+"""Which pieces of a text stand in the corpus word for word, and in which documents.
+
+After OLMoTrace (Liu et al. 2025): the maximal spans, those that occur and would not if they were
+one character longer at either end, with exact counts. How rare a span is, is said as the bits
+that its characters cost at their frequencies in the whole index: a long run of common characters
+may be rarer than a short name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from yoriai import UsageError
+from yoriai_corpus.search.fm_index import extend, points_of
+from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.wavelet import I64, U32, Wavelet
+
+MOST_CHARACTERS = 100_000
+SHORTEST = 8  # characters; shorter spans of Japanese occur by chance in a few megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpanPlace:
+    """One document that holds a span, and at which of its characters."""
+
+    source: str
+    id: str
+    state: str
+    licence: str
+    url: str
+    corpus: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class TracedSpan:
+    """Characters ``begin`` to ``end`` of the text: how often they occur, and some of the places."""
+
+    begin: int
+    end: int
+    text: str
+    occurrences: int
+    bits: float
+    places: Sequence[SpanPlace]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def trace(
+    index: SearchIndex, text: str, *, shortest: int = SHORTEST, places: int = 10
+) -> list[TracedSpan]:
+    """The maximal spans of at least ``shortest`` characters, in order, each with some places.
+
+    Raises :class:`UsageError` for a text that is too long or no text.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(f"{len(text):,} characters to trace", hint=f"at most {MOST_CHARACTERS:,}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError("what to trace is no UTF-8", hint="give it as text") from error
+    spans = maximal(
+        (int(begin), int(end))
+        for part in index.parts
+        for begin, end in _spans(
+            part.texts.index.tree, part.texts.index.first, part.texts.index.symbols(points_of(text))
+        )
+    )
+    wanted = [(begin, end) for begin, end in spans if end - begin >= shortest]
+    costs = _costs(index, text) if wanted else []
+    return [
+        TracedSpan(
+            begin, end, text[begin:end], index.count(text[begin:end]),
+            math.fsum(costs[begin:end]), list(_where(index, text[begin:end], places)),
+        )
+        for begin, end in wanted
+    ]  # fmt: skip
+
+
+def maximal(spans: Any) -> list[tuple[int, int]]:
+    """Those that lie in no other, in order."""
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(set(spans), key=lambda span: (span[0], -span[1])):
+        if not found or end > found[-1][1]:
+            found.append((begin, end))
+    return found
+
+
+def covered(spans: Sequence[TracedSpan]) -> int:
+    """Characters of the text that lie in any of the spans."""
+    total = last = 0
+    for span in spans:
+        total += max(0, span.end - max(span.begin, last))
+        last = max(last, span.end)
+    return total
+
+
+def _costs(index: SearchIndex, text: str) -> list[float]:
+    """Bits of each character at its frequency in the index; one that is not there costs none."""
+    total = sum(part.texts.index.length for part in index.parts)
+    counts = {character: index.count(character) for character in set(text)}
+    return [math.log2(total / counts[c]) if counts[c] else 0.0 for c in text]
+
+
+def _where(index: SearchIndex, text: str, most: int) -> Any:
+    """Places of the first documents that hold a text, part after part."""
+    return itertools.islice(_all_places(index, text, most), most)
+
+
+def _all_places(index: SearchIndex, text: str, most: int) -> Any:
+    for part in index.parts:
+        low, high = part.texts.index.range_of(text)
+        rows = np.arange(low, min(high, low + 4 * most), dtype=np.int64)
+        positions = np.sort(part.texts.index.locate(rows))
+        last = -1
+        for position, document in zip(
+            positions.tolist(), part.texts.documents(positions).tolist(), strict=True
+        ):
+            if document == last:
+                continue
+            last = document
+            row = part.row(document)
+            yield SpanPlace(
+                row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
+                position - int(part.texts.starts[document]),
+            )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _reach(tree: Wavelet, first: I64, symbols: U32, end: int, least: int) -> int:
+    """Where the longest piece that occurs and ends here begins, looked for down to ``least``."""
+    low: Any = np.int64(0)
+    high: Any = first[-1]
+    begin = end
+    while begin > least:
+        low, high = extend(tree, first, symbols[begin - 1], low, high)
+        if high <= low:
+            break
+        begin -= 1
+    return begin
+
+
+@numba.njit(cache=True, nogil=True)
+def _spans(tree: Wavelet, first: I64, symbols: U32) -> I64:
+    """The maximal pieces that occur, from the last to the first: rows of begin and end.
+
+    After a piece that begins at ``begin`` the next is the one that holds ``begin - 1`` and ends
+    as late as possible; where that is, is found by halving.
+    """
+    found = np.empty((len(symbols), 2), dtype=np.int64)
+    count, end = 0, len(symbols)
+    while end > 0:
+        begin = _reach(tree, first, symbols, end, 0)
+        if begin < end:
+            found[count, 0], found[count, 1] = begin, end
+            count += 1
+        if begin == 0:
+            break
+        occurs, not_any_more = begin - 1, end
+        while not_any_more - occurs > 1:
+            middle = (occurs + not_any_more) // 2
+            if _reach(tree, first, symbols, middle, begin - 1) == begin - 1:
+                occurs = middle
+            else:
+                not_any_more = middle
+        end = occurs
+    return found[:count]

@@ -1,0 +1,242 @@
+"""A sequence of symbols as a Huffman-shaped wavelet tree: rank and access in bits, not bytes.
+
+Grossi, Gupta, Vitter 2003; Huffman shape after Foschini et al. 2006. Each inner node of the
+Huffman tree holds one bit for each symbol below it, in the order of the sequence: which way it
+goes. The bits of all nodes lie one after another in lines of 512 bits (a cache line): the first
+32 count the ones before the line, 480 follow. So a step down the tree touches one cache line,
+and the tree takes 16/15 of the sequence's Huffman code.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.extending import intrinsic
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+LINE_WORDS = 16  # of 32 bits
+LINE_BITS = 480  # those after the count
+MOST_BITS = 2**32 - 1  # what a line's count can say
+
+
+class Wavelet(NamedTuple):
+    """The arrays of one tree.
+
+    ``lines``: the bits, see above. ``starts``: where the bits of each inner node begin.
+    ``ones``: the ones before that. ``children``: for each inner node the two below it, an inner
+    node as its number, a symbol as ``-1 - symbol``. ``codes``, ``lengths``: the way to each
+    symbol, its first turn in the highest bit. The root is node 0.
+    """
+
+    lines: U32
+    starts: I64
+    ones: I64
+    children: I32
+    codes: U64
+    lengths: U8
+
+
+def build(symbols: U32, counts: I64) -> Wavelet:
+    """The tree of a sequence; ``counts`` says how often each symbol is in it (at least two > 0).
+
+    Raises OverflowError where the bits are too many for one tree: cut the sequence.
+    """
+    children, codes, lengths = huffman(counts)
+    weights = _weights(children, counts)
+    starts = np.zeros(len(children), dtype=np.int64)
+    np.cumsum(weights[:-1], out=starts[1:])
+    bits = int(starts[-1] + weights[-1])
+    if bits > MOST_BITS:
+        raise OverflowError(f"{bits:,} bits in one wavelet tree")
+    lines = np.zeros((bits // LINE_BITS + 1) * LINE_WORDS, dtype=np.uint32)
+    _fill(symbols, lines, starts, weights, children.reshape(-1), codes, lengths)
+    _count(lines)
+    ones = np.array([rank_ones(lines, int(start)) for start in starts], dtype=np.int64)
+    return Wavelet(lines, starts, ones, children.reshape(-1), codes, lengths)
+
+
+def huffman(counts: I64) -> tuple[I32, U64, U8]:
+    """Children of the inner nodes (level by level from the root), codes and lengths of symbols.
+
+    Equal weights are joined in order of the symbols, so that the same counts give the same tree.
+    """
+    heap: list[tuple[int, int, Any]] = [
+        (int(count), symbol, -1 - symbol) for symbol, count in enumerate(counts) if count
+    ]
+    if len(heap) < 2:
+        raise ValueError("a wavelet tree needs two symbols")
+    heapq.heapify(heap)
+    number = len(counts)
+    while len(heap) > 1:
+        first, second = heapq.heappop(heap), heapq.heappop(heap)
+        heapq.heappush(heap, (first[0] + second[0], number, (first[2], second[2])))
+        number += 1
+    codes = np.zeros(len(counts), dtype=np.uint64)
+    lengths = np.zeros(len(counts), dtype=np.uint8)
+    level: list[tuple[Any, int]] = [(heap[0][2], 0)]
+    children: list[tuple[int, int]] = []
+    depth, known = 0, 1
+    while level:
+        below: list[tuple[Any, int]] = []
+        depth += 1
+        for pair, code in level:
+            row = []
+            for turn in (0, 1):
+                child = pair[turn]
+                if isinstance(child, tuple):
+                    row.append(known)
+                    known += 1
+                    below.append((child, code << 1 | turn))
+                else:
+                    symbol = -1 - child
+                    codes[symbol], lengths[symbol] = code << 1 | turn, depth
+                    row.append(child)
+            children.append((row[0], row[1]))
+        level = below
+    return np.array(children, dtype=np.int32), codes, lengths
+
+
+def _weights(children: I32, counts: I64) -> I64:
+    """How many symbols pass through each inner node. Children come after their parents."""
+    weights = np.zeros(len(children), dtype=np.int64)
+    for node in range(len(children) - 1, -1, -1):
+        for child in children[node]:
+            weights[node] += weights[child] if child >= 0 else counts[-1 - child]
+    return weights
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(
+    symbols: U32, lines: U32, starts: I64, weights: I64, children: I32, codes: U64, lengths: U8
+) -> None:
+    """Write the bits level by level; what goes on stands in order of the nodes of its level."""
+    here = symbols.copy()
+    below = np.empty_like(here)
+    first, last, depth = 0, 1, np.uint64(0)
+    while first < last:
+        place = 0
+        next_first, next_last = last, last
+        filled = 0
+        for node in range(first, last):
+            zero, one = children[2 * node], children[2 * node + 1]
+            to_zero = filled
+            if zero >= 0:
+                filled += weights[zero]
+                next_last += 1
+            to_one = filled
+            if one >= 0:
+                filled += weights[one]
+                next_last += 1
+            bit = starts[node]
+            line, inside = bit // LINE_BITS, bit % LINE_BITS
+            word, shift = line * LINE_WORDS + 1 + inside // 32, inside % 32
+            for index in range(place, place + weights[node]):
+                symbol = here[index]
+                turn = (
+                    codes[symbol] >> (np.uint64(lengths[symbol]) - depth - np.uint64(1))
+                ) & np.uint64(1)
+                if turn:
+                    lines[word] |= np.uint32(1) << np.uint32(shift)
+                    if one >= 0:
+                        below[to_one] = symbol
+                        to_one += 1
+                elif zero >= 0:
+                    below[to_zero] = symbol
+                    to_zero += 1
+                shift += 1
+                if shift == 32:
+                    shift = 0
+                    word += 1
+                    if word % LINE_WORDS == 0:
+                        word += 1
+            place += weights[node]
+        here, below = below, here
+        first, last = next_first, next_last
+        depth += np.uint64(1)
+
+
+def _make_ones_of(context: Any, word: Any) -> Any:
+    """Number of ones of a 32-bit word, one machine instruction."""
+
+    def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
+        return builder.ctpop(values[0])
+
+    return numba.types.uint32(numba.types.uint32), generate
+
+
+_ones_of: Any = intrinsic(_make_ones_of)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(lines: U32) -> None:
+    total = np.uint32(0)
+    for line in range(len(lines) // LINE_WORDS):
+        lines[line * LINE_WORDS] = total
+        for word in range(line * LINE_WORDS + 1, (line + 1) * LINE_WORDS):
+            total += _ones_of(lines[word])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def rank_ones(lines: U32, bit: int) -> int:
+    """Ones before a bit; 0 for a bit that is not there, which only a forged file asks for."""
+    line = bit // LINE_BITS
+    word = line * LINE_WORDS
+    if bit < 0 or word >= len(lines):
+        return 0
+    inside = bit - line * LINE_BITS
+    total: Any = np.int64(lines[word])
+    whole = inside >> 5
+    for index in range(word + 1, word + 1 + whole):
+        total += _ones_of(lines[index])
+    rest = inside & 31
+    if rest:
+        mask = (np.uint32(1) << np.uint32(rest)) - np.uint32(1)
+        total += _ones_of(lines[word + 1 + whole] & mask)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def rank(tree: Wavelet, symbol: int, place: int) -> int:
+    """How often the symbol stands before the place."""
+    length = np.int64(tree.lengths[symbol])
+    code = np.int64(tree.codes[symbol])
+    node = 0
+    for turn in range(length - 1, -1, -1):
+        ones = rank_ones(tree.lines, tree.starts[node] + place) - tree.ones[node]
+        if (code >> turn) & 1:
+            place = ones
+            node = tree.children[2 * node + 1]
+        else:
+            place -= ones
+            node = tree.children[2 * node]
+    return place
+
+
+@numba.njit(cache=True, nogil=True)
+def access(tree: Wavelet, place: int) -> tuple[int, int]:
+    """The symbol at a place, and how often it stands before it."""
+    node = 0
+    while node >= 0:
+        bit = tree.starts[node] + place
+        ones = rank_ones(tree.lines, bit) - tree.ones[node]
+        line = bit // LINE_BITS
+        inside = bit - line * LINE_BITS
+        word = line * LINE_WORDS + 1 + (inside >> 5)
+        if word >= len(tree.lines) or bit < 0:
+            return 0, 0
+        if (tree.lines[word] >> np.uint32(inside & 31)) & np.uint32(1):
+            place = ones
+            node = tree.children[2 * node + 1]
+        else:
+            place -= ones
+            node = tree.children[2 * node]
+    return -1 - node, place

@@ -1,0 +1,51 @@
+"""What is odd about the samples of an exam, said before a model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from yoriai import Sample
+from yoriai_eval.scoring.metrics import comparable
+from yoriai_eval.scoring.protocol import Exam, gold
+
+SHOWN = 3  # samples that are named of each kind
+
+
+def shown_and_asked(exam: Exam, samples: Iterable[Sample]) -> list[str]:
+    """Ids of samples whose text is that of an example that is shown before them."""
+    texts = {" ".join(shot.text.split()) for shot in exam.shots}
+    return [s.id for s in samples if " ".join(s.text.split()) in texts] if texts else []
+
+
+def profile(exam: Exam, samples: Iterable[Sample]) -> list[str]:
+    """Notes on an exam, one for each kind of oddness, with a count and the first samples."""
+    found: dict[str, list[str]] = {}
+    samples = list(samples)
+    for sample in samples:
+        for what in _odd(exam, sample):
+            found.setdefault(what, []).append(sample.id)
+    if asked := shown_and_asked(exam, samples):
+        found["asked with its own answer shown among the examples"] = asked
+    return [
+        f"{exam.name}: {len(ids)} of {len(samples)} samples: {what} "
+        f"({', '.join(ids[:SHOWN])}{' …' if len(ids) > SHOWN else ''})"
+        for what, ids in found.items()
+    ]
+
+
+def _odd(exam: Exam, sample: Sample) -> Iterator[str]:
+    if exam.form == "ranked":
+        if any(choice != choice.strip() for choice in sample.choices):
+            yield "a choice has white space at an end, which its likelihood counts"
+        if not all(choice.strip() for choice in sample.choices):
+            yield "a choice is empty"
+        if len(set(sample.choices)) < len(sample.choices):
+            yield "two choices are equal; either counts as the right one"
+        if isinstance(sample.answer, str) and sample.answer not in sample.choices:
+            yield "the right answer is none of the choices"
+        return
+    answer = gold(sample)
+    if not answer.strip():
+        yield "the right answer is empty"
+    elif exam.metrics[:1] == ("char_f1",) and not comparable(answer):
+        yield "char_f1 compares nothing of the right answer, which is signs alone"

@@ -437,3 +437,97 @@ def test_a_draft_that_somebody_worked_on_is_not_overwritten(tmp_path):
     path.write_text(mine)
     draft_record(tmp_path, {**run, "id": "r3"}, {"predictions": [], "verdict": "refuted"})
     assert path.read_text() == mine
+
+
+# --- finding, comparing, giving away ----------------------------------------------------------
+
+
+def resolved(**keys):
+    return {"name": "lab", "steps": {"base": {"uses": "train/pretrain", **keys}}}
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """Two records with runs: one that failed at a high rate, one of something else."""
+    root = tmp_path / "records"
+    one = file(
+        root,
+        title={"en": "A hot start", "ja": "熱い始まり"},
+        failures=[{"cause": "loss-spike", "symptom": "the loss jumped at step 8400"}],
+    )
+    other = file(root, name="0002-words", id="0002", prior=["0001"], execution="completed",
+                 failures=None)  # fmt: skip
+    for folder, name, value in (
+        (one, "a", resolved(peak=0.01, steps=100, batch=16)),
+        (other, "b", {"steps": {"x": {"uses": "corpus/build"}}}),
+    ):
+        (folder / "runs").mkdir()
+        run = RUN | {"id": name, "resolved": value, "argv": ["run", "lab.yaml"],
+                     "environment": {"packages": {"torch": "2.13.0", "-e evil": "1"}}}  # fmt: skip
+        (folder / "runs" / f"{name}.json").write_text(json.dumps(run))
+    return root
+
+
+def test_the_nearest_past_records_are_found_by_configuration(shelf):
+    from yoriai.record_search import list_near, tell_near
+
+    [near] = list_near(shelf, resolved(peak=0.02, steps=100, batch=16))
+    assert (near.id, near.likeness, near.causes) == ("0001", 0.6, ("loss-spike",))
+    lines = tell_near([near])
+    assert lines[0] == "1 near records, 1 failed or refuted:"
+    assert "loss-spike: the loss jumped at step 8400" in lines[1]
+    assert list_near(shelf, {"steps": {"x": {"uses": "eval/run"}}}) == []
+    assert list_near(shelf / "none", resolved()) == []
+
+
+def test_every_command_of_records_speaks_json(shelf, yoriai, tmp_path):
+    root = ("--root", str(shelf), "--json")
+    assert yoriai("records", "show", "1", *root).json["folder"] == "0001-warm-up"
+    assert [r["id"] for r in yoriai("records", "search", "熱い", *root).json["records"]] == ["0001"]
+    keys = [d["key"] for d in yoriai("records", "diff", "1", "2", *root).json["differences"]]
+    assert {"execution", "run: train/pretrain.peak"} <= set(keys)
+    assert yoriai("records", "lineage", "1", *root).json["edges"] == [
+        {"from": "0002", "how": "prior", "to": "0001"}
+    ]
+    assert "@misc{yoriai0001" in yoriai("records", "cite", "1", *root).json["citation"]
+    assert yoriai("records", "env", "1", *root).json == {"requirements": ["torch==2.13.0"]}
+    assert yoriai("records", "freeze", "1", *root).code == 0
+    assert yoriai("records", "freeze", "1", *root).code == 4
+    assert yoriai("records", "verify", *root).json["records"][0]["state"] == "frozen"
+    (shelf / "0001-warm-up" / "README.md").write_text(STORY + "more")
+    assert yoriai("records", "verify", *root).code == 4
+    assert yoriai("records", "show", "9", *root).code == 3
+    assert "supported" in yoriai("records", "list", "--verdict", "suported", *root).json["error"][
+        "hint"
+    ]  # fmt: skip
+
+
+def test_what_is_exported_is_read_by_others(shelf, yoriai, tmp_path):
+    import sqlite3
+    import xml.etree.ElementTree as ElementTree
+
+    for form in ("json", "sqlite", "atom", "ro-crate"):
+        words = ("records", "export", "--form", form, "--out", str(tmp_path / "out"))
+        assert yoriai(*words, "--root", str(shelf)).code == 0
+    out = tmp_path / "out"
+    assert len(json.loads((out / "records.json").read_text())["records"]) == 2
+    with sqlite3.connect(out / "records.db") as base:
+        assert base.execute("select cause from failures").fetchall() == [("loss-spike",)]
+    base.close()
+    feed = ElementTree.parse(out / "records.atom").getroot()
+    assert len(feed.findall("{http://www.w3.org/2005/Atom}entry")) == 2
+    crate = json.loads((out / "0001-warm-up" / "ro-crate-metadata.json").read_text())
+    [action] = [e for e in crate["@graph"] if e["@type"] == "CreateAction"]
+    assert action["actionStatus"]["@id"].endswith("CompletedActionStatus")
+    assert {part["@id"] for part in crate["@graph"][1]["hasPart"]} >= {"record.yaml", "runs/a.json"}
+
+
+def test_a_record_is_started_from_a_run(shelf, yoriai, tmp_path):
+    run = shelf / "0001-warm-up" / "runs" / "a.json"
+    words = ("records", "new", "again", "--title-en", "Again?", "--from-run", str(run))
+    answer = yoriai(*words, "--root", str(tmp_path / "fresh"), "--json")
+    folder = Path(answer.json["folder"])
+    assert read_record(folder).record.execution == "completed"
+    assert (folder / "runs" / "a.json").is_file()
+    assert yoriai(*words[:-1], str(folder), "--root", str(tmp_path)).code == 3
+    assert yoriai(*words[:-1], str(folder / "README.md"), "--root", str(tmp_path)).code == 2

@@ -9,7 +9,33 @@ from typing import Any
 import yaml
 
 from yoriai import files
-from yoriai.record import HEADINGS
+from yoriai.record import EXECUTIONS, HEADINGS
+
+
+def facts_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a record that a run file answers: what ran, what it made, what it cost."""
+    question = run["resolved"].get("question") or {}
+    seconds = sum(step.get("seconds", 0) for step in run["steps"].values())
+    made = [
+        {"kind": str(step.get("kind") or "artifact"), "name": f"{run['recipe']}/{name}",
+         "sha256": step["digest"]}
+        for name, step in run["steps"].items()
+        if len(str(step.get("digest", ""))) == 64
+    ]  # fmt: skip
+    facts = {
+        "tags": [run["recipe"]],
+        "hypothesis": question.get("hypothesis", ""),
+        "predictions": [
+            {"text": f"{p['fact']} < {p['than']}" if p.get("than") else
+             f"{p['fact']} < {p['below']}" if p.get("below") is not None else
+             f"{p['fact']} > {p['above']}"}
+            for p in question.get("predictions", [])
+        ],
+        "cost_hours": round(seconds / 3600, 3),
+    }  # fmt: skip
+    if run["state"] in EXECUTIONS:
+        facts["execution"] = run["state"]
+    return facts | ({"outputs": made} if made else {})
 
 
 def draft_record(folder: Path, run: Mapping[str, Any], judged: Mapping[str, Any]) -> Path:
@@ -24,12 +50,9 @@ def draft_record(folder: Path, run: Mapping[str, Any], judged: Mapping[str, Any]
         "title": question.get("title") or {"en": run["recipe"]},
         "state": "running",
         "opened": run["started"][:10],
-        "tags": [run["recipe"]],
-        "hypothesis": question.get("hypothesis", ""),
+        **facts_of_run(run),
         "predictions": judged["predictions"],
-        "execution": run["state"],
         "verdict": judged["verdict"],
-        "cost_hours": round(sum(s.get("seconds", 0) for s in run["steps"].values()) / 3600, 3),
         "lessons": [],
     }
     text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,13 +101,20 @@ def _versions(root: Path) -> dict[str, list[tuple[str, str, Any]]] | None:
             continue
         size = int(words[2])
         body, data = data[:size], data[size + 1 :]
-        found.setdefault(name[:4], []).append((commit, time, _loaded(body)))
+        found.setdefault(name[:4], []).append((commit, time, quick_yaml(body)))
     return found
 
 
-def _loaded(body: bytes) -> dict[str, Any]:
+# Anchors and merges can make a few bytes into billions of values; a record needs neither.
+_ALIASES = re.compile(rb"^[^\S\n]*(?:[^#'\"\n]*[:\-,\[{][^\S\n]+)?(?:[&*]\w|<<\s*:)", re.MULTILINE)
+
+
+def quick_yaml(body: bytes) -> dict[str, Any]:
+    """A mapping from YAML, many a second; empty if it is none, or uses anchors."""
+    if len(body) > 2**20 or _ALIASES.search(body):
+        return {}
     try:
-        value = yaml.load(body.decode(), Loader=yaml.CSafeLoader) if len(body) < 2**20 else {}
+        value = yaml.load(body.decode(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -62,6 +62,7 @@ def run(
         decisions = Workspace(root, loaded, Redactor()).decide_all()
         _show_plan(loaded, decisions, root, as_json)
         return
+    _tell_near(loaded, recipe)
     options = runner.Options(
         allow_drift=allow_drift,
         until=until,
@@ -79,6 +80,17 @@ def run(
     except YoriaiError:
         raise
     _finish(outcome, shared.registry, root, as_json, complete=not until or until == names[-1])
+
+
+def _tell_near(loaded: Any, recipe: Path) -> None:
+    """Past records of runs like this one, before anything is spent; nothing is fetched."""
+    from yoriai.record_search import list_near, tell_near
+
+    places = [folder / "records" for folder in (Path(), *recipe.resolve().parents[:2])]
+    root = next((place for place in places if place.is_dir()), None)
+    if root is not None:
+        for line in tell_near(list_near(root, loaded.resolved())):
+            console.note(line)
 
 
 def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> None:

@@ -56,6 +56,16 @@ def test_a_checkpoint_is_a_model_with_the_logits_of_the_trainer(spec, tmp_path):
     assert AutoTokenizer.from_pretrained(whole / "model").eos_token == "</s>"
 
 
+@pytest.mark.parametrize("norm", [0.0, float("nan")])
+def test_a_gradient_of_nothing_ends_the_run_as_failed_and_is_never_kept(
+    spec, tmp_path, monkeypatch, norm
+):
+    monkeypatch.setattr(loop.CausalModule, "take_grad_norm", lambda module: norm)
+    with pytest.raises(YoriaiError, match=f"norm of the gradient is {norm} at step 1: nothing"):
+        loop.run(spec())
+    assert not list((tmp_path / "scratch").glob("step-*"))
+
+
 def test_early_weights_are_kept_and_states_are_not(spec, tmp_path):
     policy = checkpoints.Policy(every_steps=100, keep_last=1, early=True)
     loop.run(spec(steps=9, checkpoint=policy))

@@ -23,7 +23,7 @@ from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
 from yoriai_train.job.module import CausalModule
-from yoriai_train.model import weights
+from yoriai_train.model import gate, weights
 from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
 from yoriai_train.model.export import export
@@ -71,6 +71,7 @@ class Steps(pl.Callback):
         norm = module.take_grad_norm()
         if norm is not None:
             row["grad_norm"] = norm
+            self._check_norm(row, norm)
         seconds, self.since = time.perf_counter() - self.since, time.perf_counter()
         waited, self.feed.seconds = self.feed.seconds, 0.0
         if not trainer.is_global_zero:
@@ -125,6 +126,17 @@ class Steps(pl.Callback):
         if action == "rewind":
             # Every rank ends here, at the same step, by the same losses; no hook may delay it.
             os._exit(REWOUND)
+
+    def _check_norm(self, row: dict[str, Any], norm: float) -> None:
+        """End the run where nothing is learned, or nothing can be any more."""
+        learns = (math.isfinite(norm) and norm > 0) or math.isinf(norm)
+        scaled = self.spec.precision == "16-mixed"  # its scaler passes over such steps itself
+        if learns or scaled or "spike" in row or not row["tokens"]:
+            return
+        raise YoriaiError(
+            f"the norm of the gradient is {norm} at step {row['step']}: nothing is learned",
+            hint="lower schedule.peak, or look at the weights that training started from",
+        )
 
     def _event(self, trainer: pl.Trainer, action: str, spike: Spike | None) -> None:
         """Write down what happened, and with which data; tell the process that watches."""
@@ -252,7 +264,20 @@ def load_model(spec: Spec) -> Any:
         return weights.set_to_training(model)
     body = dict(spec.model)
     config = AutoConfig.for_model(body.pop("model_type"), **body)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return weights.set_to_training(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+
+
+def choose_head(spec: Spec) -> str:
+    """How the loss is computed (:func:`.gate.choose_head`); raises where it would be wrong."""
+    body = dict(spec.model)
+    if spec.start:
+        body = json.loads((Path(spec.start) / "config.json").read_bytes())
+
+    def change(model: Any) -> None:
+        if not spec.liger and not spec.compile:
+            use_lean(model)
+
+    return gate.choose_head(body, boundaries=spec.boundaries, change=change)
 
 
 def run(spec: Spec) -> None:
@@ -267,6 +292,7 @@ def run(spec: Spec) -> None:
     if spec.resume:
         done = int(json.loads((Path(spec.resume) / checkpoints.ABOUT).read_bytes())["step"])
     skipped = read_skipped(scratch)
+    head = choose_head(spec)
     model = load_model(spec)
     use_products(model)
     if spec.liger:
@@ -285,6 +311,7 @@ def run(spec: Spec) -> None:
         spec.optimizer,
         steps=spec.steps,
         z_loss=spec.z_loss,
+        chunked=head == "chunked",
         sources=batches.source_names(spec),
         prepare=partial(prepare, spec),
         # Only rank 0 looks: it is where the process that was told to stop is.
@@ -316,7 +343,8 @@ def run(spec: Spec) -> None:
     )
     make = batches.maker(spec, trainer.global_rank, trainer.world_size)
     if trainer.is_global_zero:
-        tell("machine", {"peak_flops": peak_flops(spec.precision), "device": device_name()})
+        facts = {"peak_flops": peak_flops(spec.precision), "device": device_name(), "head": head}
+        tell("machine", facts)
     trainer.fit(
         module,
         feed,

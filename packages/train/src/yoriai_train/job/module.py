@@ -39,6 +39,7 @@ class CausalModule(pl.LightningModule):
         *,
         steps: int,
         z_loss: float = 0.0,
+        chunked: bool = True,
         sources: list[str] | None = None,
         prepare: Callable[[CausalModule], None] | None = None,
         asked_to_stop: Callable[[], bool] = lambda: False,
@@ -53,7 +54,7 @@ class CausalModule(pl.LightningModule):
         self.asked_to_stop = asked_to_stop
         self.stopping = False  # whether any rank was asked, as of the step that just ended
         self.grad_norm: torch.Tensor | None = None
-        self.head = Head(model, z_loss)
+        self.head = Head(model, z_loss, chunked=chunked)
         self._sums: torch.Tensor | None = None
         self._step_tokens: torch.Tensor | None = None
 

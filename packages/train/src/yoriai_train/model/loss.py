@@ -112,13 +112,20 @@ class Head:
 
     The layer is still called as a module of its own: sharding (FSDP2, ZeRO-3) gathers weights in
     hooks around such calls, so the weight may be used nowhere else.
+
+    Where the model does more to its logits than to make them, ``chunked`` is off: the loss is
+    then that of its own logits, held whole. :mod:`.gate` says which. A loss that the model adds
+    itself (``aux_loss``, of a mixture of experts whose configuration asks for it) is added, too.
     """
 
-    def __init__(self, model: Any, z_loss: float = 0.0) -> None:
+    def __init__(self, model: Any, z_loss: float = 0.0, *, chunked: bool = True) -> None:
         self.layer = model.get_output_embeddings()
         self.targets_N: torch.Tensor | None = None
         self.losses_N: torch.Tensor | None = None
         self.z_loss = z_loss
+        self.chunked = chunked
+        if not chunked:
+            return
         plain = self.layer.forward
 
         def forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -134,8 +141,12 @@ class Head:
 
         self.layer.forward = types.MethodType(forward, self.layer)
 
+    def remove(self) -> None:
+        """Give the output layer its own way back."""
+        self.layer.__dict__.pop("forward", None)
+
     def _with_bias(self, logits: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-        """The usual way, for the few models whose output layer has a bias."""
+        """The usual way, for models whose output layer has a bias or that change their logits."""
         logits_NV = logits.flatten(0, -2).float()
         loss = functional.cross_entropy(
             logits_NV, targets_N, ignore_index=IGNORED, reduction="none"
@@ -146,9 +157,17 @@ class Head:
 
     def loss(self, model: Any, y_BS: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Sum of the loss of a batch; ``losses_N`` then holds each token's cross entropy."""
-        self.targets_N = y_BS.flatten()
+        targets_N = y_BS.flatten()
+        self.targets_N = targets_N if self.chunked else None
         try:
-            total: torch.Tensor = model(**inputs, use_cache=False).logits
+            out = model(**inputs, use_cache=False)
+            total: torch.Tensor = out.logits
+            if not self.chunked:
+                total = self._with_bias(total, targets_N)
+            added = getattr(out, "aux_loss", None)
+            if added is not None:
+                share = model.config.router_aux_loss_coef * (targets_N != IGNORED).sum()
+                total = total + share * added.to(total.device)
             return total
         finally:
             self.targets_N = None

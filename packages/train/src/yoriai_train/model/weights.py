@@ -10,6 +10,7 @@ The numbers are those of a model that is built whole: see :func:`yoriai_train.mo
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -201,7 +202,7 @@ def outline(spec: Spec) -> Any:
     if spec.start and (Path(spec.start) / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(spec.start)
     _compute_buffers(model)
-    return set_to_training(model) if spec.start else model
+    return set_to_training(model)
 
 
 def set_to_training(model: Any) -> Any:
@@ -211,12 +212,31 @@ def set_to_training(model: Any) -> Any:
     sequences are shared. Dropout stays off: a run that goes on could not draw what it would have
     drawn.
     """
+    copies: dict[int, Any] = {}
     for part in model.train().modules():
-        if isinstance(part, torch.nn.Dropout):
+        if isinstance(part, torch.nn.modules.dropout._DropoutNd):
             part.p = 0.0
-        if isinstance(getattr(part, "attention_dropout", None), float):
-            part.attention_dropout = 0.0
+        for name in _dropouts(part):  # those that functions are given
+            setattr(part, name, 0.0)
+        own = getattr(part, "config", None)
+        if part is model or own is None or not _dropouts(own):
+            continue
+        # Some code reads it there at each step. The model's own, which is exported, stays.
+        if id(own) not in copies:
+            copies[id(own)] = copy.copy(own)
+            for name in _dropouts(own):
+                setattr(copies[id(own)], name, 0.0)
+        part.config = copies[id(own)]
     return model
+
+
+def _dropouts(held: Any) -> list[str]:
+    """Attributes that are a share of what is dropped, and not 0."""
+    return [
+        name
+        for name, value in vars(held).items()
+        if "drop" in name and isinstance(value, float) and value
+    ]
 
 
 def _compute_buffers(model: Any) -> None:

@@ -55,6 +55,17 @@ def test_a_large_model_is_asked_by_a_small_one_of_its_kind(kind):
     assert way == FAMILIES[kind][1]
 
 
+def test_a_kind_whose_lists_fit_its_own_width_only_is_asked_at_that_width():
+    factors = [1.0] * 48  # half a head of 96, which a narrower model does not have
+    body = {
+        "model_type": "phi3", "vocab_size": 1000, "hidden_size": 768, "num_attention_heads": 8,
+        "num_key_value_heads": 8, "intermediate_size": 512, "num_hidden_layers": 3,
+        "eos_token_id": 2, "pad_token_id": 0, "original_max_position_embeddings": 64,
+        "rope_scaling": {"type": "longrope", "short_factor": factors, "long_factor": factors},
+    }  # fmt: skip
+    assert gate.choose_head(body, boundaries=False) == "chunked"
+
+
 def test_a_loss_that_is_neither_way_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(gate, "_our_gradients", lambda *given: {})
     with pytest.raises(UsageError, match="a llama computes its loss in a way that training does"):
@@ -63,7 +74,7 @@ def test_a_loss_that_is_neither_way_is_refused_by_name(monkeypatch):
 
 def test_dropout_of_functions_stays_off_and_the_exported_configuration_as_it_was():
     body = {"model_type": "bloom", **COMMON, "hidden_dropout": 0.5, "attention_dropout": 0.5}
-    model = set_to_training(gate._small_model(body))
+    model = set_to_training(gate._any_small_model(body))
     ids = torch.arange(16)[None]
     assert model.training
     with torch.no_grad():

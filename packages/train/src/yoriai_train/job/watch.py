@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from yoriai import Job, NotFound, YoriaiError
+from yoriai import Job, NotFound, YoriaiError, console
 from yoriai_train.job.machine import EnergyCounter
 from yoriai_train.settings.spec import EVENTS, SCORES, Row, Spec
 
@@ -105,6 +105,11 @@ class Watching:
             elif kind == "machine":
                 self.peak_flops = float(row.get("peak_flops", 0.0))
                 self.job.metric(kind="machine", **row)
+                if row.get("head") == "logits":
+                    console.note(
+                        "this kind of model changes its logits after they are made: they are held"
+                        " whole for the loss, which takes more memory"
+                    )
             kept.append((kind, row))
 
     def step(self, row: Row) -> None:

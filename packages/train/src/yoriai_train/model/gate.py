@@ -21,14 +21,18 @@ from yoriai_train.model.loss import Head
 from yoriai_train.model.weights import set_to_training
 
 SMALL = 3_000_000  # parameters up to which the model itself is asked, and not a smaller one
+LARGEST = 400_000_000  # of two layers of the model's own width, where a narrower one is refused
 LENGTH = 16
 TOLERANCE = 1e-3  # of the largest gradient; both are fp32 sums in another order
-# Sizes of a smaller model, where a configuration has such a key.
-_SIZES = {
+# Sizes of a smaller model, where a configuration has such a key: what any kind can do with, and
+# widths, which some kinds tie to keys that are not known here (lists of rotary factors, say).
+_COUNTS = {"vocab_size": 256, "num_local_experts": 4, "num_experts": 4}
+_WIDTHS = {
     "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "head_dim": 16,
-    "rotary_dim": 8, "vocab_size": 256, "num_local_experts": 4, "num_experts": 4,
-    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 32,
+    "rotary_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32, "q_lora_rank": 32, "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "qk_head_dim": 32, "v_head_dim": 16,
+    "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
 }  # fmt: skip
 
 
@@ -44,17 +48,7 @@ def choose_head(
     kind = str(body["model_type"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        try:
-            try:
-                model = _small_model(body, layers=2)
-            except Exception:  # its layers are told of in keys that are not known here
-                model = _small_model(body)
-        except Exception as error:
-            raise UsageError(
-                f"no small {kind} could be made of its config.json, so its loss cannot be checked:"
-                f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                hint="train it by transformers' Trainer, or start from a model of another kind",
-            ) from error
+        model = _any_small_model(body)
         ids_BS = torch.randint(4, int(model.config.vocab_size), (2, LENGTH))
         if not _same(_logits(model, ids_BS), _logits(model, ids_BS)):
             raise UsageError(
@@ -75,19 +69,36 @@ def choose_head(
     )
 
 
-def _small_model(body: Mapping[str, Any], layers: int = 0) -> Any:
+def _any_small_model(body: Mapping[str, Any]) -> Any:
+    """The first small model of a kind that can be made and runs, the smallest ways first."""
+    failed: Exception | None = None
+    for layers, narrow in ((2, True), (0, True), (2, False)):
+        try:
+            return _small_model(body, layers, narrow)
+        except Exception as error:  # its sizes are told in keys that are not known here
+            failed = failed or error
+    why = str(failed).splitlines()[0] if str(failed) else type(failed).__name__
+    raise UsageError(
+        f"no small {body['model_type']} could be made of its config.json, so its loss cannot be"
+        f" checked: {why}",
+        hint="train it by transformers' Trainer, or start from a model of another kind",
+    ) from failed
+
+
+def _small_model(body: Mapping[str, Any], layers: int, narrow: bool) -> Any:
     """The model itself with random numbers, if it is small; else a smaller one of its kind.
 
-    ``layers`` that one has, or as many as the model; it has run once, without dropout.
+    ``layers`` that one has (0: as many as the model), and its own width or a ``narrow`` one; it
+    has run once, without dropout.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     keys = {k: v for k, v in body.items() if k not in ("model_type", "context")}
     config = AutoConfig.for_model(body["model_type"], **copy.deepcopy(keys))
-    with torch.device("meta"):
-        outline = AutoModelForCausalLM.from_config(config)
-    if sum(p.numel() for p in outline.parameters()) > SMALL:
-        _shrink(config, layers)
+    if _parameters(config) > SMALL:
+        _shrink(config, layers, {**_COUNTS, **_WIDTHS} if narrow else _COUNTS)
+        if (size := _parameters(config)) > LARGEST:
+            raise ValueError(f"its layers have {size:,} parameters")
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():  # large enough that caps and scales of logits show
         for parameter in model.parameters():
@@ -98,14 +109,22 @@ def _small_model(body: Mapping[str, Any], layers: int = 0) -> Any:
     return model
 
 
-def _shrink(config: Any, layers: int) -> None:
+def _parameters(config: Any) -> int:
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        outline = AutoModelForCausalLM.from_config(config)
+    return sum(p.numel() for p in outline.parameters())
+
+
+def _shrink(config: Any, layers: int, sizes: Mapping[str, int]) -> None:
     heads = int(config.num_attention_heads) if hasattr(config, "num_attention_heads") else 1
     shared = getattr(config, "num_key_value_heads", None)
-    for name, size in _SIZES.items():
+    for name, size in sizes.items():
         now = getattr(config, name, None)
         if isinstance(now, int) and now > size:
             setattr(config, name, size)
-    if isinstance(shared, int):
+    if isinstance(shared, int) and "num_attention_heads" in sizes:
         config.num_key_value_heads = 4 if shared == heads else 1 if shared == 1 else 2
     if layers:
         config.num_hidden_layers = layers
@@ -113,7 +132,7 @@ def _shrink(config: Any, layers: int) -> None:
         if layers and isinstance(value, list) and len(value) > 2 and "layer" in name:
             # Both kinds of layer, where there are two.
             setattr(config, name, [value[0], next((v for v in value if v != value[0]), value[0])])
-        if name.endswith("token_id") and isinstance(value, int) and value >= _SIZES["vocab_size"]:
+        if name.endswith("token_id") and isinstance(value, int) and value >= sizes["vocab_size"]:
             setattr(config, name, 0)
 
 

@@ -1,0 +1,59 @@
+"""What acme offers. Nothing heavy is imported here."""
+
+from yoriai import Entry, hookimpl
+
+
+def _entry(name, target, requires=()):
+    return [Entry(name=name, target=f"acme.{target}", summary=f"Acme's {name}.", requires=requires)]
+
+
+@hookimpl
+def yoriai_sources():
+    return _entry("sayings", "text:Sayings")
+
+
+@hookimpl
+def yoriai_filters():
+    return _entry("no-tables", "text:NoTables")
+
+
+@hookimpl
+def yoriai_engines():
+    return _entry("threads", "text:Threads")
+
+
+@hookimpl
+def yoriai_models():
+    return _entry("tiny", "training:Tiny")
+
+
+@hookimpl
+def yoriai_strategies():
+    return _entry("zero", "training:Zero", ("torch", "deepspeed"))
+
+
+@hookimpl
+def yoriai_tasks():
+    return _entry("sums", "scoring:Sums") + _entry("larger", "scoring:Larger")
+
+
+@hookimpl
+def yoriai_backends():
+    return _entry("reckoner", "scoring:Reckoner")
+
+
+@hookimpl
+def yoriai_steps():
+    return _entry("note", "notes:Note")
+
+
+@hookimpl
+def yoriai_commands():
+    return _entry("greet", "notes:greet")
+
+
+@hookimpl
+def yoriai_sections(artifact):
+    from acme.notes import describe
+
+    return describe(artifact)

@@ -1,0 +1,54 @@
+"""Training: the shape of a model, and ZeRO-1 with options of its own."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from yoriai import ModelShape, Strategy
+from yoriai.contracts import Cut
+
+
+class Tiny(ModelShape):
+    """A GPT-2 of one layer."""
+
+    version: ClassVar[str] = "1"
+    context: int = 32
+
+    def transformers_config(self, vocabulary_size, marks=None):
+        return {
+            "model_type": "gpt2", "vocab_size": vocabulary_size, "n_positions": self.context,
+            "n_embd": 16, "n_layer": 1, "n_head": 2, "tie_word_embeddings": True,
+            **{f"{name}_token_id": number for name, number in (marks or {}).items()},
+        }  # fmt: skip
+
+    def parameters(self, vocabulary_size):
+        return 16 * (vocabulary_size + self.context) + 12 * 16 * 16 + 13 * 16 + 2 * 16
+
+
+class Zero(Strategy):
+    """ZeRO-1 as acme wants it."""
+
+    version: ClassVar[str] = "1"
+    engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer"})
+    processes: int = Field(2, ge=1)
+    bucket: int = Field(500_000, ge=1)
+
+    def build(self, *, num_nodes: int = 1) -> Any:
+        from yoriai_train.settings.deepspeed import CPUDeepSpeedStrategy
+
+        zero = {"stage": 1, "reduce_bucket_size": self.bucket, "overlap_comm": False}
+        return CPUDeepSpeedStrategy(
+            config={
+                "zero_optimization": zero,
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+            }
+        )
+
+
+class DDP(Strategy):
+    """Called as ours is, and cut where ours is whole."""
+
+    version: ClassVar[str] = "1"
+    cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})

@@ -1,0 +1,134 @@
+"""A distribution outside the tree has the same standing as ours: every contract, in a real run."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+PLUGIN = Path(__file__).with_name("outside") / "acme"
+TRAINED = {
+    "uses": "train/pretrain",
+    "model": {"use": "acme/tiny"},
+    "strategy": {"use": "acme/zero", "bucket": 100_000},
+    "batch": 4,
+}
+RECIPE = {
+    "name": "outside",
+    "licence": "CC0-1.0",
+    "engine": "acme/threads",
+    "steps": {
+        "text": {
+            "uses": "corpus/build", "sources": ["acme/sayings"], "rules": ["acme/no-tables"],
+            "heldout": 0.1, "dedup": {"exact": True, "near": None},
+        },
+        "pieces": {"uses": "corpus/tokenizer", "from": "text", "size": 288, "context": 32},
+        "shards": {"uses": "corpus/tokens", "from": ["text", "pieces"]},
+        "base": {
+            **TRAINED, "from": ["shards", "pieces"], "steps": 6,
+            "schedule": {"kind": "constant", "peak": 1e-3, "warmup_steps": 1},
+            "checkpoint": {"every_steps": 100, "keep_every_steps": 4, "keep_states": True},
+        },
+        "decayed": {
+            **{k: v for k, v in TRAINED.items() if k != "model"}, "steps": 8, "branch": 4,
+            "from": ["shards", "pieces", "base"],
+            "schedule": {"kind": "sqrt", "peak": 1e-3, "warmup_steps": 0},
+        },
+        "scores": {
+            "uses": "eval/run", "from": "base", "tasks": ["acme/sums", "acme/larger"],
+            "backend": "acme/reckoner",
+        },
+        "note": {"uses": "acme/note", "from": "scores"},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory):
+    """The plugin as pip would leave it, in a folder of its own; gives how to reach it."""
+    root = tmp_path_factory.mktemp("outside")
+    shutil.copytree(PLUGIN, root / "site" / "acme")
+    facts = root / "site" / "acme-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[yoriai]\nacme = acme._plugin\n")
+    (root / "outside.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
+    return root
+
+
+@pytest.fixture(scope="module")
+def call(outside):
+    from yoriai.testing import run_cli
+
+    def told(*words):
+        answer = run_cli(*words, cwd=outside, PYTHONPATH=str(outside / "site"), OMP_NUM_THREADS="1")
+        assert answer.code == 0, answer.err[-3000:]
+        return answer
+
+    return told
+
+
+@pytest.fixture(scope="module")
+def ran(call):
+    return call("run", "outside.yaml", "--json").json
+
+
+def facts(outside, step):
+    return json.loads((outside / f"build/outside/{step}@1/artifact.json").read_bytes())["facts"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
+def test_every_kind_of_entry_works_in_one_run(outside, call, ran):
+    assert facts(outside, "text")["dropped_by_rule"] == {"acme/no-tables": 20}
+    rows = (outside / "build/outside/base@1/training.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert (outside / "build/outside/note@1/note.txt").read_text() == "base"
+    assert "Acme" in (outside / "build/outside/page/index.html").read_text()
+    assert json.loads(call("acme", "greet", "--json").out) == {"said": "hello"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
+def test_its_tasks_have_shots_an_instruction_and_metrics_of_their_own(outside, ran):
+    tasks = facts(outside, "scores")["models"]["base"]["tasks"]
+    assert (tasks["sums"]["metric"], tasks["sums"]["score"]) == ("exact", 1.0)
+    assert tasks["sums"]["metrics"] == {"digits": 1.0, "exact": 1.0}
+    assert tasks["larger"]["score"] == 1.0
+    assert tasks["larger"]["metrics"]["margin"] == 1.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
+def test_its_zero_strategy_goes_on_from_its_kept_state_and_is_planned(outside, call, ran):
+    rows = (outside / "build/outside/decayed@1/training.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [5, 6, 7, 8]
+    about = json.loads(
+        (outside / "build/outside/base@1/checkpoints/step-0000004/checkpoint.json").read_bytes()
+    )
+    assert about["form"] == "cut by deepspeed (optimizer)"
+    words = ("train", "plan", "llm-jp-13b", "--gpu", "h100", "--json")
+    ours = call(*words, "--set", "strategy.use=train/deepspeed-1").json
+    theirs = call(*words, "--set", "strategy.use=acme/zero").json
+    assert theirs == ours
+
+
+def test_a_second_run_uses_all_again_and_a_comment_in_the_plugin_changes_nothing(
+    outside, call, ran
+):
+    with (outside / "site/acme/training.py").open("a") as stream:
+        stream.write("\n# a comment\n")
+    told = call("run", "outside.yaml", "--dry-run", "--json").json
+    assert {step["action"] for step in told["plan"]} == {"reuse"}
+
+
+def test_a_class_that_is_called_as_ours_is_known_by_what_it_says(outside, monkeypatch):
+    monkeypatch.syspath_prepend(str(outside / "site"))
+    from acme.training import DDP
+
+    from yoriai_train.plan.memory import formulas_of
+    from yoriai_train.settings.strategies import DDP as OURS
+    from yoriai_train.settings.strategies import FSDP2
+
+    assert DDP.checkpoint_form() == FSDP2.checkpoint_form() != OURS.checkpoint_form()
+    assert (formulas_of(DDP), formulas_of(OURS)) == ("fsdp2", "ddp")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoriai import UsageError
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening
 from yoriai_domain_adapt.folders.tensors import Weights
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def outline(folder: Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    with torch.device("meta"), opening(folder):
+        config = AutoConfig.from_pretrained(folder, **AS_DATA)
+        return AutoModelForCausalLM.from_config(config, **AS_DATA)
 
 
 def find_layers(folder: Path) -> Layers:
@@ -110,9 +111,8 @@ def open_model(folder: Path, *, dtype: str = "float32") -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-    )
+    with opening(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **WEIGHTS)
     return model.eval()
 
 

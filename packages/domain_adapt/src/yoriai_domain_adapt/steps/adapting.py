@@ -13,6 +13,7 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Artifact, Backend, Job, NotFound, Step, Task, Uses, config, console
+from yoriai.model_folder import AS_DATA, WEIGHTS
 from yoriai_domain_adapt.measure import scores
 from yoriai_domain_adapt.measure.parity import Drift, Tolerance, drift_of_logits
 
@@ -156,17 +157,13 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
     texts = heldout_texts(corpora, GATE_TEXTS, GATE_CHARACTERS)
     if not texts:
         return {}
-    tokenizers = [
-        AutoTokenizer.from_pretrained(f, trust_remote_code=False) for f in (before, after)
-    ]
+    tokenizers = [AutoTokenizer.from_pretrained(f, **AS_DATA) for f in (before, after)]
     encoded = [[t.encode(text, add_special_tokens=False) for text in texts] for t in tokenizers]
     if encoded[0] != encoded[1]:
         return {}
     logits = []
     for folder in (before, after):
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
-        ).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
         limit = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
         with torch.inference_mode():
             logits.append(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Job, Made, NotFound, Refused, Step, console
+from yoriai.model_folder import WEIGHTS
 from yoriai_domain_adapt.measure.parity import Drift, Tolerance, share_of_other_ids
 
 TEXTS = 400  # held-out texts whose ids are compared
@@ -133,9 +134,7 @@ def compare_logits(folder: Any, there: Any, prompts: list[list[int]]) -> dict[st
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
-    ).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
     size = model.config.vocab_size
     worst, divergence, alike = 0.0, 0.0, 0
     for ids in prompts:

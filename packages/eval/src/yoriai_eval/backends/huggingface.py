@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
+from yoriai.model_folder import AS_DATA, WEIGHTS
+from yoriai.model_folder import opening as opening_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
 from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all, no_number
 
@@ -65,11 +67,15 @@ class _FolderModel:
         self.name = str(folder)
         self.batch = backend.batch
         options = _gguf(folder)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
+        with opening_folder(folder):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **AS_DATA, **options)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if backend.precision == "auto" else getattr(torch, backend.precision)
-        with no_bars(), torch.inference_mode():
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
+        weights = AS_DATA if options else WEIGHTS  # GGUF is no pickle, and no safetensors
+        with no_bars(), torch.inference_mode(), opening_folder(folder):
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, **weights, **options
+            )
             self.model = model.to(device).eval()
             if getattr(self.model.config, "quantization_config", None):
                 # compressed-tensors unpacks the weights in the first pass, with bars of its own.

@@ -18,6 +18,7 @@ import lightning.pytorch as pl
 import torch
 
 from yoriai import YoriaiError
+from yoriai.model_folder import WEIGHTS, opening
 from yoriai_train.job import batches
 from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
@@ -257,7 +258,8 @@ def load_model(spec: Spec) -> Any:
     if weights.are_filled_later(spec):
         return weights.outline(spec)
     if spec.start:
-        model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        with opening(spec.start):
+            model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32, **WEIGHTS)
         # They lie in the mapped file, at odd addresses: products took up to a third longer.
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()

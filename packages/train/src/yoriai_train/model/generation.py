@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening
+
 
 def continue_texts(
     folder: Path, prompts: Sequence[str], *, tokens: int, instruct: bool = False
@@ -18,8 +20,9 @@ def continue_texts(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with opening(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
     context = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
     room, rows = max(1, context - tokens), []
     for prompt in prompts:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import torch
 
 from yoriai import UsageError
+from yoriai.model_folder import AS_DATA, opening
 from yoriai_train.model import initial
 from yoriai_train.settings.spec import Spec
 
@@ -193,7 +194,8 @@ def outline(spec: Spec) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     if spec.start:
-        config = AutoConfig.from_pretrained(spec.start)
+        with opening(spec.start):
+            config = AutoConfig.from_pretrained(spec.start, **AS_DATA)
     else:
         body = dict(spec.model)
         config = AutoConfig.for_model(body.pop("model_type"), **body)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from yoriai import Artifact, Example, Instructions, Job, Made, Step, Strategy, UsageError, Uses
+from yoriai.model_folder import AS_DATA, opening
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
@@ -108,7 +109,8 @@ def write_examples(
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    with opening(base.path):
+        tokenizer = AutoTokenizer.from_pretrained(base.path, **AS_DATA)
     if not tokenizer.chat_template:
         raise UsageError(f"{base.name} has no chat template, so it cannot be tuned on chats")
     if tokenizer.eos_token_id is None:

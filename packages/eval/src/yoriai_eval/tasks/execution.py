@@ -4,8 +4,8 @@ What it keeps off: the CPU, memory, file sizes and time are limited; the program
 folder that is deleted, with no environment, no input and no packages but Python's own; where the
 system allows it (user namespaces on Linux) it has no network. What it does not: the files that you
 may read, the program may read; and a program that looks for the word by which its end is told can
-forge a pass, since it runs in the same interpreter. Against code that means harm, run the whole evaluation in a
-container or a virtual machine.
+forge a pass, since it runs in the same interpreter. Against code that means harm, run the whole
+evaluation in a container or a virtual machine.
 """
 
 from __future__ import annotations

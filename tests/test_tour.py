@@ -43,7 +43,7 @@ def test_japanese_forms_are_told_apart_better_than_by_chance(tour: Tour) -> None
 
 def test_tuning_teaches_an_answer_that_the_base_model_cannot_give(tour: Tour) -> None:
     base = scores(tour)["models"]["base"]["tasks"]["ja-language"]["score"]
-    tuned = scores(tour)["tuned"]["tasks"]["ja-language"]["score"]
+    tuned = scores(tour)["models"]["tuned"]["tasks"]["ja-language"]["score"]
     assert base < 0.1
     # With half the steps of the tour the model learns to answer, and the form of the answer;
     # how often it is right hangs on the order of the samples (38.9 % and 70 % were seen).

@@ -382,7 +382,8 @@ def test_a_file_that_is_not_knp_is_refused(text):
 
 @pytest.mark.parametrize("name", [n for n in EXTRA if n != "jhumaneval"])
 def test_every_set_is_asked_under_our_protocol(name, task):
-    rules = protocol.load("yoriai")
+    # The small files here hold the same rows in every split, so no example of them is fresh.
+    rules = protocol.load("yoriai").model_copy(update={"fresh_shots": False})
     made = protocol.exams(rules, task(name))
     assert [exam.form for exam in made] == list(rules.tasks[name].forms)
     for exam in made:

@@ -58,7 +58,7 @@ def test_the_worker_says_so_instead_of_a_traceback(tmp_path, monkeypatch, capsys
     path = tmp_path / "spec.json"
     path.write_text(spec(DDP(processes=8)).model_dump_json())
     monkeypatch.setattr(loop, "run", run)
-    monkeypatch.setattr(worker, "die_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "heed_parent_only", lambda: None)
     monkeypatch.setattr("sys.argv", ["worker", str(path)])
     assert worker.main() == 1
     told = json.loads(capsys.readouterr().out.removeprefix("@error "))

@@ -14,7 +14,7 @@ from yoriai_corpus.commands import folder, open_kind
 from yoriai_corpus.commands.account import _plain
 
 if TYPE_CHECKING:
-    from yoriai import Document, PassedOver, Unreadable
+    from yoriai import Document, Unreadable
 
 
 class MixtureText(click.ParamType):
@@ -105,7 +105,7 @@ def compare(
 
 def _documents(path: Path) -> Iterator[Document | Unreadable]:
     """The documents of a corpus artifact, or of a file of JSON Lines."""
-    from yoriai import Document
+    from yoriai import Document, PassedOver
     from yoriai_corpus import tables
 
     if path.is_dir():

@@ -365,5 +365,6 @@ def described(rules: Evaluate | None) -> dict[str, Any] | None:
         "every_steps": rules.every_steps,
         "tasks": [config.describe(task) for task in rules.tasks],
         "backend": config.describe(rules.backend),
+        "scorer": config.describe(rules.scorer),
         "limit": rules.limit,
     }

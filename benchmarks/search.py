@@ -7,7 +7,8 @@ library, a plain suffix array by pydivsufsort with binary search in Python, infi
 bytes. Each runs in a process of its own on one thread. Queries are pieces of the texts, 1 to 40
 characters; counts of occurrences must be the same as ours, and ours those of looking through the
 text. Times are CPU time of the process, but for the cold start. tantivy's n-gram tokens
-all stand at position 0 (0.27.0), so a phrase of successive ones finds nothing. Exit code 1: a goal is missed. Exit code 3: no texts.
+all stand at position 0 (0.27.0), so a phrase of successive ones finds nothing. Exit code 1: a
+goal is missed. Exit code 3: no texts.
 """
 
 from __future__ import annotations

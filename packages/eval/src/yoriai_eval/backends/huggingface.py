@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
+from yoriai.artifact import check_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
 from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all, no_number
 
@@ -64,12 +65,15 @@ class _FolderModel:
         logging.set_verbosity_error()
         self.name = str(folder)
         self.batch = backend.batch
-        options = _gguf(folder)
+        check_folder(Path(folder))
+        options: dict[str, Any] = {"trust_remote_code": False, **_gguf(folder)}
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if backend.precision == "auto" else getattr(torch, backend.precision)
         with no_bars(), torch.inference_mode():
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, **options
+            )
             self.model = model.to(device).eval()
             if getattr(self.model.config, "quantization_config", None):
                 # compressed-tensors unpacks the weights in the first pass, with bars of its own.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from yoriai import Artifact, NotFound, UsageError, console
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 
 if TYPE_CHECKING:
     from yoriai_eval.comparison.compare import Standing
@@ -92,11 +92,11 @@ def compare(
 def _chosen(text: str) -> tuple[Artifact, str]:
     """A scores artifact, and the model named behind it or ""."""
     if Path(text).exists():
-        return open_artifact(Path(text)), ""
+        return open_checked(Path(text)), ""
     path, colon, model = text.rpartition(":")
     if colon and Path(path).exists():
-        return open_artifact(Path(path)), model
-    return open_artifact(Path(text)), ""
+        return open_checked(Path(path)), model
+    return open_checked(Path(text)), ""
 
 
 def _text(found: Sequence[Comparison], order: dict[str, list[Standing]], correct: str) -> str:

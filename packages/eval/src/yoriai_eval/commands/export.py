@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yoriai import NotFound, UsageError, console
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 
 
 @click.command(epilog="""\b
@@ -36,7 +36,7 @@ def export(scores: Path, form: str, out: Path, as_json: bool) -> None:
     from yoriai_eval.report import inspect_log, lm_eval_log, wandb_log
     from yoriai_eval.scoring import rescoring
 
-    artifact = open_artifact(scores)
+    artifact = open_checked(scores)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty", hint="name a new folder")
     if form == "wandb" and not is_installed("wandb"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yoriai import console
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 
 
 @click.command(epilog="""\b
@@ -35,7 +35,7 @@ def report(artifacts: tuple[Path, ...], out: Path, title: str, as_json: bool) ->
     """
     from yoriai_eval.report import write
 
-    opened = [open_artifact(path) for path in artifacts]
+    opened = [open_checked(path) for path in artifacts]
     write.refuse_out(out)
     told = write.write(opened, out, title)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from yoriai import Backend, LanguageModel, Sample, Task, Uses
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 from yoriai.plugins import load_registry
 
 ANSWER_TOKENS = 32
@@ -30,7 +30,7 @@ def evaluate(folder: Path, rules: Mapping[str, Any], artifacts: Sequence[Path]) 
     tasks = [_build(Task, "tasks", body, registry) for body in rules["tasks"]]
     backend: Backend = _build(Backend, "backends", rules["backend"], registry)
     model = backend.open(folder)
-    inputs = [open_artifact(path) for path in artifacts]
+    inputs = [open_checked(path) for path in artifacts]
     scores: dict[str, Any] = {}
     for task in tasks:
         samples = list(islice(task.samples(inputs), rules["limit"]))

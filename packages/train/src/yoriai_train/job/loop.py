@@ -245,7 +245,9 @@ def load_model(spec: Spec) -> Any:
     if weights.are_filled_later(spec):
         return weights.outline(spec)
     if spec.start:
-        model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            spec.start, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        )
         # They lie in the mapped file, at odd addresses: products took up to a third longer.
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()

@@ -192,7 +192,7 @@ def outline(spec: Spec) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     if spec.start:
-        config = AutoConfig.from_pretrained(spec.start)
+        config = AutoConfig.from_pretrained(spec.start, trust_remote_code=False)
     else:
         body = dict(spec.model)
         config = AutoConfig.for_model(body.pop("model_type"), **body)

@@ -108,7 +108,7 @@ def write_examples(
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    tokenizer = AutoTokenizer.from_pretrained(base.path, trust_remote_code=False)
     if not tokenizer.chat_template:
         raise UsageError(f"{base.name} has no chat template, so it cannot be tuned on chats")
     if tokenizer.eos_token_id is None:

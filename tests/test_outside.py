@@ -132,3 +132,38 @@ def test_a_class_that_is_called_as_ours_is_known_by_what_it_says(outside, monkey
 
     assert DDP.checkpoint_form() == FSDP2.checkpoint_form() != OURS.checkpoint_form()
     assert (formulas_of(DDP), formulas_of(OURS)) == ("fsdp2", "ddp")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
+def test_zeros_in_place_of_weights_are_refused_by_whoever_uses_them(outside, call, ran):
+    from yoriai.testing import run_cli
+
+    place = outside / "zeros" / "base@1"
+    shutil.copytree(outside / "build/outside/base@1", place)
+    weights = place / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    steps = {
+        "scores": {"uses": "eval/run", "from": [str(place)], "tasks": ["eval/ja-forms"]},
+        "small": {"uses": "domain-adapt/quantise", "from": str(place)},
+        "more": {
+            **{k: v for k, v in TRAINED.items() if k != "model"}, "steps": 1,
+            "from": ["build/outside/shards@1", "build/outside/pieces@1", str(place)],
+        },
+        "from-start": {
+            **{k: v for k, v in TRAINED.items() if k != "model"}, "steps": 1,
+            "from": ["build/outside/shards@1", "build/outside/pieces@1"], "start": str(place),
+        },
+    }  # fmt: skip
+    told = {}
+    for name, step in steps.items():
+        recipe = {"name": f"zeros-{name}", "licence": "CC0-1.0", "steps": {name: step}}
+        (outside / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        told[name] = ("run", f"{name}.yaml")
+    told["generate"] = ("train", "generate", str(place), "x")
+    for name, words in told.items():
+        answer = run_cli(*words, cwd=outside, PYTHONPATH=str(outside / "site"), OMP_NUM_THREADS="1")
+        assert (answer.code, "other bytes than were sealed" in answer.err) == (4, True), (
+            name,
+            answer.err[-1500:],
+        )

@@ -16,6 +16,9 @@ from yoriai.mixture import NAME, Mixture, build_mixture, read_mixture
 BILLION = 10**9
 
 
+EMPTY = {"config": {}, "outside": {}, "facts": {}, "inputs": [], "sources": []}
+
+
 def value_of(phases, **shards):
     """A mapping as the file holds it; shards by their number of tokens."""
     shards = shards or {"ja": 1000, "en": 500}
@@ -210,7 +213,7 @@ def test_a_sealed_file_that_was_altered_is_refused_by_name(tmp_path, name, how):
         "phases": [{"name": "all", "weights": {"ja": 1}}],
     }  # fmt: skip
     build_mixture(value).save(folder)
-    identity = dict.fromkeys(artifact.IDENTITY[1:-1], "")
+    identity = {**dict.fromkeys(artifact.IDENTITY[1:-1], ""), **EMPTY}
     sealed = artifact.seal(folder, tmp_path / "t@1", identity=identity, circumstances={})
     assert read_mixture(sealed.path).shards["ja"].tokens == 9
     path = sealed.path / name
@@ -228,7 +231,7 @@ def test_large_files_are_compared_by_size_only(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     for name, size in (("a.bin", 10), ("b.bin", 1000)):
         (tmp_path / "out" / name).write_bytes(bytes(size))
-    identity = dict.fromkeys(artifact.IDENTITY[1:-1], "")
+    identity = {**dict.fromkeys(artifact.IDENTITY[1:-1], ""), **EMPTY}
     sealed = artifact.seal(tmp_path / "out", tmp_path / "t@1", identity=identity, circumstances={})
     read, digest = [], files.digest_file
     monkeypatch.setattr(mixture, "QUICK_BYTES", 500)

@@ -9,17 +9,20 @@ recipe gives the same digest on every machine and after any interruption.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from yoriai import files
+from yoriai import files, manifest
 from yoriai.errors import Altered, NotFound
 
-MANIFEST = "artifact.json"
+MANIFEST = manifest.NAME
 SCHEMA = 1
 # Keys that say what the artifact is; the digest is taken over exactly these.
 IDENTITY = (
@@ -73,44 +76,68 @@ class Artifact:
     def config(self) -> Mapping[str, Any]:
         return dict(self.manifest["config"])
 
-    def file(self, name: str) -> Path:
-        """The path of one of the sealed files; raises :class:`NotFound`."""
+    def file(self, name: str, *, compare: bool = True) -> Path:
+        """The path of one of the sealed files, whose bytes are those that were sealed.
+
+        Raises :class:`NotFound`, and :class:`Altered` for a file that was changed or replaced by
+        a link. Without ``compare`` the bytes are left to a reader that compares them as it reads.
+        """
         if name not in self.manifest["files"]:
             raise NotFound(f"{self.name} has no file {name!r}", hint=f"yoriai verify {self.path}")
+        if compare:
+            check_files([(self, name)])
+        elif problem := manifest.place_problem(self.path, name):
+            raise Altered(f"{self.path / name} {problem}", hint=f"yoriai verify {self.path}")
         return self.path / name
 
     def files_under(self, folder: str) -> list[Path]:
-        """The sealed files below a folder, in order of name; raises :class:`NotFound`."""
+        """The sealed files below a folder, in order of name; raises as :meth:`file` does."""
         names = [name for name in self.manifest["files"] if name.startswith(f"{folder}/")]
         if not names:
             raise NotFound(
                 f"{self.name} has no folder {folder!r}", hint=f"yoriai verify {self.path}"
             )
+        check_files([(self, name) for name in names])
         return [self.path / name for name in sorted(names)]
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Open a sealed directory. Raises :class:`NotFound` or :class:`Altered`."""
-    manifest = path / MANIFEST
-    if not manifest.is_file():
+    """Open a sealed directory: its manifest is whole, and no name in it leads outside.
+
+    The bytes of a file are compared when it is handed out; :func:`open_checked` compares all.
+    Raises :class:`NotFound` or :class:`Altered`.
+    """
+    place = path / MANIFEST
+    if place.is_symlink():
+        raise Altered(f"{place} is a symbolic link", hint=_REMEDY)
+    if not place.is_file():
         raise NotFound(
             f"{path} is no artifact: it has no {MANIFEST}",
             hint="an artifact is the folder that a finished step leaves, e.g. build/tour/text@1",
         )
-    data = manifest.read_bytes()
+    with place.open("rb") as stream:
+        data = stream.read(manifest.MAX_BYTES + 1)
+    value, problem = manifest.parse(data)
+    if value is None:
+        raise Altered(f"{place} was altered since it was sealed: {problem}", hint=_REMEDY)
     try:
-        value = json.loads(data)
-        sealed = value["seal"]
         body = {key: item for key, item in value.items() if key != "seal"}
-        whole = files.canonical_json(value) == data and files.digest_json(body) == sealed
-    except (ValueError, KeyError, TypeError):
+        whole = files.canonical_json(value) == data and files.digest_json(body) == value["seal"]
+    except (ValueError, RecursionError):
         whole = False
     if not whole:
-        raise Altered(f"{manifest} was altered since it was sealed", hint=_REMEDY)
+        raise Altered(f"{place} was altered since it was sealed", hint=_REMEDY)
     return Artifact(path, value)
 
 
 _REMEDY = "restore the folder from a copy, or delete it and run the recipe again"
+
+
+def open_checked(path: Path) -> Artifact:
+    """Open a sealed directory and compare every byte of it: for whoever reads it as a folder."""
+    artifact = open_artifact(path)
+    check_bytes(artifact)
+    return artifact
 
 
 def seal(
@@ -128,6 +155,9 @@ def seal(
     """
     if any(path.is_symlink() for path in folder.rglob("*")):
         raise Altered(f"{folder} holds symbolic links; an artifact holds plain files only")
+    for here, *_ in os.walk(folder, topdown=False):
+        if Path(here) != folder and not any(Path(here).iterdir()):
+            Path(here).rmdir()  # a manifest has no word for an empty folder
     value: dict[str, Any] = {
         **identity,
         "schema": SCHEMA,
@@ -150,10 +180,11 @@ def seal(
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Relative names and sizes of all files but the manifest, in order of name."""
+    """Relative names and sizes of all plain files but the manifest, in order of name."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / MANIFEST:
-            yield path.relative_to(folder).as_posix(), path.stat().st_size
+        info = path.lstat()
+        if stat.S_ISREG(info.st_mode) and path != folder / MANIFEST:
+            yield path.relative_to(folder).as_posix(), info.st_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,36 +195,135 @@ class Finding:
     problem: str
 
 
-def check_bytes(artifact: Artifact) -> None:
-    """Read every file, and refuse one that was changed; what is copied on is sealed as whole.
+# What the bytes of a file were found to be. A file that is written to gets another time of
+# change (ctime), which no user can set back; the process forgets all when it ends.
+_Mark = tuple[int, int, int, int, int]
+_checked: dict[_Mark, str] = {}
+THREADS = 8
+SETTLED_NS = 2 * 10**9
+Watch = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 
-    Raises :class:`Altered`, naming the file. A file that was added is no matter: nobody reads it.
+
+def _mark(path: Path) -> _Mark:
+    info = path.stat(follow_symlinks=False)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file, from memory if it was read before and was not touched since."""
+    before = _mark(path)
+    known = _checked.get(before)
+    if known is None:
+        known = files.digest_file(path)
+        # A clock ticks every few milliseconds: what was just written may be written again unseen.
+        settled = time.time_ns() - max(before[-2:]) > SETTLED_NS
+        if settled and _mark(path) == before:
+            _checked[before] = known
+    return known
+
+
+def _file_problem(
+    artifact: Artifact, name: str, digest: Callable[[Path], str] | None = _digest
+) -> str:
+    facts = artifact.manifest["files"][name]
+    problem = manifest.place_problem(artifact.path, name)
+    if problem:
+        return problem
+    path = artifact.path / name
+    try:
+        size = path.lstat().st_size
+        if size != facts["bytes"]:
+            return f"has {size} bytes, sealed were {facts['bytes']}"
+        changed = digest is not None and digest(path) != facts["sha256"]
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "has other bytes than were sealed" if changed else ""
+
+
+def check_files(wanted: Sequence[tuple[Artifact, str]], watch: Watch | None = None) -> None:
+    """Compare the bytes of files with their manifests, several at once; each once a process.
+
+    Raises :class:`Altered`, naming the first that was changed, is missing, or is reached by a link.
     """
+    with ThreadPoolExecutor(min(THREADS, max(1, len(wanted)))) as pool:
+        problems: Iterable[str] = pool.map(lambda item: _file_problem(*item), wanted)
+        if watch is not None:
+            problems = watch(problems, "checking the bytes of inputs", len(wanted))
+        for (artifact, name), problem in zip(wanted, problems, strict=True):
+            if problem:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise Altered(
+                    f"{artifact.path / name} {problem}",
+                    hint=f"yoriai verify {artifact.path}  names all; {_REMEDY}",
+                )
+
+
+def check_bytes(*artifacts: Artifact, watch: Watch | None = None) -> None:
+    """Compare every sealed file of artifacts; raises :class:`Altered`, naming the file.
+
+    A file that was added is refused too: a folder is read by libraries that look for names.
+    """
+    for artifact in artifacts:
+        for finding in _added(artifact):
+            raise Altered(
+                f"{artifact.path / finding.file} {finding.problem}",
+                hint=f"yoriai verify {artifact.path}  names all; {_REMEDY}",
+            )
+    check_files([(a, name) for a in artifacts for name in a.manifest["files"]], watch)
+
+
+def check_folder(folder: Path, watch: Watch | None = None) -> None:
+    """Compare the bytes of the artifact that ``folder`` is, or lies in; a plain folder is left.
+
+    For folders that a library reads by itself, such as a model's.
+    """
+    named, real = folder.expanduser().absolute(), folder.expanduser().resolve()
+    for above in (named, *named.parents, real, *real.parents):
+        if (above / MANIFEST).is_file():
+            check_bytes(open_artifact(above), watch=watch)
+            return
+
+
+def _added(artifact: Artifact) -> list[Finding]:
+    """What stands in an artifact's folder and is not in its manifest."""
     sealed = artifact.manifest["files"]
-    for finding in (f for f in verify(artifact.path)[1] if f.file in sealed):
-        raise Altered(f"{artifact.path / finding.file} {finding.problem}", hint=_REMEDY)
+    folders = {"/".join(n.split("/")[:k]) for n in sealed for k in range(1, n.count("/") + 1)}
+    found: list[Finding] = []
+
+    def unreadable(error: OSError) -> None:
+        name = os.path.relpath(error.filename or artifact.path, artifact.path)
+        found.append(Finding(name, f"cannot be read: {error.strerror}"))
+
+    for here, below, names in os.walk(artifact.path, onerror=unreadable):
+        for word in (*below, *names):
+            path = Path(here, word)
+            name = path.relative_to(artifact.path).as_posix()
+            if name in sealed or name in folders or name == MANIFEST:
+                continue
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                found.append(Finding(name, "is a folder that was added after sealing"))
+            else:
+                kind = "" if stat.S_ISREG(mode) else f"is {manifest.kind_of(mode)} and "
+                found.append(Finding(name, f"{kind}was added after sealing"))
+    return sorted(found, key=lambda finding: finding.file)
 
 
 def verify(path: Path, *, deep: bool = True) -> tuple[Artifact | None, list[Finding]]:
     """Compare every byte with the manifest; the findings name each altered file.
 
-    Without ``deep`` only names and sizes are compared (what reusing an artifact does).
+    Without ``deep`` only names and sizes are compared (what deciding on reuse does).
     """
     try:
         artifact = open_artifact(path)
     except Altered as error:
         return None, [Finding(MANIFEST, error.message)]
-    findings: list[Finding] = []
-    present = dict(list_files(path))
-    for name, facts in artifact.manifest["files"].items():
-        if name not in present:
-            findings.append(Finding(name, "is missing"))
-        elif present.pop(name) != facts["bytes"]:
-            size = (path / name).stat().st_size
-            findings.append(Finding(name, f"has {size} bytes, sealed were {facts['bytes']}"))
-        elif deep and files.digest_file(path / name) != facts["sha256"]:
-            findings.append(Finding(name, "has other bytes than were sealed"))
-    findings += [Finding(name, "was added after sealing") for name in present]
+    names = list(artifact.manifest["files"])
+    with ThreadPoolExecutor(min(THREADS, max(1, len(names)))) as pool:
+        digest = files.digest_file if deep else None  # never from memory
+        problems = pool.map(lambda name: _file_problem(artifact, name, digest), names)
+        findings = [Finding(n, p) for n, p in zip(names, problems, strict=True) if p]
+    findings += _added(artifact)
     identity = {key: artifact.manifest[key] for key in IDENTITY}
     if files.digest_json(identity) != artifact.digest:
         findings.append(Finding(MANIFEST, "its digest is not that of its contents"))

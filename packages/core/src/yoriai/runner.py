@@ -149,6 +149,7 @@ def _build(
     shutil.rmtree(out, ignore_errors=True)
     for folder in (out, scratch):
         folder.mkdir(parents=True, exist_ok=True)
+    artifacts.check_bytes(*inputs, watch=_heeding(options.watch))
     job = Job(
         name=planned.name,
         out=out,

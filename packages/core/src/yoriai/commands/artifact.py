@@ -96,4 +96,5 @@ def _draw(tree: Mapping[str, Any], indent: str, seen: set[str]) -> Iterator[str]
     if not tree["inputs"]:
         for source in tree["sources"]:
             version = f" {source['version']}" if source.get("version") else ""
-            yield f"{indent}  source {source['name']}{version}  [{source['licence']}]"
+            name, licence = source.get("name", ""), source.get("licence", "")
+            yield f"{indent}  source {name}{version}  [{licence}]"

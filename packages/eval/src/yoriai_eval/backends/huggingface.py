@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
+from yoriai.artifact import check_folder
 from yoriai.model_folder import AS_DATA, WEIGHTS
 from yoriai.model_folder import opening as opening_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
@@ -66,6 +67,7 @@ class _FolderModel:
         logging.set_verbosity_error()
         self.name = str(folder)
         self.batch = backend.batch
+        check_folder(Path(folder))
         options = _gguf(folder)
         with opening_folder(folder):
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **AS_DATA, **options)

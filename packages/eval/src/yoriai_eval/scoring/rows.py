@@ -33,7 +33,7 @@ def rows_of(artifact: Artifact, *, edited: bool = False) -> Iterator[dict[str, A
     Raises :class:`yoriai.Altered` for a line that is no row and, unless rows that were ``edited``
     are what is looked for, at the end if the bytes are not those that were sealed.
     """
-    path, digest = artifact.file(SAMPLES), hashlib.sha256()
+    path, digest = artifact.file(SAMPLES, compare=False), hashlib.sha256()
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             digest.update(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yoriai import NotFound, console
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 
 
 @click.command(epilog="""\b
@@ -22,7 +22,7 @@ Examples:
 @console.json_option
 def generate(model: Path, prompt: str, tokens: int, instruct: bool, as_json: bool) -> None:
     """Let MODEL continue PROMPT, greedily."""
-    artifact = open_artifact(model)
+    artifact = open_checked(model)
     if artifact.kind != "model":
         raise NotFound(f"{model} is a {artifact.kind}, not a model")
     from yoriai_train.model.generation import continue_texts

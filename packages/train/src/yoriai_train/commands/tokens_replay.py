@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from yoriai import NotFound, UsageError, console
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 
 _SHOWN = 240  # characters of a text on a terminal; --json has all of it
 
@@ -31,7 +31,7 @@ def _how_trained(command: Any) -> Any:
 def _training(place: Path, batch: int | None, context: int | None, seed: int | None) -> Any:
     from yoriai_train.data.provenance import Training, training_of
 
-    artifact = open_artifact(place)
+    artifact = open_checked(place)
     if artifact.kind == "model":
         if batch or context or seed is not None:
             raise UsageError(
@@ -77,7 +77,7 @@ def replay(
     from yoriai_train.data.documents import Library, Sidecars
 
     training = _training(place, batch, context, seed)
-    library = Library(training.tokens, [open_artifact(corpus)] if corpus else None)
+    library = Library(training.tokens, [open_checked(corpus)] if corpus else None)
     samples, span = training.samples(), training.span(step)
     if span.stop > samples.order.samples:
         raise UsageError(f"the phases of {training.tokens.name} end before step {step:,}")

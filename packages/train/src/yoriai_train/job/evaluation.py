@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from yoriai import Backend, Scorer, Task, Uses
-from yoriai.artifact import open_artifact
+from yoriai.artifact import open_checked
 from yoriai.plugins import load_registry
 
 
@@ -19,7 +19,7 @@ def evaluate(folder: Path, rules: Mapping[str, Any], artifacts: Sequence[Path]) 
     tasks: list[Task] = [_build(Task, "tasks", body, registry) for body in rules["tasks"]]
     backend: Backend = _build(Backend, "backends", rules["backend"], registry)
     scorer: Scorer = _build(Scorer, "scorers", rules["scorer"], registry)
-    inputs = [open_artifact(path) for path in artifacts]
+    inputs = [open_checked(path) for path in artifacts]
     return {"tasks": scorer.score(backend.open(folder), tasks, inputs, limit=rules["limit"])}
 
 

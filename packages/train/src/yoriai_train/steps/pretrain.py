@@ -26,6 +26,7 @@ from yoriai import (
     config,
     files,
 )
+from yoriai.artifact import check_folder
 from yoriai.mixture import read_mixture
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
@@ -292,6 +293,7 @@ class Pretrain(Step):
         if self.start and job.all_of("model"):
             raise UsageError("both 'start' and a model under 'from': which one to go on from?")
         if self.start:
+            check_folder(Path(self.start))
             return Path(self.start), self.start
         if job.all_of("model"):
             model = job.one("model")

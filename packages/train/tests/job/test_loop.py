@@ -61,7 +61,7 @@ def test_a_gradient_of_nothing_ends_the_run_as_failed_and_is_never_kept(
     spec, tmp_path, monkeypatch, norm
 ):
     monkeypatch.setattr(loop.CausalModule, "take_grad_norm", lambda module: norm)
-    with pytest.raises(YoriaiError, match=f"norm of the gradient is {norm} at step 1: nothing"):
+    with pytest.raises(YoriaiError, match=f"norm of the gradient is {norm} at step 1: "):
         loop.run(spec())
     assert not list((tmp_path / "scratch").glob("step-*"))
 

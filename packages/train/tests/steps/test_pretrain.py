@@ -163,7 +163,9 @@ def test_a_loss_that_is_no_number_ends_with_the_step_and_a_remedy(
 ):
     changed = {**config, "schedule": {"kind": "constant", "peak": 1e30, "warmup_steps": 0}}
     told = drive(tmp_path, "train/pretrain", changed, [shards, pieces]).end()
-    assert re.fullmatch(r"training stopped: the loss is nan at step [23]", told["failed"])
+    # Whichever of the two is seen first depends on the machine's arithmetic.
+    said = r"training stopped: the (loss|norm of the gradient) is nan at step [23]\b.*"
+    assert re.fullmatch(said, told["failed"])
     assert "lower schedule.peak" in told["hint"]
     assert not list((tmp_path / "scratch").glob("step-*"))
 

@@ -134,8 +134,9 @@ class Steps(pl.Callback):
         scaled = self.spec.precision == "16-mixed"  # its scaler passes over such steps itself
         if learns or scaled or "spike" in row or not row["tokens"]:
             return
+        what = "nothing is learned" if norm == 0 else "the weights are no numbers from here on"
         raise YoriaiError(
-            f"the norm of the gradient is {norm} at step {row['step']}: nothing is learned",
+            f"the norm of the gradient is {norm} at step {row['step']}: {what}",
             hint="lower schedule.peak, or look at the weights that training started from",
         )
 

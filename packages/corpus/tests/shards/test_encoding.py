@@ -16,7 +16,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai import Artifact, NotFound, UsageError, YoriaiError
+from yoriai import Artifact, NotFound, UsageError, YoriaiError, files
 from yoriai_corpus.shards import encoding
 
 
@@ -128,7 +128,8 @@ def test_what_is_no_sentencepiece_model_is_refused(tmp_path: Path) -> None:
         encoding.open_pieces(artifact({}))
     (tmp_path / "tokenizer.model").write_bytes(b"no model")
     with pytest.raises(YoriaiError, match=r"tokenizer\.model is no SentencePiece model"):
-        encoding.open_pieces(artifact({"tokenizer.model": {}}))
+        digest = files.digest_bytes(b"no model")
+        encoding.open_pieces(artifact({"tokenizer.model": {"sha256": digest, "bytes": 8}}))
 
 
 def test_a_file_gets_its_name_when_it_is_whole_and_leaves_nothing_otherwise(

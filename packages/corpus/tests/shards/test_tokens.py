@@ -20,7 +20,7 @@ import pydantic
 import pytest
 import sentencepiece
 
-from yoriai import Artifact, UsageError, YoriaiError
+from yoriai import Artifact, UsageError, YoriaiError, files
 from yoriai.mixture import read_mixture
 from yoriai.plugins import Registry
 from yoriai.recipe import load_recipe
@@ -376,7 +376,9 @@ def test_a_tokenizer_that_cannot_spell_the_text_is_refused(
         minloglevel=2,
     )  # fmt: skip
     manifest = {"kind": "tokenizer", "name": "r/latin@1", "digest": "0", "facts": {}, "config": {}}
-    latin = Artifact(tmp_path, {**manifest, "files": {"tokenizer.model": {}}})
+    place = tmp_path / "tokenizer.model"
+    facts = {"sha256": files.digest_file(place), "bytes": place.stat().st_size}
+    latin = Artifact(tmp_path, {**manifest, "files": {"tokenizer.model": facts}})
     corpus = make_corpus([{"text": "本を読んでいます", "lang": "ja"}])
     with pytest.raises(UsageError, match=r"r/latin@1 does not know .*% of the pieces of 1 doc"):
         run_step("corpus/tokens", [corpus, latin])

@@ -175,7 +175,7 @@ def test_likelihoods_rows_and_junk_that_were_edited_are_found(scored):
     edit(scored[0], lambda rows: rows[0].update(task="acme/other"))
     told = json.loads(run(rescore, scored[0].path, "--json", code=1))
     assert "no such exam" in [d["expected"] for d in told["differences"]]
-    path = scored[0].file("samples.jsonl")
+    path = scored[0].path / "samples.jsonl"
     path.write_bytes(path.read_bytes() + b"{junk\n")
     done = CliRunner().invoke(rescore, [str(scored[0].path)])
     assert done.exception is not None

@@ -127,9 +127,9 @@ def test_what_is_no_sentencepiece_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="r/pieces@1 has no SentencePiece model"):
         encoding.open_pieces(artifact({}))
     (tmp_path / "tokenizer.model").write_bytes(b"no model")
+    facts = {"sha256": files.digest_bytes(b"no model"), "bytes": 8}
     with pytest.raises(YoriaiError, match=r"tokenizer\.model is no SentencePiece model"):
-        digest = files.digest_bytes(b"no model")
-        encoding.open_pieces(artifact({"tokenizer.model": {"sha256": digest, "bytes": 8}}))
+        encoding.open_pieces(artifact({"tokenizer.model": facts}))
 
 
 def test_a_file_gets_its_name_when_it_is_whole_and_leaves_nothing_otherwise(

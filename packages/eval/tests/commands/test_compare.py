@@ -101,7 +101,7 @@ def test_sealed_scores_are_what_their_answers_give(scored):
 
 
 def edit(scores, change):
-    path = scores.file("samples.jsonl")
+    path = scores.path / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     change(rows)
     Path(path).write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))

@@ -7,7 +7,6 @@ plugins are descriptors until they are called.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sys
 from importlib import import_module
@@ -15,7 +14,7 @@ from typing import Any
 
 import click
 
-from yoriai import __version__
+from yoriai import __version__, console, terminal
 from yoriai.errors import PluginBroken, YoriaiError
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
@@ -248,9 +247,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _complain(message: str, hint: str, code: str, as_json: bool) -> None:
+    message, hint = terminal.clip_lines(message, 500), terminal.clip_lines(hint, 1_000)
     if as_json:
-        body = {"error": {"code": code, "message": message, "hint": hint}}
-        click.echo(json.dumps(body, ensure_ascii=False, indent=2))
-    click.echo(f"error: {message}", err=True)
+        click.echo(console.json_text({"error": {"code": code, "message": message, "hint": hint}}))
+    console.note(f"error: {message}")
     if hint:
-        click.echo(f"  try: {hint}", err=True)
+        console.note(f"  try: {hint}")

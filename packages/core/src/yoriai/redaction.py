@@ -1,10 +1,10 @@
 """Keeping secrets, user names and home paths out of everything that is written.
 
 Run files are meant to be published, so every string passes through a :class:`Redactor` on its way
-out. Four things tell a secret: where it is known from (a variable of the environment, a field marked
-:class:`yoriai.Secret`), its name (:mod:`yoriai.secret_names`), its shape
-(:mod:`yoriai.secret_shapes`) and the form around it (headers, addresses). The rules err on the side
-of hiding. What was hidden leaves a mark, and :func:`count_hidden` says how often and where.
+out. Four things tell a secret: where it is known from (a variable of the environment, a field
+marked :class:`yoriai.Secret`), its name (:mod:`yoriai.secret_names`), its shape
+(:mod:`yoriai.secret_shapes`) and the form around it (headers, addresses). The rules err on the
+side of hiding. What was hidden leaves a mark, and :func:`count_hidden` says how often and where.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ _STAND_IN = re.compile(
     r"|\.{3}|…|\*+|x{3,}|os\.environ.*|os\.getenv.*|getenv.*|getpass.*|\$.*|%\w+%|<.*|\[redacted.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
+_CALL = re.compile(r"[\w.]*[({\[]")
+_PLAIN_WORD_OF_MORE = re.compile(r"[a-z]+,? \w")
 _NUMBER = re.compile(r"[\d.,:%/eE+-]+\Z")
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]*\Z")
 _SETTING = re.compile(r"(?P<head>(?:--)?(?P<name>[\w.\[\]-]++)=)(?P<value>.+)\Z", re.DOTALL)
@@ -66,10 +68,11 @@ _COMMON_USERS = {
     *("corpus", "train", "eval"),  # also the first half of every entry's name
 }
 # What variables about secrets say that is no secret.
-_COMMON_VALUES = frozenset(
-    "true false none null auto basic yes no on off default main test user root admin local"
-    " never always prompt enabled disabled login token bearer git store cache".split()
-)
+_COMMON_VALUES = {
+    *("true", "false", "none", "null", "auto", "basic", "yes", "no", "on", "off", "default"),
+    *("main", "test", "user", "root", "admin", "local", "never", "always", "prompt", "enabled"),
+    *("disabled", "login", "token", "bearer", "git", "store", "cache"),
+}
 # Values of fields that are marked as secret, noted as they are read; of this process.
 _noted: set[str] = set()
 
@@ -299,6 +302,8 @@ def _value_after(text: str, found: re.Match[str], verdict: str) -> tuple[int, in
     inner = bare[0] if bare[0].endswith(HIDDEN) else bare[0].rstrip(",;)}]>:|")
     if not inner or _STAND_IN.match(inner):
         return None
+    if (found["sep"] or "").endswith("= ") and _CALL.match(inner):
+        return None  # a line of a program
     if verdict == "perhaps":
         if _NUMBER.match(inner) or len(inner) < 6:
             return None
@@ -313,6 +318,8 @@ def _value_after(text: str, found: re.Match[str], verdict: str) -> tuple[int, in
         )
         if begins and (rest := _REST_OF_LINE.match(text, place)):
             inner = rest[0].split(" #")[0].rstrip()
+        elif not begins and _PLAIN_WORD_OF_MORE.match(text, place):
+            return None  # a sentence goes on
     return place, place + len(inner)
 
 

@@ -2,8 +2,9 @@
 
 A shape is tried only where its ``needle`` stands in the text, so that many shapes cost little.
 Patterns begin with the needle or with what bounds it, and hold no two repetitions that could share
-a character: they take time in proportion to the text. Lengths are lower bounds, because providers
-lengthen their keys.
+a character: they take time in proportion to the text. The
+source says where a shape or kind of key is described; lengths are lower bounds of our own, because
+providers lengthen their keys.
 
 ``detect-secrets`` was looked at and is not used here. It answers with whole lines, judged one by
 one, and this module has to cut a value out of a text and leave the rest; it needs ``requests``; its
@@ -18,7 +19,7 @@ import re
 from dataclasses import dataclass
 
 GITLEAKS = "github.com/gitleaks/gitleaks, config/gitleaks.toml"
-GITHUB_PARTNERS = "docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns"
+GITHUB_PARTNERS = "docs.github.com: supported secret scanning patterns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ SHAPES = (
           "learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors"),
     Shape("Telegram", ":A", r"(?<![\w:])\d{8,10}:A[\w-]{34}(?![\w-])",
           "core.telegram.org/bots/api#authorizing-your-bot"),
-    Shape("Telegram", "api.telegram.org/bot", r"api\.telegram\.org/bot(?P<secret>\d{5,16}:[\w-]{20,})",
+    Shape("Telegram", "api.telegram.org/bot",
+          r"api\.telegram\.org/bot(?P<secret>\d{5,16}:[\w-]{20,})",
           "core.telegram.org/bots/api#making-requests"),
     Shape("SendGrid", "SG.", rf"{_ALONE}SG\.[\w-]{{16,}}\.[\w-]{{16,}}",
           "github.com/Yelp/detect-secrets, detect_secrets/plugins/sendgrid.py"),

@@ -12,7 +12,7 @@ from yoriai.contracts import samples_digest
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.floors import floors
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Exam, Protocol, gold
+from yoriai_eval.scoring.protocol import Exam, Protocol
 from yoriai_eval.scoring.sections import REASONS
 
 PLACES = 4  # digits of a score: one in ten thousand
@@ -38,7 +38,7 @@ def add(
             _add_bits(facts["models"].setdefault(model, {}), rows, seed)
         return
     known = {} if exam.form == "gold" else floors(exam, questions)
-    golds = [gold(s) for s in questions]
+    golds = [s.gold for s in questions]
     digest = samples_digest(questions)
     for model, rows in answers.items():
         tasks = facts["models"].setdefault(model, {}).setdefault("tasks", {})

@@ -119,8 +119,9 @@ def _turn(message: Any, place: str) -> tuple[str, str]:
         raise UsageError(f"{place}: calls of tools are not read")
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        if all(isinstance(part, str) for part in parts):
-            content = "".join(parts)
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) == len(parts):
+            content = "".join(texts)
     if not isinstance(content, str):
         raise UsageError(f"{place}: 'content' is no text")
     return role, content

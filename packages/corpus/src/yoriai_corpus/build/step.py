@@ -26,6 +26,7 @@ from yoriai import (
 )
 from yoriai.config import plain
 from yoriai.redaction import Redactor
+from yoriai.same_text import NEAR, NGRAM, evaluation_text
 from yoriai_corpus.build import (components, contamination, duplicates, final_tables as finish, sorted_keys, ledger, part_writer as part, partition)
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.engines import pool as engine
@@ -61,13 +62,13 @@ class Decontaminate(pydantic.BaseModel):
         [], description="tasks whose texts are looked for; all: every task of every plugin"
     )
     ngram: int = Field(
-        16,
+        NGRAM,
         ge=5,
         description="characters in common that count as contamination;"
-        " texts in ASCII alone must share three times as many",
+        " of ASCII alone, three times as many",
     )
     near: float | None = Field(
-        0.8, gt=0, le=1, description="share of an item's 5-grams that counts too; null: off"
+        NEAR, gt=0, le=1, description="share of an item's 5-grams that counts too; null: off"
     )
 
     @pydantic.field_validator("against", mode="before")
@@ -187,13 +188,13 @@ class Building:
         asked = self.build.decontaminate
         if not asked.against:
             return None
-        path = self.scratch / "contamination.npz"
-        items = (
-            item
+        path = self.scratch / "contamination.json"
+        texts = (
+            evaluation_text(task.entry, sample, ranked=task.form == "ranked")
             for task in asked.against
-            for item in contamination.items_of(task.entry, _samples(task))
+            for sample in _samples(task)
         )
-        self.contamination = contamination.write_index(path, items, asked.ngram, asked.near)
+        self.contamination = contamination.write_texts(path, texts, asked.ngram, asked.near)
         for task in asked.against:  # a task whose texts come from artifacts has none to look for
             self.contamination.setdefault(task.entry, {"texts": 0, "too_short": 0})
         return path

@@ -12,13 +12,13 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from yoriai.secret_names import QUICK, judge_name, judge_variable
-from yoriai.secret_shapes import COMPILED
+from yoriai.secret_shapes import SHAPES, compiled
 
 HIDDEN = "[redacted]"
 
@@ -147,6 +147,10 @@ class Redactor:
             return list(self._words(value))
         return value
 
+    def words(self, words: Sequence[str]) -> list[str]:
+        """A command line without secrets; names and paths stay."""
+        return list(self._words(words, self.secrets))
+
     def _item(self, name: str, item: Any) -> Any:
         verdict = judge_name(name)
         if verdict == "secret" or name.lower() == "token":
@@ -162,7 +166,10 @@ class Redactor:
             return HIDDEN
         return self.value(item)
 
-    def _words(self, words: Sequence[Any]) -> Iterator[Any]:
+    def _words(
+        self, words: Sequence[Any], text: Callable[[str], str] | None = None
+    ) -> Iterator[Any]:
+        text = text or self.text
         option = ""
         for word in words:
             if not isinstance(word, str):
@@ -175,13 +182,13 @@ class Redactor:
                 yield HIDDEN
             elif _OPTION.match(word):
                 option = word
-                yield self.text(word)
+                yield text(word)
             elif (setting := _SETTING.match(word)) and (
                 judge_name(setting["name"]) == "secret" and not _STAND_IN.match(setting["value"])
             ):
-                yield self.text(setting["head"]) + HIDDEN
+                yield text(setting["head"]) + HIDDEN
             else:
-                yield self.text(word)
+                yield text(word)
 
 
 def count_hidden(value: Any, place: str = "") -> dict[str, int]:
@@ -216,9 +223,9 @@ def say_hidden(found: Mapping[str, int], what: str) -> str:
 
 
 def _hide_shapes(text: str) -> str:
-    for needle, pattern in COMPILED:
-        if needle in text:
-            text = pattern.sub(_without_group, text)
+    for shape in SHAPES:
+        if shape.needle in text:
+            text = compiled(shape).sub(_without_group, text)
     return text
 
 
@@ -284,8 +291,8 @@ def _value_after(text: str, found: re.Match[str], verdict: str) -> tuple[int, in
         words.endswith(("authorization", "cookie"))
         and colon
         and (whole := _REST_OF_LINE.match(text, place))
+        and (inner := whole[0].rstrip()) not in ("", "\\")  # a quote inside a quote: as others
     ):
-        inner = whole[0].rstrip()
         hide = len(inner) >= 4 and inner != HIDDEN and not _STAND_IN.match(inner)
         return (place, place + len(inner)) if hide else None
     if verdict == "perhaps" and not colon and found["name"].lstrip("-").isupper():

@@ -22,11 +22,10 @@ def _set(words: str) -> frozenset[str]:
 # One of these as the last word is enough.
 _SECRET = _set(
     "password passwords passwd passphrase passphrases passcode passwort pwd secret secrets"
-    " credential credentials apikey apikeys apitoken authtoken accesstoken authkey webhook webhooks"
-    " authorization privatekey secretkey accesskey connectionstring connstr dsn sessionid"
-    " sessionkey sshpass dbpass ldappass smtppass userpass rootpass adminpass keypass storepass"
-    " htpasswd setcookie"
-    " パスワード 暗証番号 秘密鍵"
+    " credential credentials apikey apikeys apitoken authtoken accesstoken authkey webhook"
+    " webhooks authorization privatekey secretkey accesskey connectionstring connstr dsn"
+    " sessionid sessionkey sshpass dbpass ldappass smtppass userpass rootpass adminpass"
+    " keypass storepass htpasswd setcookie パスワード 暗証番号 秘密鍵"
 )
 _SECRET_ENDS = ("password", "passwd", "passphrase", "apikey", "webhook", "パスワード")
 # These name secrets and other things too: the value has to look like one.
@@ -34,20 +33,20 @@ _PERHAPS = _set("token pass pat auth login cookie cookies jwt bearer otp")
 # ``X_token``: of the text, not of the door.
 _TOKENS_OF_TEXT = _set(
     "eos bos pad unk mask end start sep cls stop begin eot eod eom image audio video special"
-    " control fim prefix suffix middle first last next previous per max min num byte bytes unused chat"
-    " tool think new added extra each every one single decoder any no by of a the target source input"
-    " output"
+    " control fim prefix suffix middle first last next previous per max min num byte bytes"
+    " unused chat tool think new added extra each every one single decoder any no by of a the"
+    " target source input output"
 )
 # Words before ``token``, ``key``, ``pass``, ``auth`` ... that leave no doubt.
 _DOORS = _set(
     "api access auth oauth authentication bearer refresh session csrf xsrf security private"
     " personal secret service deploy client hub hf huggingface github gh gitlab slack discord"
-    " telegram bot npm pypi openai anthropic azure aws gcp google gemini cohere mistral groq xai replicate"
-    " together wandb comet neptune mlflow kaggle notion linear stripe twilio sendgrid databricks"
-    " snowflake cloudflare datadog sentry ssh sftp ftp smtp imap mail email db database mysql"
-    " postgres pg redis mongo mongodb ldap admin root sudo signing encryption account shared master"
-    " storage license subscription ocp consumer webhook http https proxy registry docker artifact"
-    " user app application jwt vault write basic"
+    " telegram bot npm pypi openai anthropic azure aws gcp google gemini cohere mistral groq"
+    " xai replicate together wandb comet neptune mlflow kaggle notion linear stripe twilio"
+    " sendgrid databricks snowflake cloudflare datadog sentry ssh sftp ftp smtp imap mail"
+    " email db database mysql postgres pg redis mongo mongodb ldap admin root sudo signing"
+    " encryption account shared master storage license subscription ocp consumer webhook http"
+    " https proxy registry docker artifact user app application jwt vault write basic"
 )
 _DOUBTFUL = _set("token pass pat auth login cookie key keys")
 _PAIRS = frozenset({
@@ -56,15 +55,16 @@ _PAIRS = frozenset({
 })  # fmt: skip
 # Words after the secret one that change nothing: PASSWORD_PROD, webhook_url, SECRET_2.
 _AFTER = _set(
-    "url uri value str string b64 base64 json prod production dev staging test ro rw old new raw"
-    " plain primary secondary id"
+    "url uri value str string b64 base64 json prod production dev staging test ro rw old new"
+    " raw plain primary secondary id"
 )
 # Words after it in a variable of the environment about a secret, that holds none.
 _ABOUT = _set(
-    "path file files dir folder name type kind count len length size mode method policy sock socket"
-    " shell hint format expiry expires ttl timeout provider helper variable var env parallelism"
-    " required require enabled disabled"
+    "path file files dir folder name type kind count len length size mode method policy sock"
+    " socket shell hint format expiry expires ttl timeout provider helper variable var env"
+    " parallelism required require enabled disabled"
 )
+_DIGITS = frozenset("0123456789")
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})  # the shell's working folders
 
 QUICK = re.compile(
@@ -107,7 +107,7 @@ def judge_variable(name: str) -> bool:
     return any(
         words[n - 1] in _PERHAPS
         or words[n - 1] == "keys"
-        or (words[n - 1] == "key" and n > 1)
+        or (words[n - 1] == "key" and n > 1 and not set(words[n:]) - _AFTER - _DIGITS)
         or _last(words[:n]) == "secret"
         for n in ends
         if not _is_of_text(words[:n])

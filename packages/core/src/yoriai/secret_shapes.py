@@ -15,6 +15,7 @@ the widest public table; where a provider documents no shape, it is named as the
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -169,4 +170,8 @@ SHAPES = (
           "rfc-editor.org/rfc/rfc7468"),
 )  # fmt: skip
 
-COMPILED = tuple((shape.needle, re.compile(shape.pattern)) for shape in SHAPES)
+
+@functools.cache
+def compiled(shape: Shape) -> re.Pattern[str]:
+    """The pattern, made when a text first holds the needle: most programs need none."""
+    return re.compile(shape.pattern, re.ASCII)  # a key may stand between Japanese words

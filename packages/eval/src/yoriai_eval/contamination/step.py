@@ -23,7 +23,7 @@ from pydantic import Field
 from yoriai import Artifact, Job, Made, NotFound, Step, Task, UsageError, Uses, YoriaiError, files
 from yoriai_eval.contamination import clean_and_dirty, search
 from yoriai_eval.contamination.index import Index, Item, fields
-from yoriai_eval.contamination.same_question import ORDER, How, Questions
+from yoriai_eval.contamination.same_question import ORDER, FoldedQuestions, How
 from yoriai_eval.scoring import chunks, protocol
 from yoriai_eval.sets.llm_jp import Split
 
@@ -250,7 +250,7 @@ class Ledger:
 
     def compare(self, sources: Iterable[tuple[Task, Split]], inputs: Sequence[Artifact]) -> Facts:
         """Look in other splits, of what is here; returns, by data set, the splits that are not."""
-        questions = Questions([sample.text for sample in self.samples])
+        questions = FoldedQuestions([sample.text for sample in self.samples])
         absent: dict[str, list[str]] = {}
         for task, split in sources:
             short = protocol.short_name(task)

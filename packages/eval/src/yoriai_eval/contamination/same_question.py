@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from yoriai_eval.contamination.folding import fold
-from yoriai_eval.contamination.index import LABEL, fields
+from yoriai.same_text import LABEL, fields, fold
 
 How = Literal["input", "fields", "swapped"]
 ORDER: tuple[How, ...] = ("input", "fields", "swapped")

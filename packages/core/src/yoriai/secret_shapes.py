@@ -6,11 +6,10 @@ a character: they take time in proportion to the text. The
 source says where a shape or kind of key is described; lengths are lower bounds of our own, because
 providers lengthen their keys.
 
-``detect-secrets`` was looked at and is not used here. It answers with whole lines, judged one by
-one, and this module has to cut a value out of a text and leave the rest; it needs ``requests``; its
-detectors of entropy fire on digests, of which run files are full; and its table lacks providers of
-language models (Anthropic, Hugging Face, Groq, xAI). Gitleaks (MIT, ``config/gitleaks.toml``) has
-the widest public table; where a provider documents no shape, it is named as the source.
+``detect-secrets`` is not used: it makes a report on files, and this module has to cut values out of
+texts and leave the rest. The two were not measured against each other. Gitleaks
+(``config/gitleaks.toml``) has the widest public table; where a provider documents no shape, it is
+named as the source. Sources say where to look; not every shape was compared with its page.
 """
 
 from __future__ import annotations

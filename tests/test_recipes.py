@@ -10,7 +10,7 @@ import pytest
 
 from yoriai.plugins import load_registry
 from yoriai.recipe import Loaded, load_recipe
-from yoriai.testing import Answer, run_cli
+from yoriai.testing import CommandResult, run_cli
 
 ROOT = Path(__file__).parent.parent
 LARGE, SMALL = (ROOT / "recipes" / f"llm-jp-13b{end}.yaml" for end in ("", "-small"))
@@ -20,7 +20,7 @@ def load(path: Path) -> Loaded:
     return load_recipe(path, load_registry())
 
 
-def dry_run(path: Path, out: Path, *words: str, **environment: str) -> Answer:
+def dry_run(path: Path, out: Path, *words: str, **environment: str) -> CommandResult:
     answer = run_cli("run", str(path), "--dry-run", "--out", str(out), *words, **environment)
     assert answer.code == 0, answer.err
     assert not out.exists()

@@ -18,7 +18,7 @@ import pytest
 from yoriai import environment, reachable_code
 from yoriai.cli import main
 from yoriai.plugins import Registry, load_registry
-from yoriai.testing import Answer, run_cli
+from yoriai.testing import CommandResult, run_cli
 
 GOOD = """
 from yoriai import Entry, hookimpl
@@ -248,10 +248,10 @@ def recipe(lab: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def yoriai(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def yoriai(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """The command line, called in this process: ``yoriai("list", "--json").json``."""
 
-    def call(*words: str) -> Answer:
+    def call(*words: str) -> CommandResult:
         capsys.readouterr()
         environment.code_identity.cache_clear()
         reachable_code.forget()
@@ -265,16 +265,16 @@ def yoriai(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
         finally:
             sys.argv = argv
         captured = capsys.readouterr()
-        return Answer(int(code or 0), captured.out, captured.err)
+        return CommandResult(int(code or 0), captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., Answer]:
+def process(tmp_path: Path) -> Callable[..., CommandResult]:
     """The command line as a process of its own, in the test's folder."""
 
-    def call(*words: str, **variables: str) -> Answer:
+    def call(*words: str, **variables: str) -> CommandResult:
         return run_cli(*words, cwd=tmp_path, **variables)
 
     return call

@@ -361,3 +361,19 @@ def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(giv
     with contextlib.suppress(SystemExit):
         cli.main(["--version"])
     assert os.environ["OMP_WAIT_POLICY"] == (given or "passive")
+
+
+@pytest.mark.parametrize("module", ["pyarrow.lib", "safetensors_rust", "jinja2.exceptions", "zlib"])
+def test_what_a_reader_of_files_raises_is_a_refusal_and_names_verify(yoriai, monkeypatch, module):
+    damage = type("Damage", (Exception,), {"__module__": module})
+
+    def fail(folder):
+        raise damage("bad bytes " * 100)
+
+    monkeypatch.setattr("yoriai.commands.runs._runs_of", fail)
+    answer = yoriai("runs", "list", ".", "--json")
+    assert answer.code == 4
+    assert answer.json["error"]["code"] == "refused"
+    assert "yoriai verify" in answer.json["error"]["hint"]
+    assert "unexpected" not in answer.err
+    assert len(answer.json["error"]["message"]) < 500

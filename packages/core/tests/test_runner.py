@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
-from yoriai import environment, files, reachable_code, runner
+from yoriai import environment, files, reachable_code, runner, stopping
 from yoriai.artifact import open_artifact
 from yoriai.errors import Refused, UsageError, YoriaiError
 from yoriai.plugins import load_registry
@@ -380,11 +381,6 @@ def test_an_input_of_the_wrong_kind_is_refused_by_the_job_too(registry):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_strikes_inside_a_callback_is_not_lost():
-    import os
-    import signal
-
-    from yoriai import runner
-
     class Finalised:
         def __del__(self):  # Python ignores what is raised here
             os.kill(os.getpid(), signal.SIGINT)
@@ -392,7 +388,103 @@ def test_an_interrupt_that_strikes_inside_a_callback_is_not_lost():
     def watch(items, label, total):
         return iter(items)
 
-    with pytest.raises(KeyboardInterrupt), runner._deadline(0):  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), stopping.orderly_end():  # noqa: PT012
         Finalised()
         list(runner._heeding(watch)([1, 2], "work", 2))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+SIGNALS = [
+    (signal.SIGINT, "cancelled", 130),
+    (signal.SIGTERM, "timed-out", 6),
+    (signal.SIGUSR1, "timed-out", 6),
+]
+
+
+def knock(monkeypatch, where, name, number, *, before=True):
+    """Let a signal strike as a function is called, or as it returns; only the first time."""
+    real, left = getattr(where, name), [True]
+
+    def call(*words, **options):
+        strike = left and left.pop()
+        if strike and before:
+            os.kill(os.getpid(), number)
+        value = real(*words, **options)
+        if strike and not before:
+            os.kill(os.getpid(), number)
+        return value
+
+    monkeypatch.setattr(where, name, call)
+
+
+@pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
+@pytest.mark.parametrize("name", ["load_recipe", "describe_environment"])
+def test_a_signal_before_the_run_began_has_the_documented_exit_code(
+    recipe, yoriai, monkeypatch, number, state, code, name
+):
+    from yoriai import recipe as recipes
+
+    knock(monkeypatch, recipes if name == "load_recipe" else environment, name, number)
+    assert yoriai("run", str(recipe(SLOW)), "--out", "cut").code == code
+    assert run_files(Path("cut")) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_while_the_run_file_is_first_written_ends_the_run_in_good_order(
+    recipe, yoriai, monkeypatch, number, state, code, times
+):
+    for _ in range(times):
+        knock(monkeypatch, files, "write_atomically", number, before=False)
+    assert yoriai("run", str(recipe(SLOW)), "--out", "cut").code == code
+    [value] = run_files(Path("cut"))
+    assert (value["state"], bool(value["ended"])) == (state, True)
+    assert not list(Path("cut/runs").glob(".*"))
+
+
+@pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
+def test_a_signal_after_the_run_has_ended_leaves_it_completed_and_keeps_its_exit_code(
+    recipe, yoriai, monkeypatch, number, state, code
+):
+    from yoriai import page
+
+    knock(monkeypatch, page, "write_page", number)
+    assert yoriai("run", str(recipe(SLOW)), "--out", "cut").code == code
+    assert run_files(Path("cut"))[0]["state"] == "completed"
+    assert yoriai("run", str(recipe(SLOW)), "--out", "cut").code == 0
+    assert Path("cut/page").exists()
+
+
+@pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
+def test_a_second_signal_while_the_end_is_written_down_does_not_lose_it(
+    recipe, yoriai, monkeypatch, number, state, code
+):
+    monkeypatch.setenv("LAB", f"{int(number)}@2")
+    knock(monkeypatch, runner, "_ending", number)
+    assert yoriai("run", str(recipe(SLOW)), "--out", "cut").code == code
+    [value] = run_files(Path("cut"))
+    assert (value["state"], value["steps"]["parts"]["state"]) == (state, "stopped")
+
+
+def test_no_unfinished_work_is_left_after_a_kill_between_the_sealing_and_the_tidying(
+    recipe, yoriai, monkeypatch
+):
+    path = str(recipe())
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Workspace, "forget_work", lambda self, step: None)
+        assert yoriai("run", path, "--out", "cut").code == 0
+    assert len(list(Path("cut/.work").iterdir())) == 2
+    assert yoriai("run", path, "--out", "cut").code == 0
+    assert list(Path("cut/.work").iterdir()) == []
+
+
+def test_a_signal_is_told_though_the_disk_takes_no_ending(recipe, yoriai, monkeypatch):
+    def end(self, *words):
+        raise YoriaiError("no space")
+
+    monkeypatch.setenv("LAB", f"{int(signal.SIGTERM)}@2")
+    monkeypatch.setattr("yoriai.run_file.Run.end", end)
+    answer = yoriai("run", str(recipe(SLOW)), "--out", "cut")
+    assert answer.code == 6
+    assert "the run file says no end: no space" in answer.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -142,3 +143,54 @@ def test_the_resolved_recipe_of_a_run_file_runs_to_the_same_digests(recipe, yori
     ).json
     for name, step in value["steps"].items():
         assert again["steps"][name]["digest"] == step["digest"]
+
+
+def die(folder):
+    child = os.fork()
+    if child == 0:
+        with start(folder) as current:
+            current.step("text", state="running")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("words", [("list",), ("show",)])
+def test_runs_are_shown_on_a_disk_that_takes_no_writing(
+    tmp_path, yoriai, monkeypatch, reason, words
+):
+    die(tmp_path / "w/runs")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "w/runs").iterdir()}
+
+    def refuse(path, data):
+        raise files.disk_error(path, OSError(reason, os.strerror(reason)))
+
+    monkeypatch.setattr(files, "write_atomically", refuse)
+    answer = yoriai("runs", *words, str(tmp_path / "w"), "--json")
+    assert answer.code == 0
+    row = answer.json["runs"][0] if words == ("list",) else answer.json
+    step = row["steps"]["text"]
+    assert (row["state"], step if isinstance(step, str) else step["state"]) == ("failed", "stopped")
+    assert "not marked" in answer.err
+    assert os.strerror(reason) in answer.err
+    assert {p.name: p.read_bytes() for p in (tmp_path / "w/runs").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"id": "../../escaped", "state": "running", "steps": {}}',
+        b'{"id": "0", "state": "running", "steps": []}',
+        b'{"id": "0", "state": "running", "steps": {"a": 3}}',
+    ],
+)
+def test_a_hostile_run_file_is_listed_as_unreadable_and_written_nowhere(tmp_path, yoriai, body):
+    folder = tmp_path / "a/b/runs"
+    folder.mkdir(parents=True)
+    (folder / "0.json").write_bytes(body)
+    assert sweep(folder) == []
+    [row] = list_runs(folder)
+    assert (row["id"], row["state"]) == ("0", "unreadable")
+    assert yoriai("runs", "list", str(tmp_path / "a/b")).code == 0
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [folder / "0.json"]

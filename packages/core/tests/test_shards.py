@@ -161,3 +161,41 @@ def test_a_dot_in_the_name_is_part_of_the_name(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "v1.0.bin", "v1.0.idx", "v1.1.bin", "v1.1.idx",
     ]  # fmt: skip
+
+
+@given(st.data())
+def test_a_false_length_or_pointer_in_an_index_is_refused_when_it_is_read(tmp_path_factory, data):
+    stem = tmp_path_factory.mktemp("shard") / "ja"
+    write(stem, 100, [[1, 2, 3], [4], [5, 6]])
+    path = stem.with_suffix(".idx")
+    index = bytearray(path.read_bytes())
+    place = data.draw(st.integers(34, len(index) - 1))
+    index[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(index)
+    with pytest.raises(Altered):
+        _ = Shard(stem).lengths
+
+
+@given(st.binary(max_size=200), st.binary(max_size=60))
+def test_any_bytes_as_an_index_are_refused_or_agree_with_themselves(tmp_path_factory, tail, body):
+    stem = tmp_path_factory.mktemp("shard") / "ja"
+    count = len(tail) // 20
+    head = struct.pack("<9sQBQQ", b"MMIDIDX\0\0", 1, 8, count, (len(tail) - 12 * count) // 8)
+    stem.with_suffix(".idx").write_bytes(head + tail)
+    stem.with_suffix(".bin").write_bytes(body)
+    try:
+        shard = Shard(stem)
+        assert sum(shard.lengths) * shard.width == len(shard.tokens)
+    except Altered:
+        pass
+
+
+def test_the_place_in_an_index_that_leads_elsewhere_is_named_beyond_the_first_block(tmp_path):
+    count = 70_000
+    write(tmp_path / "x", 100, [[1]] * count)
+    path = tmp_path / "x.idx"
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<q", data, 34 + 4 * count + 8 * 69_999 - 8, 4)
+    path.write_bytes(data)
+    with pytest.raises(Altered, match="document 69,998 has 1 tokens from byte 4 on"):
+        _ = Shard(tmp_path / "x").lengths

@@ -6,6 +6,7 @@ plugins are descriptors until they are called.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from yoriai import __version__, console, terminal
+from yoriai import __version__, console, stopping, terminal
 from yoriai.errors import PluginBroken, YoriaiError
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
@@ -210,6 +211,20 @@ def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> N
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the ``yoriai`` command; turns every error into words and an exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        stopping.ignore_at_exit()
+    with stopping.orderly_end() if "run" in arguments else contextlib.nullcontext():
+        try:
+            code = _call(arguments)
+        except (stopping.Stop, KeyboardInterrupt) as error:  # a second one, while it was told
+            code = 130 if isinstance(error, KeyboardInterrupt) else 6
+        if argv is None:
+            stopping.settle(code)
+            sys.exit(code)
+    sys.exit(code)
+
+
+def _call(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     debug = "--debug" in arguments or bool(os.environ.get("YORIAI_DEBUG"))
     # Before any library starts OpenMP: threads that spin while they wait made the tour's scores
@@ -221,32 +236,66 @@ def main(argv: list[str] | None = None) -> None:
         if debug:
             raise
         _complain(error.message, error.hint, error.code, as_json)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        sys.exit(2)
+        return 2
     except click.ClickException as error:
         hint = ""
         if isinstance(error, click.UsageError) and error.ctx is not None:
             hint = f"{error.ctx.command_path} --help"
         _complain(error.format_message(), hint, "usage", as_json)
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         _complain("interrupted", "start the same command again to go on", "interrupted", as_json)
-        sys.exit(130)
+        return 130
+    except stopping.Stop as error:  # before a run began, or after it ended
+        hint = "start the same command again to go on from here"
+        _complain(str(error), hint, "timed-out", as_json)
+        return 6
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except Exception as error:
         if debug:
             raise
+        if foreign := _damage(error):
+            _complain(foreign, _DAMAGE_HINT, "refused", as_json)
+            return 4
         message = f"unexpected {type(error).__name__}: {error}"
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+# Libraries that read files of others. What they raise is about the bytes, not about this program.
+_READERS = frozenset(
+    ("pyarrow", "safetensors", "safetensors_rust", "tokenizers", "sentencepiece", "jinja2",
+     "zlib", "gzip", "lzma", "zstandard", "zipfile", "tarfile", "struct", "json", "_pickle",
+     "pickle", "yaml")
+)  # fmt: skip
+_DAMAGE_HINT = (
+    "yoriai verify FOLDER  names a file that changed since it was sealed; "
+    "yoriai --debug ... shows where it was read"
+)
+
+
+def _damage(error: BaseException) -> str:
+    """In words, an error of a library that read a damaged or foreign file; "" for any other."""
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in _READERS or isinstance(error, UnicodeDecodeError):
+        said = " ".join(str(error).split())
+        words = said[:300] + ("…" if len(said) > 300 else "")
+        return f"refused: a file holds what it should not ({kind.__name__}: {words})"
+    return ""
 
 
 def _complain(message: str, hint: str, code: str, as_json: bool) -> None:
+    from yoriai.redaction import Redactor
+
+    redactor = Redactor()  # what a terminal shows may stand in the log of a job
+    message, hint = redactor.secrets(message), redactor.secrets(hint)
+    # Redacted before it is cut: half a secret matches no rule.
     message, hint = terminal.clip_lines(message, 500), terminal.clip_lines(hint, 1_000)
     if as_json:
         click.echo(console.json_text({"error": {"code": code, "message": message, "hint": hint}}))

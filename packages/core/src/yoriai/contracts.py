@@ -190,11 +190,16 @@ class Engine(Configured):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One instruction, its input (may be empty) and the answer to learn."""
+    """One instruction, its input (may be empty) and the answer to learn.
+
+    ``before`` are the turns of the conversation that came first, as (role, text): ``system``,
+    ``user`` or ``assistant``. They are part of the prompt, not learned.
+    """
 
     instruction: str
     input: str
     output: str
+    before: tuple[tuple[str, str], ...] = ()
 
 
 class Instructions(Configured):

@@ -37,6 +37,11 @@ class Sample:
     cluster: str = ""
     neutral: str = ""
 
+    @property
+    def gold(self) -> str:
+        """The right answer as text."""
+        return self.choices[self.answer] if isinstance(self.answer, int) else self.answer
+
 
 def samples_digest(samples: Iterable[Sample]) -> str:
     """sha256 over all that samples say, in their order."""

@@ -24,7 +24,14 @@ from pathlib import Path
 from yoriai import files
 
 # Core's modules whose rules decide bytes; the rest of core runs steps and decides none.
-FORMATS = ("yoriai.mixture", "yoriai.same_text", "yoriai.shards")
+FORMATS = (
+    "yoriai.folded_text",
+    "yoriai.mixture",
+    "yoriai.run_hashes",
+    "yoriai.same_text",
+    "yoriai.shards",
+    "yoriai.text_index",
+)
 OURS = ("yoriai_corpus", "yoriai_train", "yoriai_eval", "yoriai_domain_adapt")
 VERSION = 1  # of the form below: another one makes every artifact's origin another
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from yoriai import files
-from yoriai.redaction import Redactor
+from yoriai import files, stopping
+from yoriai.errors import YoriaiError
+from yoriai.redaction import Redactor, count_hidden
 
 State = Literal["running", "completed", "failed", "cancelled", "timed-out"]
 SCHEMA = 1
@@ -55,7 +56,11 @@ class Run:
 
     def write(self, **changes: Any) -> None:
         self.value.update(changes)
-        files.write_atomically(self.path, files.ordered_json(self.redactor.value(self.value)))
+        with stopping.deferred():  # what was done is written down, whoever knocks
+            value = self.redactor.value(self.value)
+        if found := count_hidden(value):
+            value["hidden"] = found
+        files.write_atomically(self.path, files.ordered_json(value))
 
     def step(self, name: str, **changes: Any) -> None:
         self.value["steps"].setdefault(name, {}).update(changes)
@@ -105,20 +110,34 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         try:
             value = json.loads(path.read_bytes())
-            if not (isinstance(value, dict) and {"id", "state", "steps"} <= value.keys()):
-                raise ValueError("it is no run file")
+            if problem := _problem(value, path.stem):
+                raise ValueError(problem)
             rows.append(value)
-        except ValueError as error:
+        except (ValueError, RecursionError, OSError) as error:
             rows.append({"id": path.stem, "state": "unreadable", "error": str(error), "steps": {}})
     return rows
 
 
-def sweep(folder: Path) -> list[str]:
-    """Mark runs that say ``running`` and whose process is gone; returns their ids."""
-    dead = []
-    for value in list_runs(folder):
-        lock = folder / f".{value['id']}.lock"
-        if value["state"] != "running" or files.is_held(lock):
+def _problem(value: Any, name: str) -> str:
+    if not (isinstance(value, dict) and {"id", "state", "steps"} <= value.keys()):
+        return "it is no run file"
+    if value["id"] != name:  # the id becomes a path when the file is written again
+        return "it is the file of another run"
+    steps = value["steps"]
+    if not (isinstance(steps, dict) and all(isinstance(step, dict) for step in steps.values())):
+        return "its steps are no mapping of mappings"
+    return ""
+
+
+def look(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """All runs as :func:`list_runs` has them, and the ids of those whose process is gone.
+
+    Those are given as they will be marked; nothing is written, so that a full or a read-only disk
+    can be looked at.
+    """
+    rows, dead = list_runs(folder), []
+    for value in rows:
+        if value["state"] != "running" or files.is_held(folder / f".{value['id']}.lock"):
             continue
         value["state"] = "failed"
         value["ended"] = now()
@@ -130,7 +149,31 @@ def sweep(folder: Path) -> list[str]:
             "message": "the process ended without a word (killed, out of memory, power)",
             "noticed_by_process": os.getpid(),
         }
-        files.write_atomically(folder / f"{value['id']}.json", files.ordered_json(value))
-        lock.unlink(missing_ok=True)
         dead.append(str(value["id"]))
+    return rows, dead
+
+
+def sweep(folder: Path) -> list[str]:
+    """Mark runs that say ``running`` and whose process is gone; returns their ids.
+
+    Raises :class:`YoriaiError` where the disk takes no writing.
+    """
+    rows, dead = look(folder)
+    for value in rows:
+        if value["id"] in dead:
+            files.write_atomically(folder / f"{value['id']}.json", files.ordered_json(value))
+            (folder / f".{value['id']}.lock").unlink(missing_ok=True)
     return dead
+
+
+def sweep_or_look(folder: Path) -> tuple[list[dict[str, Any]], list[str], str]:
+    """Rows and dead runs as :func:`look` has them, marked where that can be written.
+
+    The third is why the marks could not be written; ``""`` if they were.
+    """
+    rows, dead = look(folder)
+    try:
+        sweep(folder)
+    except (YoriaiError, OSError) as error:
+        return rows, dead, str(error)
+    return rows, dead, ""

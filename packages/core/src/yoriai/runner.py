@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import artifact as artifacts
-from yoriai import environment, files
+from yoriai import environment, files, stopping
 from yoriai import run_file as run
 from yoriai.artifact import Artifact, open_artifact
 from yoriai.config import nested
 from yoriai.errors import Refused, TimedOut, YoriaiError
 from yoriai.plugins import Registry
 from yoriai.recipe import Loaded, PlannedStep
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 from yoriai.run_file import Run, RunView
 from yoriai.step import Job, Made
 from yoriai.workspace import Decision, Workspace
@@ -65,7 +64,11 @@ def run_recipe(loaded: Loaded, registry: Registry, root: Path, options: Options)
     except OSError as error:
         raise files.disk_error(root, error) from error
     busy = f"another run works in {root}"
-    with files.hold(workspace.lock, busy=busy), contextlib.ExitStack() as stack:
+    with (
+        stopping.orderly_end(),
+        files.hold(workspace.lock, busy=busy),
+        contextlib.ExitStack() as stack,
+    ):
         for dead in run.sweep(workspace.runs):
             options.announce(f"run {dead} had died without a word; marked as failed")
         facts = {
@@ -76,24 +79,38 @@ def run_recipe(loaded: Loaded, registry: Registry, root: Path, options: Options)
             "git": environment.git_state(loaded.path.resolve().parent),
             "environment": environment.describe_environment(registry),
         }
-        current = stack.enter_context(run.start_run(workspace.runs, facts, redactor))
-        outcome = Outcome(current.value, workspace)
-        try:
-            with _deadline(options.time_limit_minutes):
-                _require_disk(root)
-                _ask_plugins(current, registry, loaded)
-                loaded.expectations()  # refuses, before anything is read, what cannot end well
-                for planned in loaded.steps:
-                    _heed_stop()
-                    _do_step(planned, current, registry, outcome, options)
-                    if planned.name == options.until:
-                        break
-        except BaseException as raised:
-            shown = _in_words(raised, root)
-            current.end(*_ending(shown, redactor))
-            raise shown from shown.__cause__
-        current.end("completed")
+        # From here on the run file says "running"; whatever ends the run is written into it.
+        with stopping.deferred():
+            current = stack.enter_context(run.start_run(workspace.runs, facts, redactor))
+            outcome = Outcome(current.value, workspace)
+            try:
+                with stopping.undeferred(), stopping.time_limit(options.time_limit_minutes):
+                    _run_steps(current, registry, outcome, options)
+            except BaseException as raised:
+                shown = _in_words(raised, root)
+                try:
+                    current.end(*_ending(shown, redactor))
+                except YoriaiError as error:  # the disk: what stopped the run is still what is told
+                    options.announce(f"the run file says no end: {error.message}")
+                raise shown from shown.__cause__
+            current.end("completed")
+            if told := say_hidden(count_hidden(redactor.value(current.value)), "the run file"):
+                options.announce(told)
+        stopping.heed()
         return outcome
+
+
+def _run_steps(current: Run, registry: Registry, outcome: Outcome, options: Options) -> None:
+    loaded = outcome.workspace.loaded
+    stopping.heed()
+    _require_disk(outcome.workspace.root)
+    _ask_plugins(current, registry, loaded)
+    loaded.expectations()  # refuses, before anything is read, what cannot end well
+    for planned in loaded.steps:
+        stopping.heed()
+        _do_step(planned, current, registry, outcome, options)
+        if planned.name == options.until:
+            break
 
 
 def _do_step(
@@ -111,6 +128,7 @@ def _do_step(
         current.step(planned.name, state="reused", artifact=made.name, digest=made.digest)
         options.announce(f"{planned.name}: unchanged, used again ({made.digest[:12]})")
         outcome.artifacts[planned.name] = made
+        workspace.forget_unfinished(planned.name, decision.origin or {})
         return
     verb = "resumes" if workspace.work(planned.name, decision.origin or {}).exists() else "starts"
     options.announce(f"{planned.name}: {planned.entry} {verb}")
@@ -162,8 +180,9 @@ def _build(
         engine=workspace.loaded.engine,
         aside=current.path.with_suffix("") / planned.name,
     )
+    stopping.heed()
     made: Made = planned.step.run(job)
-    _heed_stop()
+    stopping.heed()
     drift = options.allow_drift if decision.action == "refused" else ""
     sources = list(made.sources) or _inherited_sources(inputs)
     sealed = artifacts.seal(
@@ -242,14 +261,10 @@ def _ask_plugins(current: Run, registry: Registry, loaded: Loaded) -> None:
     current.write(entries=versions)
 
 
-class _Stop(BaseException):
-    """A signal's way out. No step's ``except Exception`` may swallow it."""
-
-
 def _in_words(error: BaseException, root: Path) -> BaseException:
     """The error a user should see, with the one that was raised as its cause."""
     known: YoriaiError | None = None
-    if isinstance(error, _Stop):
+    if isinstance(error, stopping.Stop):
         known = TimedOut(str(error), hint="start the same command again to go on from here")
     elif isinstance(error, OSError) and files.is_disk_trouble(error):
         known = files.disk_error(Path(error.filename or root), error)
@@ -275,57 +290,10 @@ def _ending(error: BaseException, redactor: Redactor) -> tuple[run.State, dict[s
     return "failed", facts
 
 
-# What a signal asked for. The exception it raises can be lost: Python ignores one that strikes
-# inside a callback (a finaliser, or a hook around fork while a training job is being started),
-# so it is looked for again at every step and every tick of progress.
-_asked_to_stop: list[BaseException] = []
-
-
-def _heed_stop() -> None:
-    if _asked_to_stop:
-        raise _asked_to_stop[0]
-
-
 def _heeding(watch: Watch) -> Watch:
     def heed(items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
         for item in watch(items, label, total):
-            _heed_stop()
+            stopping.heed()
             yield item
 
     return heed
-
-
-@contextlib.contextmanager
-def _deadline(minutes: float) -> Iterator[None]:
-    """Turn SIGTERM, SIGUSR1 and the end of ``--time-limit`` into an orderly end of the run."""
-
-    owner = os.getpid()
-
-    def stop(number: int, frame: Any) -> None:
-        if os.getpid() != owner:  # a forked worker inherits this function; it just ends
-            os._exit(128 + number)
-        if number == signal.SIGINT:
-            _asked_to_stop.append(KeyboardInterrupt())
-        else:
-            received = f"{signal.Signals(number).name} was received"
-            alarm = number == signal.SIGALRM
-            _asked_to_stop.append(_Stop("the time limit was reached" if alarm else received))
-        raise _asked_to_stop[-1]
-
-    _asked_to_stop.clear()
-    numbers = [signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
-        numbers.append(signal.SIGINT)
-    try:
-        former = {s: signal.signal(s, stop) for s in numbers}
-    except ValueError:  # not in the main thread: the caller owns the signals
-        yield
-        return
-    if minutes > 0:
-        signal.setitimer(signal.ITIMER_REAL, minutes * 60)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in former.items():
-            signal.signal(number, handler)

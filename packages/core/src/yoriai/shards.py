@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import array
 import errno
+import itertools
 import mmap
 import os
 import resource
@@ -35,6 +36,7 @@ from yoriai.errors import Altered, NotFound, UsageError, YoriaiError
 
 MAGIC = b"MMIDIDX\x00\x00"
 _HEAD = struct.Struct("<9sQBQQ")
+_BLOCK = 2**16  # documents that are compared at once
 _CODES: dict[int, Literal["H", "i"]] = {8: "H", 4: "i"}
 
 
@@ -103,8 +105,8 @@ class Shard:
 
     Opening reads the header and the last entry of the index, whatever the number of documents,
     and compares the sizes of both files with them. Raises :class:`NotFound` if one is not there
-    and :class:`Altered` if the two do not agree; other bytes under the same size are for
-    ``yoriai verify`` to find.
+    and :class:`Altered` if the two do not agree. :attr:`index` is compared with itself when it is
+    first read: a length or pointer that leads elsewhere is refused by its number.
     """
 
     def __init__(self, stem: Path) -> None:
@@ -129,6 +131,11 @@ class Shard:
         _, version, code, self.count, boundaries = _HEAD.unpack(head)
         if version != 1 or code not in _CODES:
             raise Altered(f"{self._index}: version {version}, token type {code} is not supported")
+        if boundaries != self.count + 1:
+            raise Altered(
+                f"{self._index} has {self.count:,} sequences and {boundaries - 1:,} documents; only"
+                " one sequence a document is read"
+            )
         size = os.fstat(stream.fileno()).st_size
         expected = _HEAD.size + self.count * 12 + boundaries * 8
         if size != expected:
@@ -152,8 +159,50 @@ class Shard:
 
     @cached_property
     def index(self) -> memoryview:
-        """The bytes of the index. No copy."""
-        return _mapped(self._index)
+        """The bytes of the index, checked once. No copy. Raises :class:`Altered`."""
+        index = _mapped(self._index)
+        self._check(index)
+        return index
+
+    def _check(self, index: memoryview) -> None:
+        """Each sequence begins where the one before it ends, and is a document of its own."""
+        lengths = index[_HEAD.size : _HEAD.size + 4 * self.count].cast("i")
+        first = _HEAD.size + 4 * self.count
+        place = 0
+        for start in range(0, self.count, _BLOCK):
+            stop = min(start + _BLOCK, self.count)
+            block = lengths[start:stop]
+            wanted = array.array(
+                "q", itertools.accumulate(map(self.width.__mul__, block), initial=place)
+            )
+            found = array.array("q")
+            found.frombytes(index[first + 8 * start : first + 8 * stop])
+            place = wanted.pop()
+            if found == wanted and min(block) >= 0:
+                continue
+            row = next(n for n in range(len(block)) if block[n] < 0 or found[n] != wanted[n])
+            raise Altered(
+                f"{self._index}: document {start + row:,} has {block[row]:,} tokens from byte"
+                f" {found[row]:,} on; the one before it ends at byte {wanted[row]:,}",
+                hint=_COPY,
+            )
+        first += 8 * self.count
+        for start in range(0, self.count + 1, _BLOCK):
+            stop = min(start + _BLOCK, self.count + 1)
+            boundaries = array.array("q")
+            boundaries.frombytes(index[first + 8 * start : first + 8 * stop])
+            if boundaries != array.array("q", range(start, stop)):
+                raise Altered(
+                    f"{self._index}: its documents are not one sequence each, in order", hint=_COPY
+                )
+
+    def outside(self, place: int, token: int, vocabulary_size: int) -> Altered:
+        """The refusal of token number ``place`` of the file, which no vocabulary piece has."""
+        return Altered(
+            f"{self._body}: token {place:,} is {token}, the vocabulary has {vocabulary_size:,}"
+            " pieces (from 0)",
+            hint="write the shards again with the tokenizer that mixture.yaml names",
+        )
 
     @property
     def lengths(self) -> memoryview:

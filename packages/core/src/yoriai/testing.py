@@ -40,7 +40,7 @@ HEAVY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """What a command came to."""
 
     code: int
@@ -52,7 +52,7 @@ class Answer:
         return json.loads(self.out)
 
 
-def run_cli(*words: str, cwd: Path | None = None, **environment: str) -> Answer:
+def run_cli(*words: str, cwd: Path | None = None, **environment: str) -> CommandResult:
     """Run ``yoriai`` in a process of its own, as a user would."""
     done = subprocess.run(
         [sys.executable, "-m", "yoriai", *words],
@@ -62,7 +62,7 @@ def run_cli(*words: str, cwd: Path | None = None, **environment: str) -> Answer:
         env={**os.environ, **environment},
         check=False,
     )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 def conformance(registry: Registry, plugin: str) -> list[str]:
@@ -139,7 +139,7 @@ def yoriai_registry() -> Registry:
 
 
 @pytest.fixture
-def yoriai_cli() -> Callable[..., Answer]:
+def yoriai_cli() -> Callable[..., CommandResult]:
     """Call as ``yoriai_cli("list", "filters", "--json").json``."""
     return run_cli
 

@@ -71,6 +71,10 @@ class Workspace:
             if folder.name.rpartition("-")[0] == step:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def forget_unfinished(self, step: str, origin: Mapping[str, Any]) -> None:
+        """Remove what a killed run left of a step that is sealed; other origins keep theirs."""
+        shutil.rmtree(self.work(step, origin), ignore_errors=True)
+
     def origin(self, planned: PlannedStep, inputs: Sequence[Artifact]) -> dict[str, Any]:
         """Everything that decides what the step makes, as plain JSON."""
         objects = list(config.nested(planned.step))

@@ -100,7 +100,7 @@ def test_a_unigram_model_has_the_same_ids_and_numbers_in_llama_cpp(model, yoriai
 
 def test_random_texts_have_the_ids_of_the_tokenizers_library(model, yoriai_job):
     from yoriai_domain_adapt.folders import vocabulary
-    from yoriai_domain_adapt.measure.llama_cpp import LlamaCpp
+    from yoriai_domain_adapt.measure.llama_cpp import LlamaCppServer
 
     base = model()
     made = yoriai_job("file", Gguf(kind="f16"), [base])
@@ -108,7 +108,7 @@ def test_random_texts_have_the_ids_of_the_tokenizers_library(model, yoriai_job):
     letters = [*"".join(JAPANESE), *" \n\tabc<>/s0x", "🍣", "é", "鬱", "𠮷"]
     texts = ["".join(random_.choices(letters, k=random_.randint(1, 60))) for _ in range(400)]
     ours = vocabulary.read_tokenizer(base.path).encode_batch(texts, add_special_tokens=False)
-    theirs = LlamaCpp(made.path / "model.gguf").encode(texts)
+    theirs = LlamaCppServer(made.path / "model.gguf").encode(texts)
     check_ids(base, theirs, [e.ids for e in ours])
 
 
@@ -146,11 +146,11 @@ def test_gpt2_with_its_transposed_layers_is_written_too(tmp_path, yoriai_job, mo
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (out / name).write_bytes((base.path / name).read_bytes())
     from yoriai_domain_adapt.folders.gguf_file import write_gguf
-    from yoriai_domain_adapt.measure.llama_cpp import LlamaCpp
+    from yoriai_domain_adapt.measure.llama_cpp import LlamaCppServer
     from yoriai_domain_adapt.steps.gguf import compare_logits
 
     write_gguf(out, tmp_path / "g.gguf", "f32")
-    told = compare_logits(out, LlamaCpp(tmp_path / "g.gguf"), [[300, 301, 302], [280, 400]])
+    told = compare_logits(out, LlamaCppServer(tmp_path / "g.gguf"), [[300, 301, 302], [280, 400]])
     assert told["logits"] < 0.01
     assert told["continued_alike"] == 2
 
@@ -191,7 +191,7 @@ def test_real_japanese_has_sentencepieces_ids_in_llama_cpp(model, yoriai_job, tm
     """Needs the folder of real data; texts are cut at 300 characters."""
     zstandard = pytest.importorskip("zstandard")
     from yoriai_domain_adapt.folders import vocabulary
-    from yoriai_domain_adapt.measure.llama_cpp import LlamaCpp
+    from yoriai_domain_adapt.measure.llama_cpp import LlamaCppServer
 
     stream = zstandard.ZstdDecompressor().stream_reader(
         (Path(DATA) / "text" / "ja.jsonl.zst").open("rb")
@@ -201,5 +201,5 @@ def test_real_japanese_has_sentencepieces_ids_in_llama_cpp(model, yoriai_job, tm
     base = model()
     made = yoriai_job("file", Gguf(), [base])
     ours = vocabulary.read_tokenizer(base.path).encode_batch(texts, add_special_tokens=False)
-    theirs = LlamaCpp(made.path / "model.gguf").encode(texts)
+    theirs = LlamaCppServer(made.path / "model.gguf").encode(texts)
     check_ids(base, theirs, [e.ids for e in ours])

@@ -89,7 +89,7 @@ def yoriai_backends() -> Iterable[Entry]:
         ),
         _entry(
             "checkpoint",
-            "backends.checkpoint:Checkpoint",
+            "backends.checkpoint:TrainingCheckpoint",
             "A training checkpoint, by its step.",
             ("torch", "transformers"),
         ),

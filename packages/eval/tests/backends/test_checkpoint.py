@@ -8,7 +8,7 @@ import pytest
 
 from yoriai import Altered, NotFound, files
 from yoriai_eval.backends import checkpoint
-from yoriai_eval.backends.checkpoint import Checkpoint
+from yoriai_eval.backends.checkpoint import TrainingCheckpoint
 from yoriai_eval.backends.huggingface import HuggingFace
 
 pytest.importorskip("torch")
@@ -36,7 +36,7 @@ TEXTS = ["a text", "日本語"]
 
 @pytest.mark.parametrize(("step", "number"), [("last", 1000), (1000, 1000), (50, 50)])
 def test_it_opens_the_model_of_the_step(run, step, number):
-    model = Checkpoint(step=step).open(run)
+    model = TrainingCheckpoint(step=step).open(run)
     plain = HuggingFace().open(run / "checkpoints" / f"step-{number:07d}" / "model")
     assert model.rolling_loglikelihood(TEXTS) == plain.rolling_loglikelihood(TEXTS)
     assert model.describe() == {**plain.describe(), "checkpoint": number}
@@ -50,24 +50,24 @@ def test_the_folder_of_checkpoints_can_be_named_itself(run):
 
 
 def test_it_has_the_keys_of_the_hugging_face_backend(run):
-    assert Checkpoint(batch=3).batch == 3
-    assert set(Checkpoint.model_fields) == {*HuggingFace.model_fields, "step"}
+    assert TrainingCheckpoint(batch=3).batch == 3
+    assert set(TrainingCheckpoint.model_fields) == {*HuggingFace.model_fields, "step"}
 
 
 def test_a_step_that_is_not_there_names_those_that_are(run):
     with pytest.raises(NotFound, match="no checkpoint of step 51") as caught:
-        Checkpoint(step=51).open(run)
+        TrainingCheckpoint(step=51).open(run)
     assert caught.value.hint == "steps that it has: 50, 100, 1000"
 
 
 def test_an_artifact_without_checkpoints_says_what_it_holds(make, tmp_path):
     with pytest.raises(NotFound, match=r"it holds .*config\.json") as caught:
-        Checkpoint().open(make.stub().path)
+        TrainingCheckpoint().open(make.stub().path)
     assert "eval/hf" in caught.value.hint
     with pytest.raises(NotFound, match="it holds nothing"):
-        Checkpoint().open(tmp_path)
+        TrainingCheckpoint().open(tmp_path)
     with pytest.raises(NotFound, match="it holds nothing"):
-        Checkpoint().open(tmp_path / "nowhere")
+        TrainingCheckpoint().open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("home", ["beside", "inside"])
@@ -92,4 +92,4 @@ def test_a_checkpoint_that_was_touched_is_refused_by_name(tmp_path, home, harm):
         place.write_text("{" if harm == "unreadable" else "[1]")
     name = "model.safetensors" if harm in ("changed", "missing") else "digests.json"
     with pytest.raises(Altered, match=f"{name} of checkpoint step-0000007"):
-        Checkpoint().open(tmp_path)
+        TrainingCheckpoint().open(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from yoriai.cli import main
-from yoriai.testing import Answer
+from yoriai.testing import CommandResult
 from yoriai_eval.sets import store
 
 DATA = os.environ.get("YORIAI_DATA", "")
@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch, capsys):
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as left:
                 main(["eval", "data", *words])
-        return Answer(left.value.code, *capsys.readouterr())
+        return CommandResult(left.value.code, *capsys.readouterr())
 
     return run
 

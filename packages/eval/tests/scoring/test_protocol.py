@@ -310,7 +310,7 @@ def test_our_limits_are_twice_the_longest_gold_rounded_up_to_ten(yoriai_registry
             except NotFound:  # the train files of JNLI and JSQuAD are not in the collection
                 assert short in ("jnli", "jsquad")
                 continue
-            longest = max(longest, *(len(protocol.gold(s)) for s in found))
+            longest = max(longest, *(len(s.gold) for s in found))
         assert asked.max_characters == -(-2 * longest // 10) * 10, (short, longest)
 
 
@@ -335,10 +335,10 @@ def test_every_set_can_be_asked_in_every_form(name, yoriai_registry):
                 prompt = one.question(sample)
                 assert prompt.endswith(one.after)
                 if one.labels:
-                    assert protocol.gold(sample) in one.labels
+                    assert sample.gold in one.labels
                     assert set(sample.choices) == set(one.labels)
                 if one.form == "ranked":
-                    assert protocol.gold(sample) in sample.choices
+                    assert sample.gold in sample.choices
 
 
 @needs_data
@@ -369,7 +369,7 @@ def test_our_jcommonsenseqa_ranks_the_texts_that_the_file_holds(yoriai_registry)
     for sample, row in zip(samples, rows, strict=True):
         assert sample.text == f"質問：{row['question']}"
         assert sample.choices == tuple(row[f"choice{n}"] for n in range(5))
-        assert protocol.gold(sample) == row[f"choice{row['label']}"]
+        assert sample.gold == row[f"choice{row['label']}"]
 
 
 def _task(registry, short: str):
@@ -386,7 +386,7 @@ def test_other_words_change_choices_and_answer_alike():
         "いいえ",
     )
     by_place = Sample(id="x", text="t", choices=("yes", "no"), answer=1)
-    assert protocol.gold(words.apply(by_place)) == "いいえ"
+    assert words.apply(by_place).gold == "いいえ"
     alone = Sample(id="x", text="t", answer="yes")
     assert words.apply(alone).answer == "はい"
     assert words.apply(Sample(id="x", text="t", answer="other")).answer == "other"

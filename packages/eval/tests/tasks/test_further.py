@@ -394,9 +394,9 @@ def test_every_set_is_asked_under_our_protocol(name, task):
             assert prompt.startswith(rules.tasks[name].instruction)
             assert prompt.endswith("\n答え：")
             if exam.form == "ranked":
-                assert protocol.gold(sample) in sample.choices
+                assert sample.gold in sample.choices
             if exam.labels:
-                assert protocol.gold(sample) in exam.labels
+                assert sample.gold in exam.labels
         if name.startswith("wiki_") and name != "wiki_reading":
             assert exam.answer.cut == "\n\n"
     if name != "jmmlu":
@@ -409,7 +409,7 @@ def test_the_right_answer_scores_one_and_nonsense_less(name, task):
     if one.form != "generation":
         return
     for sample in one.samples([]):
-        assert one.score(sample, protocol.gold(sample)) == 1.0
+        assert one.score(sample, sample.gold) == 1.0
         assert one.score(sample, "zzz") < 1.0
 
 
@@ -442,7 +442,7 @@ def test_nothing_is_executed_unless_it_is_asked_for(task, mirror, monkeypatch):
     one = task("jhumaneval")
     assert [exam.form for exam in protocol.exams(protocol.load("yoriai"), one)] == ["gold"]
     [sample] = one.samples([])
-    assert protocol.gold(sample) == "    return 2 * n\n"
+    assert sample.gold == "    return 2 * n\n"
     with pytest.raises(UsageError, match="unless it is told to"):
         one.score(sample, "    return 2 * n\n")
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from yoriai import NotFound, UsageError
+from yoriai import Example, NotFound, UsageError
 from yoriai_train.data.instructions import NAMES, QUESTION, Jsonl, LanguageNaming
 
 ROWS = [
@@ -52,6 +52,65 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path, line, complaint):
     path.write_text('{"instruction": "a", "output": "b"}\n\n' + line + "\n")
     with pytest.raises(UsageError, match=rf"bad\.jsonl:3: .*{complaint}"):
         read(path)
+
+
+def turns(*said, **more):
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    return {"messages": [{"role": names[t[0]], "content": t[1:]} for t in said], **more}
+
+
+def read_row(tmp_path, row):
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n")
+    return read(path)
+
+
+def test_each_answer_of_a_conversation_is_learned_with_all_turns_before_it(tmp_path):
+    found = read_row(tmp_path, turns("sBe brief.", "uOne?", "a1", "uTwo?", "a2"))
+    assert found == [
+        Example("One?", "", "1", (("system", "Be brief."),)),
+        Example("Two?", "", "2", (("system", "Be brief."), ("user", "One?"), ("assistant", "1"))),
+    ]
+
+
+def test_a_turn_of_weight_0_is_context_and_not_learned(tmp_path):
+    row = turns("uOne?", "a1", "uTwo?", "a2")
+    row["messages"][1]["weight"] = 0
+    [only] = read_row(tmp_path, row)
+    assert only == Example("Two?", "", "2", (("user", "One?"), ("assistant", "1")))
+
+
+def test_content_in_parts_is_put_together_and_a_system_text_is_a_turn(tmp_path):
+    parts = [{"type": "text", "text": "One"}, {"type": "text", "text": "?"}]
+    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "1"}]}
+    assert read_row(tmp_path, row) == [Example("One?", "", "1")]
+    row = {"system": "Be brief.", "instruction": "One?", "output": "1"}
+    assert read_row(tmp_path, row) == [Example("One?", "", "1", (("system", "Be brief."),))]
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (turns("uOne?"), "no assistant turn to learn"),
+        (turns("uOne?", "a1", "uTwo?"), "the last turn is the user's"),
+        (turns("aHello", "uOne?", "a1"), "turn 1: the assistant answers no user turn"),
+        (turns("uOne?", "a1", "sBe brief."), "turn 3: a system turn stands first"),
+        (turns("uOne?", "a1", tools=[{}]), "conversations with tools"),
+        ({"messages": "One?"}, "'messages' is no list"),
+        ({"messages": [3]}, "turn 1: no JSON object, but int"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool' is not"),
+        ({"messages": [{"role": "user", "content": None}]}, "'content' is no text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "'content' is no text",
+        ),
+        ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, "'history' are not read"),
+        ({"conversations": [{"from": "human", "value": "a"}]}, "'conversations' are not read"),
+    ],
+)
+def test_a_conversation_that_cannot_be_learned_whole_is_refused_by_place(tmp_path, row, complaint):
+    with pytest.raises(UsageError, match=rf"chat\.jsonl:1.*{complaint}"):
+        read_row(tmp_path, row)
 
 
 def test_a_missing_file_is_named_and_a_changed_one_has_another_fingerprint(tmp_path):

@@ -170,3 +170,17 @@ def test_a_training_beyond_a_cap_of_epochs_is_refused_before_it_starts(make, pie
     tokens = make.tokens(pieces, phases=phases)
     with pytest.raises(UsageError, match=r"'ja' to 2,048,000 tokens.* epochs, allowed 2"):
         yoriai_job("base", Pretrain(steps=1000), [tokens, pieces])
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "wrong"), [(300, "<H", 300), (70_000, "<i", 70_000), (70_000, "<i", -1)]
+)
+def test_a_token_that_no_piece_has_is_named_with_its_file_and_place(tmp_path, size, code, wrong):
+    folder = write(tmp_path / "t", {"ja": [[[1] * 20], [[2] * 20]]}, size)
+    path = folder / "ja-1.bin"
+    data_of = bytearray(path.read_bytes())
+    struct.pack_into(code, data_of, 7 * struct.calcsize(code), wrong)
+    path.write_bytes(data_of)
+    samples = data.Samples(folder, 8, 1)
+    with pytest.raises(Altered, match=rf"ja-1\.bin: token 7 is {wrong}, the vocabulary has"):
+        samples.batch(range(8))

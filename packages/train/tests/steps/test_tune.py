@@ -43,7 +43,7 @@ def written(base, tmp_path, examples, context=64):
 def batch_of(tmp_path, count, **changes):
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=count, context=64, pad_id=3, seed=1,
-        build_strategy=Single,
+        seen=count, build_strategy=Single,
     )  # fmt: skip
     vars(spec).update(changes)
     made = batches.maker(spec, 0, 1)(0)
@@ -136,6 +136,68 @@ def test_each_epoch_sees_every_example_once_in_an_order_of_its_own():
     epochs = [[batches.place_of(e * 9 + i, 9, 5) for i in range(9)] for e in range(3)]
     assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_every_example_is_seen_also_those_of_a_last_batch_that_is_not_full(base, tmp_path):
+    examples = [Example("Say it", str(number), str(number)) for number in range(40)]
+    _, rows = written(base, tmp_path, examples)
+    spec = SimpleNamespace(
+        examples=str(tmp_path / "examples.jsonl"), batch=16, context=64, pad_id=3, seed=1,
+        seen=40, build_strategy=Single,
+    )  # fmt: skip
+    for world in (1, 4):
+        found = []
+        for rank in range(world):
+            make = batches.maker(spec, rank, world)
+            for step in range(3):
+                made = make(step)
+                assert len(made["input_ids"]) == 16 // world
+                for inputs, labels in zip(*(made[k].tolist() for k in made), strict=True):
+                    if any(label != IGNORED for label in labels):
+                        found += [
+                            number
+                            for number, row in enumerate(rows)
+                            if inputs[: len(row["ids"]) - 1] == row["ids"][:-1]
+                        ]
+        assert sorted(found) == list(range(40))
+
+
+def test_all_turns_before_an_answer_are_in_its_prompt_and_only_the_answer_is_learned(
+    make, tmp_path
+):
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    from transformers import AutoTokenizer
+
+    base = make.model(template=template)
+    before = (("system", "Be brief."), ("user", "One?"), ("assistant", "1"))
+    _, [row] = written(base, tmp_path, [Example("Two?", "", "2", before)], 200)
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    assert tokenizer.decode(row["ids"][: row["prompt"]]) == (
+        "<system>Be brief.\n<user>One?\n<assistant>1\n<user>Two?\n<assistant>"
+    )
+    assert tokenizer.decode(row["ids"][row["prompt"] :]) == "2</s>"
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        (
+            "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
+            "leaves out a system turn: 'Be brief.'",
+        ),
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}",
+            "refuses a conversation: no system",
+        ),
+    ],
+)
+def test_a_template_that_drops_or_refuses_a_turn_is_refused(make, tmp_path, template, complaint):
+    base = make.model(template=template)
+    with pytest.raises(UsageError, match=complaint):
+        written(base, tmp_path, [Example("One?", "", "1", (("system", "Be brief."),))])
 
 
 def test_a_model_without_template_or_end_mark_and_a_quantised_one_are_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,17 @@ def _runs_of(workspace: Path) -> Path:
     return folder
 
 
+def _look(folder: Path) -> list[dict[str, Any]]:
+    """The runs, also on a disk that is full or read-only, where none can be marked."""
+    rows, dead, trouble = run_files.sweep_or_look(folder)
+    for name in dead:
+        marked = "shown as failed, not marked" if trouble else "marked as failed"
+        console.note(f"run {name} had died without a word; {marked}")
+    if trouble:
+        console.note(trouble)
+    return rows
+
+
 @click.group()
 def runs() -> None:
     """List and show the runs of a recipe."""
@@ -34,9 +46,7 @@ Examples:
 def list_runs(workspace: Path, as_json: bool) -> None:
     """List the runs of WORKSPACE; runs whose process died are marked first."""
     folder = _runs_of(workspace)
-    for dead in run_files.sweep(folder):
-        console.note(f"run {dead} had died without a word; marked as failed")
-    rows = run_files.list_runs(folder)
+    rows = _look(folder)
     brief = [
         {key: row.get(key, "") for key in ("id", "state", "started", "ended")}
         | {"steps": {name: step.get("state", "") for name, step in row["steps"].items()}}
@@ -66,8 +76,7 @@ Examples:
 def show(workspace: Path, run_id: str, as_json: bool) -> None:
     """Show the run file RUN_ID (or "latest") of WORKSPACE."""
     folder = _runs_of(workspace)
-    run_files.sweep(folder)
-    rows = {str(row["id"]): row for row in run_files.list_runs(folder)}
+    rows = {str(row["id"]): row for row in _look(folder)}
     chosen = max(rows, default="") if run_id == "latest" else run_id
     if chosen not in rows:
         raise unknown_name(chosen, rows, "run")

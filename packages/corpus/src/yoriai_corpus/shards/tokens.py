@@ -246,7 +246,8 @@ def _held(corpora: Iterable[Artifact], split_by: SplitBy) -> dict[str, int]:
 def _empty(corpora: Iterable[Artifact]) -> YoriaiError:
     names = ", ".join(corpus.name for corpus in corpora)
     return YoriaiError(
-        f"there is no document in {names}", hint="yoriai stats CORPUS says what became of them"
+        f"there is no document in {names}",
+        hint="yoriai corpus stats CORPUS says what became of them",
     )
 
 

@@ -23,16 +23,11 @@ _BLOCK = 512  # n-grams whose hashes lie in the processor's cache while 128 mini
 
 def fold(codes: CodePoints) -> CodePoints:
     """Texts as they are compared: NFKC, case folded, runs of space as one, none at the ends."""
-    return CodePoints(*_fold(codes.points, codes.starts, fold_table(), False))
-
-
-def fold_without_space(codes: CodePoints, table: U32) -> CodePoints:
-    """Texts folded by ``table`` (code point to code point), all space taken out."""
-    return CodePoints(*_fold(codes.points, codes.starts, table, True))
+    return CodePoints(*_fold(codes.points, codes.starts, fold_table()))
 
 
 @numba.njit(cache=True, nogil=True)
-def _fold(points: U32, starts: I64, table: U32, drop_space: bool) -> tuple[U32, I64]:
+def _fold(points: U32, starts: I64, table: U32) -> tuple[U32, I64]:
     folded = np.empty(len(points), dtype=np.uint32)
     places = np.zeros(len(starts), dtype=np.int64)
     length = 0
@@ -44,7 +39,7 @@ def _fold(points: U32, starts: I64, table: U32, drop_space: bool) -> tuple[U32, 
             if point == SPACE:
                 space = True
                 continue
-            if space and not drop_space and length > begin:
+            if space and length > begin:
                 folded[length] = SPACE
                 length += 1
             space = False

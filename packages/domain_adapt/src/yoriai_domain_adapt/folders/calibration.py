@@ -56,7 +56,12 @@ def windows(tokens: Artifact, count: int, length: int, seed: int) -> torch.Tenso
             )
         for slot in random.permutation(len(slots))[:wanted]:
             file, start = slots[slot]
-            rows.append(arrays[file][start * length : (start + 1) * length].astype(np.int64))
+            row = arrays[file][start * length : (start + 1) * length].astype(np.int64)
+            size = mixture.vocabulary_size
+            for column in np.flatnonzero((row < 0) | (row >= size))[:1]:
+                place, token = start * length + int(column), int(row[column])
+                raise parts[file].outside(place, token, size)
+            rows.append(row)
     return torch.from_numpy(np.stack(rows))
 
 

@@ -16,7 +16,7 @@ from yoriai import NotFound, YoriaiError
 SECONDS = 300  # that one answer may take
 
 
-class LlamaCpp:
+class LlamaCppServer:
     """An opened file. Raises :class:`yoriai.NotFound` where ``xllamacpp`` is not installed."""
 
     def __init__(self, path: Path, *, context: int = 512) -> None:

@@ -31,7 +31,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class GroupDifference:
     """After minus before in one group. ``gained``: better by more than chance, None: neither."""
 
     task: str
@@ -107,7 +107,7 @@ def read_rows(scores: Artifact) -> dict[str, list[Row]]:
     return found
 
 
-def compare(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> list[Difference]:
+def compare(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> list[GroupDifference]:
     """The difference in each group of each task, in their order. Rows are in the same order.
 
     Groups of bits per byte are told one by one (a group is a corpus and a language); of a task
@@ -122,7 +122,9 @@ def compare(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> list[
     return [_difference(*key, pairs, seed) for key, pairs in places.items()]
 
 
-def _difference(task: str, group: str, pairs: Sequence[tuple[Row, Row]], seed: int) -> Difference:
+def _difference(
+    task: str, group: str, pairs: Sequence[tuple[Row, Row]], seed: int
+) -> GroupDifference:
     import numpy as np
 
     clusters: dict[str, int] = {}
@@ -138,7 +140,7 @@ def _difference(task: str, group: str, pairs: Sequence[tuple[Row, Row]], seed: i
     lower = pairs[0][0].lower_is_better
     sure = low > 0 or high < 0
     gained = bool((high < 0) == lower) if sure else None
-    return Difference(
+    return GroupDifference(
         task, group, float(before), float(after), float(low), float(high), len(pairs), gained
     )
 

@@ -92,7 +92,7 @@ class Gguf(Step):
 
     def _check(self, job: Job) -> dict[str, Any]:
         from yoriai_domain_adapt.folders import vocabulary
-        from yoriai_domain_adapt.measure.llama_cpp import LlamaCpp
+        from yoriai_domain_adapt.measure.llama_cpp import LlamaCppServer
         from yoriai_domain_adapt.steps.adapting import heldout_texts
 
         source = job.one("model")
@@ -100,7 +100,7 @@ class Gguf(Step):
         held = heldout_texts(job.all_of("corpus"), TEXTS, CHARACTERS)
         texts = [*PROBES, *held]
         ours = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-        there = LlamaCpp(job.out / "model.gguf")
+        there = LlamaCppServer(job.out / "model.gguf")
         theirs = there.encode(texts)
         different = [t for t, a, b in zip(texts, ours, theirs, strict=True) if a != b]
         found = {"ids": share_of_other_ids(ours, theirs)}

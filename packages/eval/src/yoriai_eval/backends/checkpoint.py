@@ -16,7 +16,7 @@ STEP = re.compile(r"step-(\d+)")
 DIGESTS = "digests.json"
 
 
-class Checkpoint(HuggingFace):
+class TrainingCheckpoint(HuggingFace):
     """One checkpoint of a training step, with the keys of ``eval/hf``.
 
     Opens ``checkpoints/step-NNNNNNN/model`` under an artifact or a folder of a run, after

@@ -85,9 +85,7 @@ def _compare(made: Comparison, seed: int) -> None:
     made.scores = (first, second)
     made.difference = first - second
     made.error = statistics.in_squares([(w, part.error) for w, part in members])
-    half = statistics.in_squares(
-        [(w, (part.interval[1] - part.interval[0]) / 2) for w, part in members]
-    )
+    half = statistics.in_squares([(w, statistics.half_width(p.interval)) for w, p in members])
     made.interval = max(-1.0, made.difference - half), min(1.0, made.difference + half)
     values: list[float] = []
     clusters: list[str] = []

@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from yoriai import files
-from yoriai_eval.contamination.index import Index, Item
+from yoriai.same_text import EvaluationText
+from yoriai.text_index import TextIndex
 
 MOST_PLACES = 20  # documents that are named of one sample; all are counted
 BATCH_CHARACTERS = 1 << 19  # documents that are searched together
@@ -30,11 +31,11 @@ class SearchTask:
 
 
 @lru_cache(maxsize=1)
-def index_of(items: Path) -> Index:
+def index_of(items: Path) -> TextIndex:
     """Built once in each process."""
     told, ngram, near = json.loads(items.read_bytes())
-    rows = [Item(task, id_, tuple(parts), cluster) for task, id_, parts, cluster in told]
-    return Index(rows, ngram, near)
+    rows = [EvaluationText(task, id_, tuple(parts), cluster) for task, id_, parts, cluster in told]
+    return TextIndex(rows, ngram, near)
 
 
 def search(task: SearchTask) -> None:

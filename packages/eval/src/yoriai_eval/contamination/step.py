@@ -1,7 +1,7 @@
 """``eval/contamination``: which samples models may have seen, and what scores are without them.
 
 Samples are looked for in the documents of corpora, exactly and nearly
-(:mod:`yoriai_eval.contamination.index`), and in the train and dev splits of their own and of
+(:mod:`yoriai.text_index`), and in the train and dev splits of their own and of
 other tasks (:mod:`yoriai_eval.contamination.same_question`). A sample that is found anywhere is
 dirty, the others are clean; scores under ``from`` are taken of each half.
 """
@@ -21,9 +21,10 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Artifact, Job, Made, NotFound, Step, Task, UsageError, Uses, YoriaiError, files
+from yoriai.same_text import NEAR, NGRAM, EvaluationText, evaluation_text
+from yoriai.text_index import TextIndex
 from yoriai_eval.contamination import clean_and_dirty, search
-from yoriai_eval.contamination.index import Index, Item, fields
-from yoriai_eval.contamination.same_question import ORDER, How, Questions
+from yoriai_eval.contamination.same_question import ORDER, FoldedQuestions, How
 from yoriai_eval.scoring import chunks, protocol
 from yoriai_eval.sets.llm_jp import Split
 
@@ -50,13 +51,13 @@ class Contamination(Step):
         None, ge=1, description="the first so many samples of each task; null: all"
     )
     ngram: int = Field(
-        16,
+        NGRAM,
         ge=5,
         description="characters in common that count as exact overlap;"
         " in ASCII alone three times as many",
     )
     near: float | None = Field(
-        0.8,
+        NEAR,
         gt=0,
         le=1,
         description="share of a sample's 5-grams in one document that counts too; null: off",
@@ -176,14 +177,7 @@ class Looked:
     id: str
     text: str
     gold: str
-    cluster: str
-    ranked: bool
-
-    @property
-    def item(self) -> Item:
-        """What would stand in a corpus: of choices that are ranked, the right one."""
-        text = self.text + self.gold if self.ranked else self.text
-        return Item(self.task, self.id, fields(text), self.cluster)
+    item: EvaluationText
 
 
 def _samples(task: Task, limit: int | None, inputs: Sequence[Artifact]) -> list[Looked]:
@@ -195,9 +189,8 @@ def _samples(task: Task, limit: int | None, inputs: Sequence[Artifact]) -> list[
             split,
             sample.id,
             sample.text,
-            protocol.gold(sample),
-            sample.cluster,
-            task.form == "ranked",
+            sample.gold,
+            evaluation_text(protocol.full_name(task), sample, ranked=task.form == "ranked"),
         )
         for sample in islice(task.samples(inputs), limit)
     ]
@@ -216,14 +209,14 @@ class Ledger:
 
     # In corpora.
 
-    def write(self, path: Path, ngram: int, near: float | None) -> Index:
+    def write(self, path: Path, ngram: int, near: float | None) -> TextIndex:
         """Keep the items for workers; returns their index."""
         items = [sample.item for sample in self.samples]
         told = [[i.task, i.id, i.fields, i.cluster] for i in items]
         files.write_atomically(path, json.dumps([told, ngram, near]).encode())
         return search.index_of(path)
 
-    def search(self, corpora: Sequence[Artifact], index: Index, job: Job) -> Facts:
+    def search(self, corpora: Sequence[Artifact], index: TextIndex, job: Job) -> Facts:
         """Look in all documents; returns what was read of each corpus.
 
         What was found in one file of a corpus is kept, so that an interrupted search goes on.
@@ -250,7 +243,7 @@ class Ledger:
 
     def compare(self, sources: Iterable[tuple[Task, Split]], inputs: Sequence[Artifact]) -> Facts:
         """Look in other splits, of what is here; returns, by data set, the splits that are not."""
-        questions = Questions([sample.text for sample in self.samples])
+        questions = FoldedQuestions([sample.text for sample in self.samples])
         absent: dict[str, list[str]] = {}
         for task, split in sources:
             short = protocol.short_name(task)

@@ -21,7 +21,7 @@ from yoriai_eval.report.exports import (
     values,
     writing,
 )
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.rescoring import Questions
 from yoriai_eval.scoring.rows import scored
 
@@ -112,7 +112,7 @@ def _packages(scores: Artifact) -> dict[str, str]:
 
 def _inspect_sample(row: Row, exam: Exam, sample: Sample) -> dict[str, Any]:
     text, model = asked_with(exam, sample, row), f"yoriai/{row['model']}"
-    target = gold(sample) if exam.form != "bits-per-byte" else ""
+    target = sample.gold if exam.form != "bits-per-byte" else ""
     said = str(row.get("output", ""))
     reason = row.get("reason", "")
     scored: dict[str, Any] = {}

@@ -28,7 +28,7 @@ from yoriai_eval.report.exports import (
 )
 from yoriai_eval.scoring import asking
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.rescoring import Questions
 from yoriai_eval.scoring.rows import scored
 
@@ -94,7 +94,7 @@ def _lm_eval_sample(number: int, row: Row, exam: Exam, sample: Sample) -> dict[s
             doc[name] = list(value) if isinstance(value, tuple) else value
     text, target = (
         asked_with(exam, sample, row),
-        gold(sample) if exam.form != "bits-per-byte" else "",
+        sample.gold if exam.form != "bits-per-byte" else "",
     )
     likelihood = str(-row["bits"] * math.log(2)) if "bits" in row else ""
     arguments: list[tuple[Any, ...]]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from yoriai import Answer, Generated, Sample
 from yoriai_eval.scoring.metrics import METRICS, NO_NUMBER, last_number, number
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 
 Reason = Literal["correct", "wrong", "unparsed", "truncated", "refused", "errored"]
 _LOST: dict[str, Reason] = {"refused": "refused", "error": "errored"}
@@ -87,7 +87,7 @@ def read(exam: Exam, sample: Sample, generated: Generated) -> Reading:
     """The answer in what a model wrote, with its scores."""
     lost = _LOST.get(generated.ended)
     answer = "" if lost else cleaned(exam.answer, generated.text)
-    golds = [normalised(exam.answer, text) for text in (gold(sample), *sample.answers)]
+    golds = [normalised(exam.answer, text) for text in (sample.gold, *sample.answers)]
     if lost:
         return Reading(answer, lost, dict.fromkeys(_per_sample(exam), 0.0))
     if exam.own:

@@ -8,7 +8,7 @@ from typing import Any
 
 from yoriai import Generated, LanguageModel, Sample, files
 from yoriai_eval.scoring import answers
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 
 DIGITS = 6  # of what is written: more than fp32 gives for a log-likelihood of a few hundred
 BITS_PER_BYTE = 8.0  # of text that nothing is known of
@@ -109,7 +109,7 @@ def needs(
 
 def _answers(exam: Exam, sample: Sample) -> Sequence[str]:
     """The texts whose likelihood is asked."""
-    return sample.choices if exam.form == "ranked" else (gold(sample),)
+    return sample.choices if exam.form == "ranked" else (sample.gold,)
 
 
 def _too_long(needed: int, context: int) -> str:
@@ -297,7 +297,7 @@ def _gold(
     One that does not fit into the context costs what it would without any model: 8 bits a byte.
     """
     needed = needs(model, exam, samples, prompts) or [0] * len(samples)
-    golds = [gold(sample) for sample in samples]
+    golds = [sample.gold for sample in samples]
     there = [not model.context or need <= model.context for need in needed]
     pairs = [(p, g) for p, g, fits in zip(prompts, golds, there, strict=True) if fits]
     likelihoods = iter(model.loglikelihood(pairs, prefix=prefix) if pairs else ())

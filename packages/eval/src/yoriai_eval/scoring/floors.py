@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from yoriai import Sample
 from yoriai_eval.scoring.answers import cleaned, normalised
 from yoriai_eval.scoring.metrics import METRICS, comparable, percent_table
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 
 BLOCK = 256  # rows of a table of similarities that are in memory at once: 9 MB for 4,442 golds
 MOST_PAIRS = 200_000  # comparisons in plain Python, about a second: beyond it no `constant`
@@ -47,7 +47,7 @@ def floors(exam: Exam, samples: Sequence[Sample]) -> dict[str, float]:
 
 def _asked(exam: Exam, samples: Sequence[Sample]) -> dict[str, float]:
     metric = METRICS[exam.metrics[0]]
-    golds = [normalised(exam.answer, gold(s)) for s in samples]
+    golds = [normalised(exam.answer, s.gold) for s in samples]
     if exam.form == "ranked":
         return {"majority": max(_share(golds), _share(_places(samples)))}
     if metric.corpus is not None:  # a constant correlates with nothing
@@ -70,7 +70,7 @@ def _asked(exam: Exam, samples: Sequence[Sample]) -> dict[str, float]:
 
 def _own(exam: Exam, samples: Sequence[Sample]) -> dict[str, float]:
     """The same for a task asked in its own way, which scores its own answers."""
-    golds = [gold(s) for s in samples]
+    golds = [s.gold for s in samples]
     if exam.form == "ranked":
         return {"majority": max(_share(golds), _share(_places(samples)))}
 
@@ -89,7 +89,7 @@ def _places(samples: Sequence[Sample]) -> list[str]:
 
 
 def _place(sample: Sample) -> int:
-    return sample.choices.index(gold(sample)) if gold(sample) in sample.choices else -1
+    return sample.choices.index(sample.gold) if sample.gold in sample.choices else -1
 
 
 def _commonest(golds: Sequence[str]) -> str:
@@ -104,14 +104,14 @@ def _share(golds: Sequence[str]) -> float:
 
 def _all_golds(exam: Exam, samples: Sequence[Sample]) -> Iterator[list[str]]:
     for sample in samples:
-        yield [normalised(exam.answer, text) for text in (gold(sample), *sample.answers)]
+        yield [normalised(exam.answer, text) for text in (sample.gold, *sample.answers)]
 
 
 def _mean(exam: Exam, said: Sequence[str], samples: Sequence[Sample]) -> float:
     """Score of one answer for each sample, as a model would get it."""
     metric = METRICS[exam.metrics[0]]
     if not any(s.answers for s in samples):
-        return metric.whole(said, [normalised(exam.answer, gold(s)) for s in samples])
+        return metric.whole(said, [normalised(exam.answer, s.gold) for s in samples])
     pairs = zip(said, _all_golds(exam, samples), strict=True)
     return sum(metric(text, golds) for text, golds in pairs) / len(samples)
 
@@ -123,7 +123,7 @@ def _best_constant(
     metric = METRICS[exam.metrics[0]]
     single = not any(s.answers for s in samples)
     if metric.name == "char_f1" and single:
-        golds = [normalised(exam.answer, gold(s)) for s in samples]
+        golds = [normalised(exam.answer, s.gold) for s in samples]
         return _best_char_f1(candidates, golds)
     if metric.name == "exact_match":
         counts = Counter(text for golds in _all_golds(exam, samples) for text in set(golds))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from yoriai import Sample
 from yoriai_eval.scoring.metrics import comparable
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 
 SHOWN = 3  # samples that are named of each kind
 
@@ -44,7 +44,7 @@ def _odd(exam: Exam, sample: Sample) -> Iterator[str]:
         if isinstance(sample.answer, str) and sample.answer not in sample.choices:
             yield "the right answer is none of the choices"
         return
-    answer = gold(sample)
+    answer = sample.gold
     if not answer.strip():
         yield "the right answer is empty"
     elif exam.metrics[:1] == ("char_f1",) and not comparable(answer):

@@ -221,7 +221,7 @@ class Exam:
         kept = len(self.shots) if shots is None else shots
         header = _fill(self.prompt.header, instruction=self.instruction)
         chosen = self.shots[len(self.shots) - kept :]
-        examples = [_fill(self.prompt.shot, input=s.text, output=gold(s)) for s in chosen]
+        examples = [_fill(self.prompt.shot, input=s.text, output=s.gold) for s in chosen]
         before, _, _ = self.prompt.query.partition("{input}")
         return header + self.prompt.join.join(examples) + before
 
@@ -233,11 +233,6 @@ class Exam:
     def after(self) -> str:
         """What stands between a sample's text and the answer."""
         return self.prompt.query.partition("{input}")[2]
-
-
-def gold(sample: Sample) -> str:
-    """The right answer as text."""
-    return sample.choices[sample.answer] if isinstance(sample.answer, int) else sample.answer
 
 
 def full_name(task: Task) -> str:

@@ -28,7 +28,7 @@ from yoriai import artifact as artifacts
 from yoriai.plugins import Registry
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.rows import models_of, rows_of, scored
 from yoriai_eval.scoring.run import Run
 
@@ -137,7 +137,7 @@ def rescore(scores: Artifact, asked: Questions) -> Iterator[Discrepancy]:
     for exam in asked.exams:
         samples = list(asked.samples(exam))
         by_id = {sample.id: sample for sample in samples}
-        right_ones = [gold(s) for s in samples]
+        right_ones = [s.gold for s in samples]
         rows: dict[str, list[Row]] = {model: [] for model in known}
         for row in rows_of(scores, edited=True):
             if (row["task"], row.get("form", "bits-per-byte")) == (exam.name, exam.form):
@@ -210,7 +210,7 @@ def _ranked(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
 
 
 def _gold(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
-    size = len(gold(sample).encode())
+    size = len(sample.gold.encode())
     return {"bytes": size} | ({"bits": asking.BITS_PER_BYTE * size} if "reason" in row else {})
 
 
@@ -281,7 +281,7 @@ def add_questions(scores: Artifact, registry: Registry, rows: Sequence[Row]) -> 
         wanted = {row["id"] for row in mine}
         try:
             known |= {
-                s.id: {"question": s.text, "gold": gold(s)}
+                s.id: {"question": s.text, "gold": s.gold}
                 for s in asked.samples(exam)
                 if s.id in wanted
             }
@@ -297,6 +297,6 @@ def golds(scores: Artifact, registry: Registry, task: str, form: str) -> dict[st
     try:
         asked = questions(scores, registry)
         exam = asked.exam(task, form)
-        return {} if exam is None else {s.id: gold(s) for s in asked.samples(exam)}
+        return {} if exam is None else {s.id: s.gold for s in asked.samples(exam)}
     except YoriaiError:
         return {}

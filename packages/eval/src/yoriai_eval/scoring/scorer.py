@@ -11,7 +11,7 @@ from pydantic import Field
 from yoriai import Artifact, LanguageModel, Sample, Scorer, Task
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring.chunks import CHUNK
-from yoriai_eval.scoring.protocol import Exam, gold
+from yoriai_eval.scoring.protocol import Exam
 
 
 class ByProtocol(Scorer):
@@ -46,7 +46,7 @@ def _score(model: LanguageModel, exam: Exam, samples: Sequence[Sample]) -> float
     for start in range(0, len(samples), CHUNK):
         rows += asking.ask(model, exam, samples[start : start + CHUNK])
     if exam.form != "bits-per-byte":
-        return totals.point(exam, rows, [gold(s) for s in samples])
+        return totals.point(exam, rows, [s.gold for s in samples])
     sums: dict[str, list[float]] = {}
     for row in rows:
         bits = sums.setdefault(row["group"], [0.0, 0.0])

@@ -222,6 +222,11 @@ def student_t(freedom: int) -> float:
     return x + sum(term / n**power for power, term in enumerate(terms, 1))
 
 
+def half_width(interval: Sequence[float]) -> float:
+    """Half of what lies between the bounds of an interval."""
+    return (interval[1] - interval[0]) / 2
+
+
 def in_squares(parts: Sequence[tuple[float, float]]) -> float:
     """The square root of the sum of (weight * value) squared, as independent errors add up."""
     return math.sqrt(sum((weight * value) ** 2 for weight, value in parts))

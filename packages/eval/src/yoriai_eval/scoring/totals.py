@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from yoriai.contracts import samples_digest
 from yoriai_eval.scoring import statistics
 from yoriai_eval.scoring.floors import floors
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Exam, Protocol, gold
+from yoriai_eval.scoring.protocol import Exam, Protocol
 from yoriai_eval.scoring.sections import REASONS
 
 PLACES = 4  # digits of a score: one in ten thousand
@@ -38,7 +37,7 @@ def add(
             _add_bits(facts["models"].setdefault(model, {}), rows, seed)
         return
     known = {} if exam.form == "gold" else floors(exam, questions)
-    golds = [gold(s) for s in questions]
+    golds = [s.gold for s in questions]
     digest = samples_digest(questions)
     for model, rows in answers.items():
         tasks = facts["models"].setdefault(model, {}).setdefault("tasks", {})
@@ -147,8 +146,7 @@ def average(facts: Facts, protocol: Protocol, models: Sequence[str]) -> None:
         told = facts["models"].get(model, {})
         tasks = told.get("tasks", {})
         parts: dict[str, tuple[float, float]] = {
-            name: (t["score"], (t["interval"][1] - t["interval"][0]) / 2)
-            for name, t in tasks.items()
+            name: (t["score"], statistics.half_width(t["interval"])) for name, t in tasks.items()
         }
         categories = _means(protocol.categories, parts)
         if not categories:
@@ -171,7 +169,7 @@ def _means(
     for group, members in groups.items():
         if members and all(member in parts for member in members):
             values = [parts[member] for member in members]
-            half = math.sqrt(sum(h * h for _, h in values)) / len(values)
+            half = statistics.in_squares([(1 / len(values), h) for _, h in values])
             means[group] = (sum(v for v, _ in values) / len(values), half)
     return means
 

@@ -168,7 +168,7 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileState:
     """How it stands with one file. ``digest`` is what was found, "" if nothing was."""
 
     dataset: str
@@ -182,7 +182,7 @@ _digests: dict[tuple[str, str], tuple[int, int, str]] = {}
 _downloading = threading.Lock()
 
 
-def look(dataset: str, path: str, *, given: Sequence[Path] = ()) -> Found:
+def look(dataset: str, path: str, *, given: Sequence[Path] = ()) -> FileState:
     """Look for a file in mirrors and cache, and check it; downloads nothing.
 
     The first place that has the file counts: a changed file in a mirror is not passed over.
@@ -195,11 +195,13 @@ def look(dataset: str, path: str, *, given: Sequence[Path] = ()) -> Found:
         try:
             digest = _digest(place, known)
         except OSError as error:
-            return Found(dataset, path, "unreadable", place, error.strerror or str(error))
+            return FileState(dataset, path, "unreadable", place, error.strerror or str(error))
         if known.unverified:
-            return Found(dataset, path, "unverified", place, digest)
-        return Found(dataset, path, "ok" if digest == known.checksum else "changed", place, digest)
-    return Found(dataset, path, "missing")
+            return FileState(dataset, path, "unverified", place, digest)
+        return FileState(
+            dataset, path, "ok" if digest == known.checksum else "changed", place, digest
+        )
+    return FileState(dataset, path, "missing")
 
 
 def _digest(place: Path, known: File) -> str:
@@ -236,7 +238,7 @@ def read(dataset: str, path: str, *, given: Sequence[Path] = ()) -> bytes:
     return locate(dataset, path, given=given).read_bytes()
 
 
-def complaint(found: Found, why: str = "") -> YoriaiError:
+def complaint(found: FileState, why: str = "") -> YoriaiError:
     """What to say of a file that is changed, unreadable or missing."""
     name = f"{found.dataset}: {found.path}"
     if found.state == "unreadable":
@@ -287,7 +289,7 @@ class _Trouble(Exception):
 def _download(dataset: str, path: str) -> Path:
     """Fetch a file into the cache, whole and checked, or not at all."""
     source, known = origin(dataset), file(dataset, path)
-    missing = Found(dataset, path, "missing")
+    missing = FileState(dataset, path, "missing")
     if not source.download:
         raise complaint(missing)
     for attempt in range(ATTEMPTS):

@@ -210,7 +210,7 @@ class Dataset(Task):
         metric = metrics[0].sample if metrics else METRICS["exact_match"].sample
         if metric is None:
             raise UsageError(f"{self.dataset} is scored over all answers, not one by one")
-        gold = normalised(reading, protocol.gold(sample))
+        gold = normalised(reading, sample.gold)
         return metric(cleaned(reading, output), [gold])
 
     def _sample(self, name: str, row: Row, instruction: str = "") -> Sample:
@@ -308,7 +308,7 @@ class JSTS(Dataset):
             answer = float(cleaned(protocol.load(OWN).answer, output))
         except ValueError:
             return 0.0
-        distance = abs(answer - float(protocol.gold(sample)))
+        distance = abs(answer - float(sample.gold))
         return 1 - distance / 5 if distance <= 5 else 0.0
 
 

@@ -35,7 +35,7 @@ from yoriai.errors import Altered
 from yoriai.files import digest_bytes, digest_json
 from yoriai_eval.scoring.answers import cleaned, normalised
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import _fill, exams, gold, load
+from yoriai_eval.scoring.protocol import _fill, exams, load
 from yoriai_eval.sets import store
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -159,7 +159,7 @@ class YamlTask(Task):
         assert metric is not None
         return metric(
             cleaned(exam.answer, output),
-            [normalised(exam.answer, text) for text in (gold(sample), *sample.answers)],
+            [normalised(exam.answer, text) for text in (sample.gold, *sample.answers)],
         )
 
     # --- the file -----------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -16,10 +16,21 @@ NAMES = {"ja": "日本語", "en": "英語", "code": "コード"}
 QUESTION = "次の文章は日本語、英語、コードのどれですか。"
 
 
-class Jsonl(Instructions):
-    """JSON Lines with ``instruction``, ``input`` (may be missing) and ``output``."""
+# Of other forms, whose turns would be lost if only "instruction" and "output" were read.
+_OTHER_FORMS = ("history", "conversations", "conversation")
 
-    version: ClassVar[str] = "1"
+
+class Jsonl(Instructions):
+    """JSON Lines, each row an instruction or a conversation.
+
+    An instruction is ``instruction``, ``input`` (may be missing) and ``output``; a ``system``
+    text beside them becomes a turn before. A conversation is ``messages``, a list of ``role``
+    (system, user, assistant) and ``content``, as OpenAI's fine-tuning files and TRL have it: each
+    assistant turn is an example, with all turns before it as its prompt. One of ``weight`` 0 is
+    not learned.
+    """
+
+    version: ClassVar[str] = "2"
     path: str = Field(description="the file")
 
     def fingerprint(self) -> str:
@@ -35,21 +46,85 @@ class Jsonl(Instructions):
         # Not splitlines(): JSON may hold U+2028 and other marks that it takes for line ends.
         for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             if line.strip():
-                yield self._example(line, f"{self.path}:{number}")
+                yield from self._examples(line, f"{self.path}:{number}")
 
-    def _example(self, line: bytes, place: str) -> Example:
+    def _examples(self, line: bytes, place: str) -> Iterator[Example]:
         try:
             row = json.loads(line)
         except ValueError as error:
             raise UsageError(f"{place}: no JSON: {error}") from error
         if not isinstance(row, dict):
             raise UsageError(f"{place}: no JSON object, but {type(row).__name__}")
+        if "messages" in row:
+            yield from conversation(row, place)
+            return
+        for key in _OTHER_FORMS:
+            if row.get(key):
+                raise UsageError(
+                    f"{place}: turns under {key!r} are not read",
+                    hint='write "messages": [{"role": "user", "content": "..."}, ...]',
+                )
         for key in ("instruction", "output"):
             if not isinstance(row.get(key), str):
-                raise UsageError(f"{place}: {key!r} is missing or no text")
-        if not isinstance(row.get("input") or "", str):
-            raise UsageError(f"{place}: 'input' is no text")
-        return Example(row["instruction"], row.get("input") or "", row["output"])
+                raise UsageError(
+                    f"{place}: {key!r} is missing or no text",
+                    hint="a row has instruction, input and output, or messages",
+                )
+        for key in ("input", "system"):
+            if not isinstance(row.get(key) or "", str):
+                raise UsageError(f"{place}: {key!r} is no text")
+        before = (("system", row["system"]),) if row.get("system") else ()
+        yield Example(row["instruction"], row.get("input") or "", row["output"], before)
+
+
+def conversation(row: Mapping[str, Any], place: str) -> Iterator[Example]:
+    """An example for each assistant turn that is to be learned.
+
+    The form is that of OpenAI's fine-tuning files ("Fine-tuning", chat format) and of TRL
+    ("Dataset formats", conversational language modelling). Raises :class:`UsageError` for turns
+    that cannot be learned from text alone, and for a row in which nothing is to be learned.
+    """
+    if row.get("tools") or row.get("functions"):
+        raise UsageError(f"{place}: conversations with tools are not read")
+    messages = row["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise UsageError(f"{place}: 'messages' is no list of turns")
+    before: list[tuple[str, str]] = []
+    learned = 0
+    for number, message in enumerate(messages, 1):
+        role, text = _turn(message, f"{place}, turn {number}")
+        if role == "assistant":
+            if not before or before[-1][0] != "user":
+                raise UsageError(f"{place}, turn {number}: the assistant answers no user turn")
+            if message.get("weight", 1) != 0:
+                learned += 1
+                yield Example(before[-1][1], "", text, tuple(before[:-1]))
+        elif role == "system" and before:
+            raise UsageError(f"{place}, turn {number}: a system turn stands first")
+        before.append((role, text))
+    if not learned:
+        raise UsageError(f"{place}: no assistant turn to learn")
+    if before[-1][0] != "assistant":
+        raise UsageError(f"{place}: the last turn is the {before[-1][0]}'s, which nobody answers")
+
+
+def _turn(message: Any, place: str) -> tuple[str, str]:
+    """Role and text of one turn; its content may be a list of parts that are text."""
+    if not isinstance(message, dict):
+        raise UsageError(f"{place}: no JSON object, but {type(message).__name__}")
+    role, content = message.get("role"), message.get("content")
+    if role not in ("system", "user", "assistant"):
+        raise UsageError(f"{place}: role {role!r} is not system, user or assistant")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise UsageError(f"{place}: calls of tools are not read")
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) == len(parts):
+            content = "".join(texts)
+    if not isinstance(content, str):
+        raise UsageError(f"{place}: 'content' is no text")
+    return role, content
 
 
 class LanguageNaming(Instructions):

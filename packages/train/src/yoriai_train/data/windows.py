@@ -195,11 +195,25 @@ class Windows:
         }
 
     def rows(self, shard: Int64s, window: Int64s) -> Int64s:
-        """Windows as an array of shape (B, T)."""
+        """Windows as an array of shape (B, T); raises :class:`Altered` for ids of no piece."""
         out = np.empty((len(shard), self.context + 1), dtype=np.int64)
         for text, file, (starts, counts, rows, columns) in self._parts(shard, window):
             _copy(text.tokens(file), starts, counts, rows, columns, out)
+        size = self.mixture.vocabulary_size
+        if out.size and (out.max() >= size or out.min() < 0):
+            self._refuse_ids(shard, window)
         return out
+
+    def _refuse_ids(self, shard: Int64s, window: Int64s) -> None:
+        size = self.mixture.vocabulary_size
+        for text, file, (starts, counts, _, _) in self._parts(shard, window):
+            tokens = text.tokens(file)
+            for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
+                run = tokens[start : start + count].astype(np.int64)
+                wrong = np.flatnonzero((run >= size) | (run < 0))
+                if len(wrong):
+                    first = int(wrong[0])
+                    raise text.shards[file].outside(start + first, int(run[first]), size)
 
     def boundaries(self, shard: Int64s, window: Int64s) -> tuple[Int32s, Int32s]:
         """Which document each token is of, and which token of it, from zero in each row: (B, T).

@@ -110,10 +110,12 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
 
     def make(number: int) -> Batch:
         places = windows.micro_batch(number, spec.batch, rank, world)
-        chosen = [rows[place_of(place, len(rows), spec.seed)] for place in places]
+        # The last step has no more examples than are left: the other rows count nothing.
+        shown = [place for place in places if place < spec.seen]
+        chosen = [rows[place_of(place, len(rows), spec.seed)] for place in shown]
         # All ranks pad to the context, so that no rank waits for another's longer row.
-        x = torch.full((len(chosen), spec.context), spec.pad_id, dtype=torch.int64)
-        y = torch.full((len(chosen), spec.context), IGNORED, dtype=torch.int64)
+        x = torch.full((len(places), spec.context), spec.pad_id, dtype=torch.int64)
+        y = torch.full((len(places), spec.context), IGNORED, dtype=torch.int64)
         longest = 1
         for index, row in enumerate(chosen):
             ids = torch.tensor(row["ids"])

@@ -30,7 +30,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MachineFault:
     """What is wrong with one process's machine."""
 
     host: str
@@ -38,9 +38,9 @@ class Finding:
     message: str
 
 
-def judge(rows: Sequence[Row]) -> list[Finding]:
+def judge(rows: Sequence[Row]) -> list[MachineFault]:
     """What stands out among the measurements of all processes, worst first."""
-    found: list[tuple[float, Finding]] = []
+    found: list[tuple[float, MachineFault]] = []
     for measure, name in MEASURES.items():
         values = [row[measure] for row in rows if row.get(measure)]
         if len(values) < 2:
@@ -50,18 +50,21 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
             share = row.get(measure, 0.0) / median
             if share < SLOW:
                 message = f"{name} at {share:.0%} of the median ({row.get(measure, 0.0):.3g})"
-                found.append((share, Finding(row["host"], row["rank"], message)))
+                found.append((share, MachineFault(row["host"], row["rank"], message)))
     middle = statistics.median(row["clock"] for row in rows)
     for row in rows:
         apart = row["clock"] - middle
         if abs(apart) > CLOCK_SECONDS:
             message = f"its clock is {apart:+.1f} seconds off"
-            found.append((0.0, Finding(row["host"], row["rank"], message)))
+            found.append((0.0, MachineFault(row["host"], row["rank"], message)))
     versions = {row["torch"] for row in rows}
     if len(versions) > 1:
         common = statistics.mode(row["torch"] for row in rows)
         found += [
-            (0.0, Finding(row["host"], row["rank"], f"torch {row['torch']}, others {common}"))
+            (
+                0.0,
+                MachineFault(row["host"], row["rank"], f"torch {row['torch']}, others {common}"),
+            )
             for row in rows
             if row["torch"] != common
         ]

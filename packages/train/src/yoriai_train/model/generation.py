@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yoriai import UsageError
 from yoriai.model_folder import AS_DATA, WEIGHTS, opening
 
 
@@ -44,10 +45,30 @@ def continue_texts(
     return rows
 
 
-def render(tokenizer: Any, instruction: str, text: str) -> str:
-    """The prompt as the model's chat template writes it, up to where the answer begins."""
+def render(
+    tokenizer: Any, instruction: str, text: str, before: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The prompt as the model's chat template writes it, up to where the answer begins.
+
+    ``before`` are earlier turns, as (role, text). Raises :class:`UsageError` where the template
+    refuses one, or leaves out what the user or the system said. (What the assistant said it may
+    shorten: some templates take out the thoughts of earlier answers.)
+    """
+    from jinja2.exceptions import TemplateError
+
     content = f"{instruction}\n{text}" if text else instruction
-    rendered: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+    turns = [{"role": role, "content": said} for role, said in before]
+    turns.append({"role": "user", "content": content})
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise UsageError(f"the chat template refuses a conversation: {error}") from error
+    for turn in turns if before else ():
+        if turn["role"] != "assistant" and turn["content"].strip() not in rendered:
+            raise UsageError(
+                f"the chat template leaves out a {turn['role']} turn: {turn['content'][:60]!r}",
+                hint="take these turns out of the data, or use a model whose template has them",
+            )
     return rendered

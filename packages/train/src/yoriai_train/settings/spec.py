@@ -36,6 +36,7 @@ class Spec(pydantic.BaseModel):
     tokens: str = ""
     tokenizer: str = ""
     examples: str = ""
+    seen: int = 0  # examples shown in all; what is left of the last batch stays empty
     artifacts: list[str] = []
     out: str
     scratch: str

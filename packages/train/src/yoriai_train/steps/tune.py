@@ -36,7 +36,7 @@ class Tune(Step):
     changes: llm-jp-sft, see docs.)
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     circumstances: ClassVar[tuple[str, ...]] = ("watch",)
     makes: ClassVar[str] = "model"
     takes: ClassVar[tuple[str, ...]] = ("model",)
@@ -49,7 +49,9 @@ class Tune(Step):
         default_factory=default_strategy, description="how training is spread over processes"
     )
     epochs: float = Field(1.0, gt=0, description="how often each example is seen")
-    batch: int = Field(16, ge=1, description="examples in a step, over all processes")
+    batch: int = Field(
+        16, ge=1, description="examples in a step, over all processes; the last takes what is left"
+    )
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
     )
@@ -68,12 +70,14 @@ class Tune(Step):
         examples = [e for d in self.data for e in d.examples(job.all_of("corpus"), job.seed)]
         path = job.scratch / "examples.jsonl"
         used, skipped, answer_tokens = write_examples(base, examples, context, path)
-        steps = max(1, round(self.epochs * used / self.batch))
+        seen = max(1, round(self.epochs * used))
+        steps = -(-seen // self.batch)
         spec = specs.Spec(
             **specs.describe_strategy(self.strategy),
             nodes=nodes,
             start=str(base.path),
             examples=str(path),
+            seen=seen,
             out=str(job.out),
             scratch=str(job.scratch),
             steps=steps,
@@ -92,12 +96,14 @@ class Tune(Step):
         facts: dict[str, Any] = {
             **describe(rows, job.out),
             "examples": used,
+            "examples_seen": seen,
             "examples_too_long": skipped,
             "answer_tokens": answer_tokens,
         }
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
         left = f", {skipped:,} too long for the context" if skipped else ""
-        return Made(facts=facts, headline=[f"{used:,} examples{left}", *headline(facts)])
+        told = f"{used:,} examples{left}, {seen:,} seen in {steps:,} steps"
+        return Made(facts=facts, headline=[told, *headline(facts)])
 
 
 def write_examples(
@@ -118,7 +124,7 @@ def write_examples(
     used = skipped = answers = 0
     with path.open("w", encoding="utf-8") as stream:
         for example in examples:
-            text = render(tokenizer, example.instruction, example.input)
+            text = render(tokenizer, example.instruction, example.input, example.before)
             # Not verbose: what does not fit is counted below.
             prompt = tokenizer.encode(text, add_special_tokens=False, verbose=False)
             answer = tokenizer.encode(example.output, add_special_tokens=False, verbose=False)

@@ -1,21 +1,13 @@
-"""Which evaluation items stand in which texts: an index of the items, held against documents.
+"""Which evaluation texts stand in which documents: an index of the texts, held against documents.
 
-Texts are compared folded: NFKC, case folded, without white space. A *run* is ``ngram`` characters
-of a field of an item, three times as many where all of them are ASCII (16 characters say as much in
-Japanese as 48 in English). A document holds an item
-
-* exactly, if they share a run (GPT-3 took 13 words, arXiv 2005.14165, appendix C), or, where the
-  item has none, if all of its fields stand in it whole;
-* nearly, if so large a share of the item's shingles (5 characters, 15 in ASCII) stands in it.
-
-Hashes only point to what may be alike; every hit is a comparison of texts. The index is as large as
-the items, whatever the documents are.
+The verdicts are those of :mod:`yoriai.same_text`. Hashes only point to what may be alike; every hit
+is a comparison of texts. The index is as large as the texts, whatever the documents are. For
+packages that depend on numpy; nothing of core imports it.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,41 +16,24 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from yoriai_eval.contamination.folding import I64, U32, Codes, fold, folded
-from yoriai_eval.contamination.run_hashes import Table, hash_rows, run_hashes, spread
+from yoriai.folded_text import I64, U32, Codes, folded
+from yoriai.run_hashes import RunTable, hash_rows, run_hashes, spread
+from yoriai.same_text import (
+    ASCII_FACTOR,
+    FEWEST_SHINGLES,
+    NEAR,
+    NGRAM,
+    SHINGLE,
+    TEMPLATE_CLUSTERS,
+    TEMPLATE_SHARE,
+    EvaluationText,
+    fold,
+)
 
 Bools = npt.NDArray[np.bool_]
 Kind = Literal["exact", "near"]
 
-ASCII_FACTOR = 3
-SHINGLE = 5
-FEWEST_SHINGLES = 20  # of a shorter item, any long document holds most shingles
-# Runs that stand in more than this share of a task's clusters are its template.
-TEMPLATE_SHARE, TEMPLATE_CLUSTERS = 0.1, 20
 LONGEST_SPAN = 200  # characters that are shown of a hit
-LABEL = re.compile(r"^[^\W\d_]{1,8}\d?[：:](?!//)", re.MULTILINE)  # 前提：, 文1：, Q:
-
-
-def fields(text: str) -> tuple[str, ...]:
-    """What stands behind the labels of a question (``前提：…⏎仮説：…``); all of it if it has none.
-
-    Labels belong to the form in which it is put, so they are no part of what is looked for.
-    """
-    marks = list(LABEL.finditer(text))
-    if not marks or text[: marks[0].start()].strip():
-        return (text,)
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    return tuple(text[mark.end() : end] for mark, end in zip(marks, ends, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A text to look for. Items of one ``cluster`` share text; empty: it is one of its own."""
-
-    task: str
-    id: str
-    fields: tuple[str, ...]
-    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +54,12 @@ class Hit:
 # --- the index ----------------------------------------------------------------------------
 
 
-class Index:
+class TextIndex:
     """Items, ready to be found. ``missed`` are the numbers of those too short to be looked for."""
 
-    def __init__(self, items: Sequence[Item], ngram: int = 16, near: float | None = 0.8) -> None:
+    def __init__(
+        self, items: Sequence[EvaluationText], ngram: int = NGRAM, near: float | None = NEAR
+    ) -> None:
         self.items, self.ngram, self.near = items, ngram, near
         texts = [tuple(text for f in item.fields if (text := fold(f))) for item in items]
         # Questions on one passage share it: what is the same text is one field.
@@ -129,7 +106,7 @@ class Index:
                 places += chosen
                 owners += [number] * len(chosen)
                 totals[number] += len(chosen)
-            table = Table(self.codes.points, np.array(places, np.int64), size)
+            table = RunTable(self.codes.points, np.array(places, np.int64), size)
             tables.append((table, np.array(owners, np.int64)))
         self.run_tables = [(t, o) for t, o in tables if len(t)]
         self.totals = np.array([sum(totals[f] for f in row) for row in self.of], np.int64)
@@ -211,7 +188,7 @@ class Index:
         self.anchors = []
         for size, pairs in sorted(anchors.items()):
             places = self.codes.starts[[f for f, _ in pairs]]
-            table = Table(self.codes.points, places, size)
+            table = RunTable(self.codes.points, places, size)
             self.anchors.append((table, pairs))
         self.whole = [item for pairs in anchors.values() for _, item in pairs]
 
@@ -260,7 +237,7 @@ class _Shingles:
     documents and items that pass are all shingles counted.
     """
 
-    def __init__(self, index: Index, size: int, numbers: Sequence[int], near: float) -> None:
+    def __init__(self, index: TextIndex, size: int, numbers: Sequence[int], near: float) -> None:
         self.size = size
         ids: dict[str, int] = {}
         first: list[int] = []
@@ -291,7 +268,7 @@ class _Shingles:
         used, starts = np.unique(np.array([s for s, _ in posts], np.int64), return_index=True)
         self.posts = np.array([n for _, n in posts], np.int64)
         self.starts = np.append(starts, len(posts)).astype(np.int64)
-        self.table = Table(self.text, self.at[used], size)
+        self.table = RunTable(self.text, self.at[used], size)
 
     def find(self, documents: _Documents) -> Iterator[Hit]:
         found, _, shingles = self.table.find(documents.codes)

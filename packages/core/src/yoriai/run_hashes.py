@@ -1,10 +1,13 @@
-"""Runs of characters found by hash in many texts at once, and compared character by character."""
+"""Runs of characters found by hash in many texts at once, and compared character by character.
+
+For packages that depend on numpy; nothing of core imports it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from yoriai_eval.contamination.folding import I64, U32, Codes
+from yoriai.folded_text import I64, U32, Codes
 
 _BASE = 0x9E3779B1  # odd, 2^32 / golden ratio (Knuth's multiplicative constant)
 _BLOCK = 1 << 16  # characters whose hashes lie in the processor's cache together
@@ -51,7 +54,7 @@ def spread(starts: I64, counts: I64) -> tuple[I64, I64]:
     return owners, np.arange(len(owners)) - np.repeat(ends - counts, counts) + starts[owners]
 
 
-class Table:
+class RunTable:
     """Runs of one size, found by hash. ``places`` are where they begin in ``text``."""
 
     def __init__(self, text: U32, places: I64, size: int) -> None:

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai_eval.contamination import run_hashes as runs
-from yoriai_eval.contamination.folding import fold
-from yoriai_eval.contamination.index import Index, Item, fields
-from yoriai_eval.contamination.run_hashes import run_hashes
+from yoriai import run_hashes as runs
+from yoriai.run_hashes import run_hashes
+from yoriai.same_text import EvaluationText, fields, fold
+from yoriai.text_index import TextIndex
 
 TEXT = "縁側で三毛猫が丸くなって眠っているあいだに、祖母は台所で梅干しを漬けていた。"
 CLEAN = "この関数は引数に渡された値を検査し、正しくなければ例外を送出します。" * 20
 
 
-def item(*parts: str, task: str = "t", name: str = "0", cluster: str = "") -> Item:
-    return Item(task, name, parts, cluster)
+def item(*parts: str, task: str = "t", name: str = "0", cluster: str = "") -> EvaluationText:
+    return EvaluationText(task, name, parts, cluster)
 
 
-def kinds(index: Index, *documents: str) -> list[tuple[int, int, str]]:
+def kinds(index: TextIndex, *documents: str) -> list[tuple[int, int, str]]:
     return [(h.document, h.item, h.kind) for h in index.find(documents)]
 
 
@@ -86,7 +86,7 @@ def planted(draw):
 @given(planted(), st.sampled_from([5, 6, 9, 16]), st.sampled_from([0.3, 0.8, 1.0]))
 def test_what_is_found_is_what_brute_force_finds(given_, ngram, near):
     items, documents = given_
-    hits = Index(items, ngram, near).find(documents)
+    hits = TextIndex(items, ngram, near).find(documents)
     found = {(h.document, h.item, h.kind): h.share for h in hits}
     assert len(found) == len(hits)
     assert found == pytest.approx(brute_force(items, documents, ngram, near))
@@ -100,7 +100,7 @@ def test_a_hash_is_never_taken_for_the_text(given_, ngram):
     items, documents = given_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "_BASE", 0)  # the hash of a run is its last character
-        hits = Index(items, ngram, 0.8).find(documents)
+        hits = TextIndex(items, ngram, 0.8).find(documents)
     found = {(h.document, h.item, h.kind): h.share for h in hits}
     assert found == pytest.approx(brute_force(items, documents, ngram, 0.8))
 
@@ -133,7 +133,7 @@ WIDE = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(0x21, 0x7F)})
     ],
 )
 def test_a_text_is_found_however_it_stands_there(document):
-    assert (0, 0, "exact") in kinds(Index([item(TEXT)]), document)
+    assert (0, 0, "exact") in kinds(TextIndex([item(TEXT)]), document)
 
 
 def test_width_and_case_make_no_difference():
@@ -143,49 +143,49 @@ def test_width_and_case_make_no_difference():
         question.upper(),
         question.replace("カーネル", "ｶｰﾈﾙ"),
     ):
-        assert kinds(Index([item(question)]), document)[0] == (0, 0, "exact")
+        assert kinds(TextIndex([item(question)]), document)[0] == (0, 0, "exact")
     assert kinds(
-        Index([item("ガラスのコップとグラスを並べて置いた。")]), "ｶﾞﾗｽのｺｯﾌﾟとｸﾞﾗｽを並べて置いた。"
+        TextIndex([item("ガラスのコップとグラスを並べて置いた。")]), "ｶﾞﾗｽのｺｯﾌﾟとｸﾞﾗｽを並べて置いた。"
     )
 
 
 def test_an_edited_text_is_found_nearly():
     # One character in thirteen is another: no sixteen in a row are left.
     edited = "".join("〇" if n % 13 == 12 else c for n, c in enumerate(TEXT))
-    [hit] = Index([item(TEXT)], near=0.5).find([CLEAN + edited + CLEAN])
+    [hit] = TextIndex([item(TEXT)], near=0.5).find([CLEAN + edited + CLEAN])
     assert hit.kind == "near"
     assert 0.5 <= hit.share < 0.8
     assert fold(edited)[10:20] in hit.span
-    assert Index([item(TEXT)], near=0.8).find([CLEAN + edited + CLEAN]) == []
-    assert Index([item(TEXT)], near=None).find([CLEAN + edited + CLEAN]) == []
+    assert TextIndex([item(TEXT)], near=0.8).find([CLEAN + edited + CLEAN]) == []
+    assert TextIndex([item(TEXT)], near=None).find([CLEAN + edited + CLEAN]) == []
 
 
 def test_pairs_of_short_sentences_must_both_stand_in_one_document():
-    index = Index([item("男性が海辺で走っている", "海辺に男性がいる")])
+    index = TextIndex([item("男性が海辺で走っている", "海辺に男性がいる")])
     assert kinds(index, "男性が海辺で走っている。海辺に男性がいる。") == [(0, 0, "exact")]
     assert kinds(index, "男性が海辺で走っている。", "海辺に男性がいる。") == []
 
 
 def test_texts_without_items_give_none():
     items = [item(TEXT, name=str(n)) for n in range(3)]
-    assert Index(items).find([CLEAN, "", "眠っている三毛猫と梅干し", TEXT[:15]]) == []
-    assert Index(items).find([]) == []
-    assert Index([]).find([TEXT]) == []
+    assert TextIndex(items).find([CLEAN, "", "眠っている三毛猫と梅干し", TEXT[:15]]) == []
+    assert TextIndex(items).find([]) == []
+    assert TextIndex([]).find([TEXT]) == []
 
 
 def test_ascii_must_share_three_times_as_many_characters():
     code = "self.assertEqual(response.status_code, 200)  # the page is there"
-    index = Index([item(f"次のコードの誤りはどれですか。{code}")], ngram=16, near=None)
+    index = TextIndex([item(f"次のコードの誤りはどれですか。{code}")], ngram=16, near=None)
     assert index.find(["x = 1; " + fold(code)[:40]]) == []
     assert kinds(index, code) == [(0, 0, "exact")]
     question = "What is the name of the highest mountain in all of Japan and Korea?"
-    english = Index([item(question)], near=None)
+    english = TextIndex([item(question)], near=None)
     assert kinds(english, "so what is the name of the highest mountain in all of JAPAN and") != []
     assert kinds(english, "what is the name of the highest mountain on earth?") == []
 
 
 def test_items_that_are_too_short_are_named():
-    index = Index([item("短い"), item(""), item(TEXT), item("海辺に男性がいる")])
+    index = TextIndex([item("短い"), item(""), item(TEXT), item("海辺に男性がいる")])
     assert index.missed == [0, 1]
     assert kinds(index, "短い") == []
 
@@ -194,11 +194,11 @@ def test_what_is_in_many_questions_of_a_task_is_its_template():
     frame = "次の文章を読んで、正しいものを選んでください。"
     names = [chr(0x4E00 + 40 * n) * 9 for n in range(40)]
     items = [item(frame + text, name=str(n)) for n, text in enumerate(names)]
-    assert Index(items, near=None).find([frame]) == []
-    assert kinds(Index(items, near=None), frame + names[3]) == [(0, 3, "exact")]
+    assert TextIndex(items, near=None).find([frame]) == []
+    assert kinds(TextIndex(items, near=None), frame + names[3]) == [(0, 3, "exact")]
     # A passage that many questions share is one passage.
     shared = [item(TEXT, name=str(n), cluster="p") for n in range(40)]
-    assert len(Index(shared, near=None).find([TEXT])) == 40
+    assert len(TextIndex(shared, near=None).find([TEXT])) == 40
 
 
 def test_labels_are_no_part_of_what_is_looked_for():
@@ -236,11 +236,11 @@ def test_real_items_planted_in_real_documents_are_all_found(monkeypatch):
         "jcommonsenseqa",
     )
     items = [
-        Item(name, str(n), fields(row.input), row.cluster)
+        EvaluationText(name, str(n), fields(row.input), row.cluster)
         for name in names
         for n, row in enumerate(datasets.rows(name, "test")[:300])
     ]
-    index = Index(items)
+    index = TextIndex(items)
     with (root / "text" / "ja.jsonl.zst").open("rb") as stream:
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(stream), "utf-8")
         documents = [json.loads(next(lines))["text"] for _ in range(300)]

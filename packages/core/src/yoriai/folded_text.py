@@ -1,4 +1,7 @@
-"""The form in which texts are compared: NFKC, case folded, without white space; fast for many."""
+"""The form in which texts are compared (:func:`yoriai.same_text.fold`), fast for many.
+
+For packages that depend on numpy; nothing of core imports it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,14 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from yoriai.same_text import fold
+
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 
 # In the table, above all code points: gone (white space); depends on its neighbours; and from
 # _LONG on, the number of an expansion.
 _LONG, _GONE, _BOUND = 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE
-
-
-def fold(text: str) -> str:
-    """The definition: NFKC, then case folded, then all white space taken out."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)

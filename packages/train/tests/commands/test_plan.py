@@ -100,6 +100,27 @@ def test_a_published_layout_can_be_looked_at(yoriai_cli):
     assert told.json["tokens_per_step"] == 1536 * 2048
 
 
+def test_the_published_layout_of_the_175b_trial_fits_by_itself(yoriai_cli):
+    layout = ("--tensor-parallel", "4", "--pipeline-parallel", "49")
+    told = yoriai_cli("train", "plan", "llm-jp-175b-trial", *layout, "--json")
+    assert told.code == 0, told.json["verdict"]
+    assert (told.json["setup"]["micro_batch"], told.json["tokens_per_step"]) == (2, 1536 * 2048)
+
+
+def test_days_are_shown_over_a_range_of_utilisations(yoriai_cli):
+    told = yoriai_cli("train", "plan", "llm-jp-3-13b", "--mfu", "0.4", "--json")
+    days = told.json["days"]
+    assert told.json["days_range"] == pytest.approx([days * 0.8, days * 2])
+
+
+def test_the_shape_of_a_model_to_start_from_is_planned(tmp_path, make, shards, pieces, yoriai_cli):
+    base = make.model()
+    step = {"uses": "train/pretrain", "from": [str(shards.path), str(pieces.path)]}
+    path = write(tmp_path / "on.yaml", base={**step, "start": str(base.path), "steps": 2})
+    told = yoriai_cli("train", "plan", path, "--gpu", "cpu", "--json")
+    assert told.json["model"]["context"] == 64, told.err
+
+
 def test_figures_of_the_data_sheet_can_be_replaced(yoriai_cli):
     told = yoriai_cli(
         "train", "plan", "llm-jp-3-1.8b-small", "--gpu", "cpu", "--peak-tflops", "0.2",

@@ -154,6 +154,8 @@ def _expectations(expected: Mapping[str, Any]) -> Iterator[str]:
 
 def _amount(value: Any) -> str:
     if isinstance(value, float):
+        if 0 < abs(value) < 100:  # three significant digits: a small number is not 0.0
+            return f"{value:.3g}"
         return f"{value:,.1f}" if abs(value) < 1e15 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 

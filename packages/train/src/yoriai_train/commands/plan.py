@@ -88,6 +88,8 @@ def command(
         raise UsageError("which GPU?", hint=f"--gpu, one of: {', '.join(known())}")
     values = {f.name: given[f.name] for f in fields(Assumptions) if given[f.name] is not None}
     assumptions = Assumptions(**values)
+    if told.get("at_a_time") and not any("batch" in s or "accumulate" in s for s in settings):
+        config = _share_as_published(config, told["at_a_time"], gpus, nodes or told["nodes"], given)
     made = plan(
         config,
         vocabulary_size=int(vocabulary_size),
@@ -105,6 +107,18 @@ def command(
         if as_json:  # what was printed says it all: one object, no second one
             sys.exit(1)
         raise YoriaiError(lines[0], hint="; ".join(_remedy(lines)) or "use more or larger GPUs")
+
+
+def _share_as_published(
+    config: dict[str, Any], at_a_time: int, gpus: Any, nodes: int, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same sequences a step, as many at a time as the preset has, in a Megatron layout."""
+    cut = (given["tensor_parallel"] or 1) * (given["pipeline_parallel"] or 1)
+    batch = at_a_time * (int(gpus) * int(nodes) // cut)
+    sequences = int(config.get("batch", 16)) * int(config.get("accumulate", 1))
+    if cut == 1 or not batch or sequences % batch:
+        return config
+    return {**config, "batch": batch, "accumulate": sequences // batch}
 
 
 def _with_layout(made: Plan, layout: tuple[int, int] | None) -> Plan:
@@ -176,6 +190,7 @@ def _from_preset(name: str, settings: tuple[str, ...]) -> tuple[dict[str, Any], 
     told: dict[str, Any] = {"vocabulary_size": about.vocabulary_size, "gpu": machine.gpu}
     if machine.gpus and machine.nodes and not name.endswith(preset.SMALL):
         told |= {"nodes": machine.nodes, "gpus": machine.gpus // machine.nodes}
+        told["at_a_time"] = int(config["batch"]) // ((about.nodes or 1) * _processes(config))
         told["layout"] = (machine.tensor_parallel or 1, machine.pipeline_parallel or 1)
     return config, told
 
@@ -215,4 +230,9 @@ def _from_recipe(
         if artifact.kind == "model":
             config["model"] = json.loads(artifact.file("config.json").read_bytes())
             told.setdefault("vocabulary_size", config["model"]["vocab_size"])
+    if config.get("start"):  # its shape is that of the model to go on from
+        from yoriai_train.settings.spec import read_config
+
+        config["model"] = read_config(Path(config["start"]), config["start"])
+        told["vocabulary_size"] = config["model"]["vocab_size"]
     return config, told

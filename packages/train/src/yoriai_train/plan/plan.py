@@ -36,6 +36,9 @@ DAY = 86_400.0
 # Par for bf16 on A100 and H100 over published runs; 0.50 is good, 0.35 is what LLM-jp lived with
 # (13B and 172B on H100: 34 and 35 %).
 MFU = 0.40
+# A share that nobody measured is a guess between these. Published runs: GPT-NeoX-20B 0.31, Pythia
+# 0.27 to 0.34, Llama-2 0.42 to 0.46, Llama-3 0.19 to 0.37, by their GPU-hours or TFLOP/s.
+LOW_MFU, HIGH_MFU = 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,12 @@ class Plan:
         return self.seconds / DAY
 
     @property
+    def days_range(self) -> tuple[float, float]:
+        """Days at :data:`HIGH_MFU` and at :data:`LOW_MFU`."""
+        whole = self.days * self.assumptions.mfu
+        return whole / HIGH_MFU, whole / LOW_MFU
+
+    @property
     def gpu_hours(self) -> float:
         return self.seconds / 3600 * self.setup.gpus
 
@@ -214,6 +223,7 @@ class Plan:
             "tokens_per_second_per_gpu": self.tokens_per_second_per_gpu,
             "step_seconds": self.step_seconds,
             "days": self.days,
+            "days_range": list(self.days_range),
             "gpu_hours": self.gpu_hours,
             "memory": [asdict(part) for part in self.memory.parts],
             "peak_bytes": self.memory.peak_bytes,

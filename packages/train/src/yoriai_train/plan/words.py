@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from yoriai_train.plan.memory import GIB, Memory, estimate
 from yoriai_train.plan.memory_changes import changes, describe, largest_micro_batch, remedy
-from yoriai_train.plan.plan import Plan
+from yoriai_train.plan.plan import DAY, HIGH_MFU, LOW_MFU, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,12 @@ def _time(plan: Plan) -> list[Line]:
             f"{plan.gpu_hours:,.0f} GPU-hours; without start-up, evaluation and faults",
         ),
     ]
+    least, most = (duration(days * DAY) for days in plan.days_range)
+    words = (
+        f"at {HIGH_MFU:.0%} and {LOW_MFU:.0%}: the share is yours to give (--mfu); published:"
+        " NeoX 31, Pythia 27-34, Llama-2 42-46, Llama-3 19-37 %"
+    )
+    lines.append(("range", f"{least} to {most}", words))
     if setup.pipeline_parallel > 1:
         lines.append(("pipeline bubble", f"{plan.bubble:.1%}", "part of a measured MFU"))
     return lines

@@ -62,7 +62,11 @@ class Llama(ModelShape):
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} must be heads {self.heads} times an even number")
         if self.heads % self.key_value_heads:
-            raise ValueError("heads must be a multiple of key_value_heads")
+            raise ValueError(
+                f"heads {self.heads} must be a multiple of key_value_heads {self.key_value_heads}"
+                f" (its default is {type(self).model_fields['key_value_heads'].default}):"
+                f" give key_value_heads too"
+            )
         return self
 
     def transformers_config(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai.redaction import _URL_LOGIN, _URL_SECRET, HIDDEN, Redactor, _hide_tokens
+from yoriai.redaction import _URL_LOGIN, _URL_SECRET, HIDDEN, Redactor, _hide_jwt
 
 HOME, USER = "/data/people/hanako", "hanako"
 SECRET = "pw-Zq7!x9'\"\\ü&2"
@@ -97,16 +97,7 @@ def test_redacting_twice_is_redacting_once(text):
 
 # What is hidden in a web address and in a token, without a thought for time.
 _AS_DEFINED = (
-    (
-        re.compile(
-            r"hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}"
-            r"|\bsk-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
-            r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
-            r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            re.DOTALL,
-        ),
-        HIDDEN,
-    ),
+    (re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"), HIDDEN),
     (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]+@"), rf"\1{HIDDEN}@"),
     (
         re.compile(
@@ -126,7 +117,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 @settings(max_examples=1000)
 def test_the_quick_patterns_hide_what_the_plain_ones_do(text):
-    found = _hide_tokens(text)
+    found = _hide_jwt(text)
     assert found == _AS_DEFINED[0][0].sub(HIDDEN, text)
     for pattern, (defined, shown) in zip((_URL_LOGIN, _URL_SECRET), _AS_DEFINED[1:], strict=True):
         assert pattern.sub(shown, text) == defined.sub(shown, text)

@@ -14,7 +14,7 @@ from yoriai.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
-    from yoriai.config import Configured, Uses
+    from yoriai.config import Configured, Secret, Uses
     from yoriai.contracts import (
         Answer,
         Asking,
@@ -47,7 +47,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "yoriai.artifact": ("Artifact",),
-    "yoriai.config": ("Configured", "Uses"),
+    "yoriai.config": ("Configured", "Secret", "Uses"),
     "yoriai.contracts": (
         "Answer",
         "Asking",
@@ -104,6 +104,7 @@ __all__ = [
     "Refused",
     "Sample",
     "Scorer",
+    "Secret",
     "Section",
     "Shot",
     "Source",

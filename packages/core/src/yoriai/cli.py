@@ -292,6 +292,10 @@ def _damage(error: BaseException) -> str:
 
 
 def _complain(message: str, hint: str, code: str, as_json: bool) -> None:
+    from yoriai.redaction import Redactor
+
+    redactor = Redactor()  # what a terminal shows may stand in the log of a job
+    message, hint = redactor.secrets(message), redactor.secrets(hint)
     if as_json:
         body = {"error": {"code": code, "message": message, "hint": hint}}
         click.echo(json.dumps(body, ensure_ascii=False, indent=2))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,10 +20,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pydantic
 from pydantic_core import PydanticCustomError, core_schema
 
+from yoriai import redaction
 from yoriai.errors import NotFound, UsageError, YoriaiError
 
 if TYPE_CHECKING:
     from yoriai.plugins import Registry
+
+_VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Configured(pydantic.BaseModel):
@@ -94,6 +99,62 @@ class Uses:
             ) from error
         built._entry = found.name
         return built
+
+
+class _Told(str):
+    """The value of a variable, which is written down as that variable's name."""
+
+    variable: str
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Marks a key whose value is never written: ``webhook: Annotated[str, Secret()]``.
+
+    The value is there for the step, in the field. Wherever the configuration is written down it
+    is a mark instead (an empty value stays empty), and wherever else the value turns up in what
+    this process writes (the command line, an error, a fact) it is hidden. A recipe need not hold
+    it either: ``$NAME`` takes the value of a variable of the environment, and is written as that.
+    A value that was hidden before is refused, since it is no value. What is secret is no part of
+    an artifact's identity, and does not reach another process by ``model_dump``.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: pydantic.GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            self._read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(self._write),
+        )
+
+    @staticmethod
+    def _read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise PydanticCustomError("secret", "a field that is marked as secret holds text")
+        if redaction.HIDDEN in value:
+            raise PydanticCustomError(
+                "secret", "was hidden when this was written; give it again, best as $VARIABLE"
+            )
+        if _VARIABLE.fullmatch(value):
+            name = value[1:]
+            told = _Told(os.environ.get(name, ""))
+            if not told:
+                raise PydanticCustomError(
+                    "secret",
+                    "the environment variable {name} is not set; export {name}=...",
+                    {"name": name},
+                )
+            told.variable = name
+            value = told
+        redaction.note_secret(value)
+        return value
+
+    @staticmethod
+    def _write(value: str) -> str:
+        if isinstance(value, _Told):
+            return f"${value.variable}"
+        return redaction.HIDDEN if value else ""
 
 
 def describe(value: Any) -> Any:

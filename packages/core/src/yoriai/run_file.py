@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from yoriai import files, stopping
 from yoriai.errors import YoriaiError
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden
 
 State = Literal["running", "completed", "failed", "cancelled", "timed-out"]
 SCHEMA = 1
@@ -57,7 +57,10 @@ class Run:
     def write(self, **changes: Any) -> None:
         self.value.update(changes)
         with stopping.deferred():  # what was done is written down, whoever knocks
-            files.write_atomically(self.path, files.ordered_json(self.redactor.value(self.value)))
+            value = self.redactor.value(self.value)
+        if found := count_hidden(value):
+            value["hidden"] = found
+        files.write_atomically(self.path, files.ordered_json(value))
 
     def step(self, name: str, **changes: Any) -> None:
         self.value["steps"].setdefault(name, {}).update(changes)

@@ -24,7 +24,7 @@ from yoriai.config import nested
 from yoriai.errors import Refused, TimedOut, YoriaiError
 from yoriai.plugins import Registry
 from yoriai.recipe import Loaded, PlannedStep
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 from yoriai.run_file import Run, RunView
 from yoriai.step import Job, Made
 from yoriai.workspace import Decision, Workspace
@@ -94,6 +94,8 @@ def run_recipe(loaded: Loaded, registry: Registry, root: Path, options: Options)
                     options.announce(f"the run file says no end: {error.message}")
                 raise shown from shown.__cause__
             current.end("completed")
+            if told := say_hidden(count_hidden(redactor.value(current.value)), "the run file"):
+                options.announce(told)
         stopping.heed()
         return outcome
 

@@ -144,20 +144,24 @@ def test_an_id_stays_taken_when_a_rule_dropped_its_document(
     assert (facts["dropped"], facts["unreadable"], facts["kept"]) == (1, 1, 1)
 
 
-def test_one_id_in_two_files_of_a_source_is_found_too(
+def test_one_id_in_two_files_of_a_source_names_two_documents(
     write_jsonl: Callable[..., Path], run_step: Callable[..., Artifact], rows_of: Any
 ) -> None:
     paths = [str(write_jsonl([{"id": "a", "text": name}], f"{name}.jsonl")) for name in ("y", "x")]
     sources = [{"use": "corpus/jsonl", "paths": paths}]
     corpus = run_step("corpus/build", sources=sources, heldout=0)
-    assert [row["text"] for row in rows_of(corpus, "documents")] == ["x"]
-    assert corpus.facts["unreadable"] == 1
+    found = [(row["id"], row["text"]) for row in rows_of(corpus, "documents")]
+    assert found == [("a", "x"), ("y.jsonl/a", "y")]
+    assert corpus.facts["unreadable"] == 0
 
 
 def test_two_sources_of_one_name_that_share_an_id_are_a_fault_of_the_recipe(
     write_jsonl: Callable[..., Path], run_step: Callable[..., Artifact]
 ) -> None:
-    sources = [{"use": "corpus/jsonl", "paths": [str(write_jsonl([t]))]} for t in ("one", "two")]
+    sources = [
+        {"use": "corpus/jsonl", "name": "s", "paths": [str(write_jsonl([t]))]}
+        for t in ("one", "two")
+    ]
     with pytest.raises(UsageError, match=r"sources\[0\] and sources\[1\]") as caught:
         run_step("corpus/build", sources=sources)
     assert "its own name" in caught.value.hint

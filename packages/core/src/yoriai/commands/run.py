@@ -14,7 +14,7 @@ from yoriai.artifact import open_artifact
 from yoriai.cli import Context
 from yoriai.config import unknown_name
 from yoriai.errors import YoriaiError
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 
 
 @click.command(epilog="""\b
@@ -74,7 +74,7 @@ def run(
     try:
         outcome = runner.run_recipe(loaded, shared.registry, root, options)
     except KeyboardInterrupt:
-        again = " ".join(["yoriai", *sys.argv[1:]])
+        again = " ".join(["yoriai", *Redactor().words(sys.argv[1:])])
         console.note(f"\nstopped; everything finished is kept. To go on:\n  {again}")
         raise
     except YoriaiError:
@@ -95,6 +95,7 @@ def _tell_near(loaded: Any, recipe: Path) -> None:
 
 def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> None:
     redactor = Redactor()
+    resolved = redactor.value(loaded.resolved())
     words = {
         "reuse": "use again",
         "build": "run",
@@ -108,7 +109,8 @@ def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> 
         "recipe": loaded.recipe.name,
         "version": loaded.recipe.version,
         "folder": str(root),
-        "resolved": redactor.value(loaded.resolved()),
+        "resolved": resolved,
+        "hidden": count_hidden(resolved, "resolved"),
         "plan": [
             {
                 "step": d.step,
@@ -133,6 +135,8 @@ def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> 
                 rows += [("", "", f"  {line}") for line in lines]
         return f"{root}\n" + console.table(("step", "uses", "what would happen"), rows)
 
+    if told := say_hidden(value["hidden"], "the plan"):
+        console.note(told)
     console.emit(value, as_json=as_json, text=text)
 
 

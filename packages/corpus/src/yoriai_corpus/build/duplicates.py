@@ -4,7 +4,8 @@ All of it is tasks over ranges of keys (:mod:`yoriai_corpus.build.sorted_keys`).
 same the one with the smallest (source's place in the recipe, source, id) stays: never the one
 that was read, or finished, first.
 
-* names: two documents of one name; the later one is quarantined;
+* names: two documents of one name; the later one is quarantined, or, if it is from another file,
+  called after that file too;
 * exact and url: equal keys of 128 bits;
 * near: documents sharing a band of their signatures are candidates; a pair counts if its true
   Jaccard similarity reaches the threshold; pairs are closed to clusters by
@@ -85,6 +86,28 @@ def find_namesakes(task: RangeTask) -> Path:
         ]
         _save_losers(task.result, np.array(rows, dtype=NAMESAKE))
     return task.result
+
+
+def part_namesakes(found: Series, files: Sequence[int]) -> tuple[Series, Series]:
+    """(those of the same file, those of another file) of what :func:`find_namesakes` found.
+
+    ``files`` says by a number which file each part is from. An id is unique in its file or
+    nowhere, so of one name the first document in each further file stays, under a longer name.
+    """
+    by_part = np.array([*files, -1], dtype=np.int64)
+    same = Series(found.folder, "same-file", found.count)
+    other = Series(found.folder, "other-file", found.count)
+    for number, path in enumerate(found.paths()):
+        records = np.array(sorted_keys.load(path))  # in order of document
+        own = by_part[sorted_keys.part_of(records["doc"])]
+        pairs = np.column_stack([records["first"], own.astype(np.uint64)])
+        _, at = np.unique(pairs, axis=0, return_index=True)
+        stays = np.zeros(len(records), dtype=bool)
+        stays[at] = True
+        stays &= own != by_part[sorted_keys.part_of(records["first"])]
+        sorted_keys.save(same.path(number), records[~stays])
+        sorted_keys.save(other.path(number), records[stays])
+    return same, other
 
 
 def find_equal(task: RangeTask) -> Path:

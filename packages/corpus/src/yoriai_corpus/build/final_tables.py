@@ -55,6 +55,7 @@ class FinishTask:
     parts: PartList
     folder: Path
     namesakes: Series
+    renamed: Series
     losers: tuple[Losers, ...]
     repeated: Series | None
     unit: Unit | None
@@ -93,6 +94,7 @@ class Account:
 
     def __init__(self, part: int) -> None:
         self.part = part
+        self.renamed = 0
         self.reasons: collections.Counter[str] = collections.Counter()
         self.by_source: dict[str, collections.Counter[str]] = {}
         self.dropped: dict[str, collections.Counter[str]] = {}
@@ -133,6 +135,7 @@ class Account:
     def facts(self) -> dict[str, Any]:
         return {
             "part": self.part,
+            "renamed": self.renamed,
             "unreadable_by_reason": dict(self.reasons),
             "by_source": {s: dict(c) for s, c in self.by_source.items()},
             "dropped": {s: dict(c) for s, c in self.dropped.items()},
@@ -146,6 +149,17 @@ def _finish_part(
 ) -> Account:
     account = Account(part.index)
     namesakes = {int(row["doc"]) & 0xFFFFFFFF for row in _rows_of(task.namesakes, part)}
+    renamed = {int(row["doc"]) & 0xFFFFFFFF for row in _rows_of(task.renamed, part)}
+    names: dict[str, str] = {}
+
+    def call(place: int, row: dict[str, Any]) -> None:
+        """Put the file before an id that another file has too."""
+        if place in renamed:
+            id_ = names[row["id"]] = qualified(part, row["id"])
+            digest = record_digest(row["source"], id_, row["text"])
+            row |= {"id": id_, "record_sha256": digest}
+            account.renamed += 1
+
     duplicates = _duplicates(task, part, shelf)
     gone = {
         int(document) & 0xFFFFFFFF: places
@@ -156,6 +170,7 @@ def _finish_part(
         if place in namesakes:
             _quarantine(row, account, writers)
             continue
+        call(place, row)
         if place in duplicates:
             losers, similarity, winner, of = duplicates[place]
             verdict = [losers.rule, VERSION, similarity, losers.threshold, "", winner]
@@ -179,17 +194,24 @@ def _finish_part(
             writers["documents"].add_mapping(row)
             account.keep(row)
     for row in tables.read_rows(_beside(part, "dropped")):
-        if row.pop("place") in namesakes:
+        place = row.pop("place")
+        if place in namesakes:
             _quarantine(row, account, writers)
         else:
+            call(place, row)
             writers["dropped"].add_mapping(row)
             account.drop(row["source"], row["rule"])
     for row in tables.read_rows(_beside(part, "unreadable")):
         writers["unreadable"].add_mapping(row)
         account.unreadable(row["source"], row["reason"])
     for row in tables.read_rows(_beside(part, "contamination")):
-        writers["contamination"].add_mapping(row)
+        writers["contamination"].add_mapping({**row, "id": names.get(row["id"], row["id"])})
     return account
+
+
+def qualified(part: DocumentPart, id_: str) -> str:
+    """The name of a document whose id stands in another file too."""
+    return f"{part.file}/{id_}"
 
 
 def _beside(part: DocumentPart, table: str) -> Path:
@@ -218,11 +240,23 @@ def _duplicates(
     for losers in task.losers:
         rows = list(_rows_of(losers.found, part))
         winners = [int(row["winner"]) for row in rows]
+        renamed = _which(task.renamed, winners)
         for row, ordinal, name in zip(rows, winners, shelf.names(winners), strict=True):
             _, source, id_ = name
+            id_ = qualified(shelf.part(ordinal), id_) if ordinal in renamed else id_
             source = f"{shelf.part(ordinal).prefix}{source}"
             place = int(row["doc"]) & 0xFFFFFFFF
             found[place] = (losers, float(row["similarity"]), f"{source}/{id_}", (source, id_))
+    return found
+
+
+def _which(series: Series, ordinals: list[int]) -> set[int]:
+    """Those of the documents that are in the series."""
+    wanted = np.array(sorted(set(ordinals)), dtype=np.uint64)
+    found: set[int] = set()
+    for path in series.paths() if len(wanted) else ():
+        there = ~sorted_keys.without(wanted, np.array(sorted_keys.load(path)["doc"]))
+        found.update(wanted[there].tolist())
     return found
 
 

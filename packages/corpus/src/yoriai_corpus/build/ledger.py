@@ -24,6 +24,7 @@ def account(
     by_source: dict[str, dict[str, Any]] = {}
     sizes: dict[str, dict[str, dict[str, int]]] = {"language": {}, "licence": {}}
     partitions = []
+    renamed = 0
     remaining = iter(parts)
     reasons = collections.Counter[str]()
     passed = collections.Counter[str]()
@@ -45,6 +46,7 @@ def account(
                 counts.update(row)
                 _add(by_source, source, row)
             reasons.update(part.get("unreadable_by_reason", {}))
+            renamed += part.get("renamed", 0)
             for source, row in part["dropped"].items():
                 _add_to(by_source[source]["dropped_by_rule"], row)
             for source, rules in part["edited"].items():
@@ -83,6 +85,7 @@ def account(
         **{name: sum(row[name] for row in by_source.values()) for name in OUTCOMES},
         "dropped_by_rule": dict(sorted(dropped.items())),
         "unreadable_by_reason": dict(sorted(reasons.items())),
+        **({"ids_with_their_file": renamed} if renamed else {}),
         "passed_over": dict(sorted(passed.items())),
         "edited_by_rule": dict(sorted(edits.items())),
         "by_source": dict(sorted(by_source.items())),
@@ -133,8 +136,14 @@ def headline(account: Mapping[str, Any]) -> list[str]:
         f" + {account['dropped']:,} dropped + {account['unreadable']:,} unreadable",
         f"kept: {sizes}",
         f"dropped: {rules or 'nothing'}",
+        *_renamed(account),
         *warnings(account),
     ]
+
+
+def _renamed(account: Mapping[str, Any]) -> list[str]:
+    count = account.get("ids_with_their_file", 0)
+    return [f"{count:,} ids stand in an earlier file too: FILE/ID is their name"] if count else []
 
 
 MOST_UNREADABLE = 0.05

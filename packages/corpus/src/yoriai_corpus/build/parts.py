@@ -35,6 +35,8 @@ class DocumentPart:
     stem: Path
     places: Path | None = None
     prefix: str = ""
+    file: str = ""
+    """Which file (of other packages' sources: which partition) the documents are from."""
 
     @property
     def is_reference(self) -> bool:
@@ -55,7 +57,7 @@ class PartList:
 
 def write_parts(path: Path, parts: Sequence[DocumentPart]) -> PartList:
     rows = [
-        [p.priority, str(p.table), str(p.stem), str(p.places) if p.places else "", p.prefix]
+        [p.priority, str(p.table), str(p.stem), str(p.places) if p.places else "", p.prefix, p.file]
         for p in parts
     ]
     data = files.canonical_json(rows)
@@ -67,8 +69,10 @@ def write_parts(path: Path, parts: Sequence[DocumentPart]) -> PartList:
 def _read_parts(path: Path, sha256: str) -> tuple[DocumentPart, ...]:
     rows = json.loads(path.read_bytes())
     return tuple(
-        DocumentPart(index, priority, Path(table), Path(stem), Path(places) if places else None, prefix)
-        for index, (priority, table, stem, places, prefix) in enumerate(rows)
+        DocumentPart(
+            index, priority, Path(table), Path(stem), Path(places) if places else None, prefix, file
+        )
+        for index, (priority, table, stem, places, prefix, file) in enumerate(rows)
     )
 
 

@@ -27,13 +27,23 @@ from yoriai import (
 from yoriai.config import plain
 from yoriai.redaction import Redactor
 from yoriai.same_text import NEAR, NGRAM, evaluation_text
-from yoriai_corpus.build import (components, contamination, duplicates, final_tables as finish, sorted_keys, ledger, part_writer as part, partition)
+from yoriai_corpus.build import (
+    components,
+    contamination,
+    duplicates,
+    final_tables as finish,
+    sorted_keys,
+    ledger,
+    part_writer as part,
+    partition,
+)
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.engines import pool as engine
 from yoriai_corpus.text import lines
 from yoriai_corpus import tables
 from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.listing import piece_of
 from yoriai_corpus.rules.base import expand
 from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
 
@@ -99,7 +109,7 @@ class Build(Step):
     copied, but its documents win over ours where both are the same.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     makes: ClassVar[str] = "corpus"
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
@@ -114,12 +124,30 @@ class Build(Step):
     )
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        self._check_names()
         expected: dict[str, Any] = {"reads": [_outlook(source) for source in self.sources]}
         # Other packages' sources need not say it; then names are known once documents were read.
         names = [getattr(source, "source_name", "") for source in self.sources]
         return {**expected, "sources": sorted(set(names))} if all(names) else expected
 
+    def _check_names(self) -> None:
+        """Refuse several sources that nobody named: all their documents would be ``local``."""
+        unnamed = [
+            f"sources[{number}]"
+            for number, source in enumerate(self.sources)
+            if isinstance(source, FileSource)
+            and "name" not in source.model_fields_set
+            and source.name == FileSource.model_fields["name"].default
+        ]
+        if len(unnamed) > 1:
+            raise UsageError(
+                f"{' and '.join(unnamed)} have no name, and would all be called"
+                f" {FileSource.model_fields['name'].default!r}",
+                hint="give each source a name, as in {use: corpus/jsonl, name: news, paths: [...]}",
+            )
+
     def run(self, job: Job) -> Made:
+        self._check_names()
         with engine.opened(job.engine) as pool:
             work = Building(self, job, pool)
             work.extract()
@@ -150,6 +178,7 @@ class Building:
         self.receipts: list[dict[str, Any]] = []
         self.contamination: dict[str, Any] = {}
         self.namesakes: list[Series] = []
+        self.renamed: Series
         self.losers: list[finish.Losers] = []
         self.repeated: Series | None = None
 
@@ -181,7 +210,7 @@ class Building:
         self._add_references(wanted)
         for receipt in self.receipts:
             for facts in receipt["parts"]:
-                self._add_part(facts, receipt["source_index"])
+                self._add_part(facts, receipt["source_index"], receipt["partition"])
         self.list = write_parts(self.scratch / "parts.json", self.parts)
 
     def _contamination_index(self) -> Path | None:
@@ -218,11 +247,21 @@ class Building:
             self.parts.append(DocumentPart(len(self.parts), -1, path, stem, None, f"{name}:"))
             self._count(receipt["keys"])
 
-    def _add_part(self, facts: dict[str, Any], priority: int) -> None:
+    def _add_part(self, facts: dict[str, Any], priority: int, partition: str) -> None:
+        piece = piece_of(partition)
         stem = self.scratch / "parts" / facts["stem"]
         table = stem.with_name(f"{stem.name}.kept.parquet")
         places = stem.with_name(f"{stem.name}.places.npy")
-        self.parts.append(DocumentPart(len(self.parts), priority, table, stem, places))
+        self.parts.append(
+            DocumentPart(
+                len(self.parts),
+                priority,
+                table,
+                stem,
+                places,
+                file=piece[0] if piece else partition,
+            )
+        )
         self._count(facts["keys"])
 
     def _count(self, counts: dict[str, int]) -> None:
@@ -249,7 +288,10 @@ class Building:
         return Series(folder, kind, len(tasks))
 
     def find_namesakes(self) -> None:
-        """Documents of one name: quarantined in one source, a fault of the recipe across two."""
+        """Documents of one name: a fault of the recipe across sources.
+
+        In one source they are called after their files; in one file the later is quarantined.
+        """
         found = self._ranges("name", duplicates.find_namesakes)
         for path in found.paths():
             records = sorted_keys.load(path)
@@ -261,7 +303,10 @@ class Building:
                         f"sources[{a}] and sources[{b}] give documents of the same source and id",
                         hint="give each source its own name, or patterns that do not overlap",
                     )
-        self.namesakes = [found]
+        numbers: dict[tuple[int, str], int] = {}
+        files_of = [numbers.setdefault((p.priority, p.file), len(numbers)) for p in self.parts]
+        same, self.renamed = duplicates.part_namesakes(found, files_of)
+        self.namesakes = [same]
 
     def find_duplicates(self) -> None:
         dedup = self.build.dedup
@@ -304,7 +349,7 @@ class Building:
         folder.mkdir(exist_ok=True)
         tasks = [
             finish.FinishTask(
-                number, tuple(chosen), self.list, folder, self.namesakes[0],
+                number, tuple(chosen), self.list, folder, self.namesakes[0], self.renamed,
                 tuple(self.losers), self.repeated, self.build.dedup.repeated,
                 self.build.heldout, self.job.seed,
             )

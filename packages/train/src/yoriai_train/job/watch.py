@@ -15,12 +15,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
-from yoriai import Job, NotFound, YoriaiError, console
+from yoriai import Job, NotFound, Secret, YoriaiError, console
 from yoriai_train.job.machine import EnergyCounter
 from yoriai_train.settings.spec import EVENTS, SCORES, Row, Spec
 
@@ -36,7 +36,9 @@ class Watch(pydantic.BaseModel):
         (), description="also write to these, beside the run file"
     )
     wandb_project: str = Field("yoriai", description="project at Weights & Biases")
-    webhook: str = Field("", description="an address that gets a JSON document on trouble and end")
+    webhook: Annotated[str, Secret()] = Field(
+        "", description="an address that gets a JSON document on trouble and end, best as $VARIABLE"
+    )
     stall_minutes: float = Field(
         30.0, gt=0, description="minutes without a step after which the webhook is called"
     )

@@ -47,6 +47,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from yoriai import NotFound, UsageError, config
+from yoriai.redaction import HIDDEN, Redactor
+from yoriai.secret_names import judge_variable
 from yoriai_train.job.nodes import FIRST_PORT, FOLDER, PORTS
 
 QUEUED = ("slurm", "pbs", "sge")  # those with a queue; the others are processes of this machine
@@ -93,6 +95,17 @@ class RunOptions(_Keys):
     until: Text = pydantic.Field("", description="--until: the last step to run")
     out: Text = pydantic.Field("", description="--out: where to work [build/RECIPE]")
     allow_drift: Text = pydantic.Field("", description="--allow-drift: the reason")
+
+    @pydantic.field_validator("settings")
+    @classmethod
+    def _no_secrets(cls, value: list[str]) -> list[str]:
+        for place, setting in enumerate(value):
+            if HIDDEN in "".join(Redactor().words([setting])) and HIDDEN not in setting:
+                raise ValueError(
+                    f"number {place + 1} would put a secret into the script for all to read; give "
+                    "the key $NAME, a variable that is exported where the job is submitted"
+                )
+        return value
 
     def words(self) -> list[str]:
         pairs = [("--set", value) for value in self.settings]
@@ -167,6 +180,11 @@ class Launch(_Keys):
         for name in value:
             if not _VARIABLE.fullmatch(name) or name.upper().startswith("YORIAI_"):
                 raise ValueError(f"{name!r} cannot be the name of a variable here")
+            if value[name] and judge_variable(name):
+                raise ValueError(
+                    f"{name} would stand in the script for all to read; export it where the job "
+                    "is submitted, or source a file of yours under 'setup'"
+                )
         return value
 
     @pydantic.model_validator(mode="after")

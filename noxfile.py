@@ -189,6 +189,12 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def drills(session: nox.Session) -> None:
+    """Kills, bit flips, bad recipes and foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
+    run(session, "python", "drills/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure one family beside its peers: ``nox -s bench -- core``."""
     shared = ("tables", "peers")  # what the families have in common

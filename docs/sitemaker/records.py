@@ -9,7 +9,7 @@ from pathlib import Path
 from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
 from yoriai.plain_markdown import escape, is_safe_link, neutralise
-from yoriai.record import CAUSES, Filed, Prediction, list_records
+from yoriai.record import CAUSES, Filed, RecordPrediction, list_records
 from yoriai.record_history import Stated, list_stated, tree_id
 
 
@@ -174,7 +174,7 @@ def _unit(unit: str) -> str:
     return f" {escape(unit)}" if unit else ""
 
 
-def _limit(prediction: Prediction) -> str:
+def _limit(prediction: RecordPrediction) -> str:
     relation, limit = prediction.expectation() or ("", "")
     if isinstance(limit, tuple):
         return f"{limit[0]:g} to {limit[1]:g}{_unit(prediction.unit)}"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai import Configured, Secret, config
+from yoriai import Configured, Secret, config, record_faults
 from yoriai.redaction import HIDDEN, Redactor, count_hidden, say_hidden
 from yoriai.secret_names import judge_name, judge_variable
 from yoriai.secret_shapes import SHAPES
@@ -219,6 +219,15 @@ def test_a_megabyte_of_beginnings_of_secrets_is_read_in_its_length():
         "    Redactor({}, home='', user='').text((unit * 1_000_000)[:1_000_000])\n"
     )
     subprocess.run([sys.executable, "-c", code, *units], check=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+@pytest.mark.parametrize("name", ["notes.txt", "run.sh", ".env", "analysis.ipynb"])
+def test_any_file_of_a_record_is_looked_at_for_secrets(tmp_path, name, encoding):
+    (tmp_path / name).write_bytes("é\nDB_PASS=q7-xyz9\n".encode(encoding))
+    faults = list(record_faults._files(tmp_path))
+    assert any(f"{name}:2: holds a secret" in fault for fault in faults)
+    assert not any("q7" in fault for fault in faults)
 
 
 # --- fields that are marked -------------------------------------------------------------------

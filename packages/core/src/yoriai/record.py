@@ -82,7 +82,7 @@ class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
-class Prediction(_Part):
+class RecordPrediction(_Part):
     """What was expected of a number. Its text ends in the relation, or names it beside it."""
 
     text: Words
@@ -123,7 +123,7 @@ class Person(_Part):
     roles: list[Words] = []
 
 
-class Plan(_Part):
+class RecordPlan(_Part):
     config: str = ""
     budget_hours: Hours | None = None
     stop_when: str = ""
@@ -188,8 +188,8 @@ class Record(_Part):
     would_change_my_mind: str = ""
     baseline: Number | None = None
     prior: list[Number] = []
-    predictions: list[Prediction] = []
-    plan: Plan | None = None
+    predictions: list[RecordPrediction] = []
+    plan: RecordPlan | None = None
     inputs: list[Thing] = []
     outputs: list[Thing] = []
     execution: Annotated[str, _one_of(EXECUTIONS)] | None = None

@@ -167,7 +167,8 @@ def _files(folder: Path) -> Iterator[str]:
             if words:
                 yield f"{file}: is not UTF-8 (byte {error.start})"
                 continue
-            body = data.decode("latin-1")
+            wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # the marks that UTF-16 begins with
+            body = data.decode("utf-16" if wide else "latin-1", errors="replace")
         if redactor.text(body) != body:
             lines = body.splitlines()
             line = next((n for n, row in enumerate(lines, 1) if redactor.text(row) != row), 1)

@@ -43,7 +43,11 @@ def yoriai_steps() -> Iterable[Entry]:
         ),
         _entry("tokens", "shards.tokens:Tokens", "Encode corpora into Megatron token shards."),
         _entry("union", "build.union:Union", "Join corpora of sources with rules of their own."),
-        _entry("mixture", "shards.mixture:Mix", "Mix token shards anew: weights, budgets, phases."),
+        _entry(
+            "mixture",
+            "shards.mixture:MixtureStep",
+            "Mix token shards anew: weights, budgets, phases.",
+        ),
         _entry("index", "search.step:IndexStep", "Make kept and dropped text searchable."),
         _entry(
             "character-model", "build.character_model:CharacterModelStep", "Train for perplexity."

@@ -1,10 +1,10 @@
 """Questions that are the same, whatever template they are put in."""
 
-from yoriai_eval.contamination.same_question import Questions
+from yoriai_eval.contamination.same_question import FoldedQuestions
 
 
 def how(asked: str, other: str) -> str:
-    found = list(Questions([asked]).same(other))
+    found = list(FoldedQuestions([asked]).same(other))
     return found[0].how if found else ""
 
 
@@ -35,7 +35,7 @@ def test_empty_questions_are_like_no_other():
 
 
 def test_every_sample_that_is_the_same_is_named_once():
-    questions = Questions(["前提：あ\n仮説：い", "前提：あ\n仮説：い", "前提：い\n仮説：あ"])
+    questions = FoldedQuestions(["前提：あ\n仮説：い", "前提：あ\n仮説：い", "前提：い\n仮説：あ"])
     assert [(s.item, s.how) for s in questions.same("前提：あ\n仮説：い")] == [
         (0, "input"),
         (1, "input"),

@@ -16,7 +16,7 @@ from yoriai_corpus.shards.joining import SUFFIXES
 from yoriai_corpus.shards.tokens import stems_of
 
 
-class Mix(Step):
+class MixtureStep(Step):
     """Say what a model sees of one or more ``tokens`` artifacts: weights or budgets, by phase.
 
     The shards get a second name here (a hard link, where the disk can do that); nothing is

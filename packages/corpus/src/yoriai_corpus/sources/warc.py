@@ -267,7 +267,7 @@ def _kind(type_: str) -> str:
     return type_ if re.fullmatch(r"[a-z]{1,20}/[\w.+-]{1,60}", type_) else "of no type"
 
 
-class Record(NamedTuple):
+class WarcRecord(NamedTuple):
     """A record's header fields, their names in lower case, and its block."""
 
     fields: dict[str, str]
@@ -292,7 +292,7 @@ class WarcSource(HtmlSource):
         """A record's document, or why there is none, or the kind of record that is passed over."""
         found = _HEADER_END.search(content)
         end = found.end() if found else len(content)
-        record = Record(header_fields(content[:end]), content[end:])
+        record = WarcRecord(header_fields(content[:end]), content[end:])
         kind = record.fields.get("warc-type", "").lower() or "of no type"
         if kind == self.record_type:
             return self._text(place, record)
@@ -301,11 +301,11 @@ class WarcSource(HtmlSource):
     record_type: ClassVar[str] = ""
     """The kind of record that holds text."""
 
-    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
+    def _text(self, place: str, record: WarcRecord) -> Document | Unreadable | str:
         raise NotImplementedError
 
     def _made(
-        self, place: str, record: Record, text: str, language: str = "", *, cut: bool = False
+        self, place: str, record: WarcRecord, text: str, language: str = "", *, cut: bool = False
     ) -> Document:
         """A document with what the record's header says of it.
 
@@ -337,7 +337,7 @@ class Warc(WarcSource):
         " <html lang>, or in Japanese by the kana of their title",
     )
 
-    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
+    def _text(self, place: str, record: WarcRecord) -> Document | Unreadable | str:
         block = record.block
         status = _STATUS.match(block[:100])
         if status is None:
@@ -374,7 +374,7 @@ class Warc(WarcSource):
         return self._decoded(place, record, data, type_, charset, cut)
 
     def _decoded(
-        self, place: str, record: Record, data: bytes, type_: str, charset: str, cut: bool
+        self, place: str, record: WarcRecord, data: bytes, type_: str, charset: str, cut: bool
     ) -> Document | Unreadable | str:
         is_page = type_ in PAGE_TYPES
         labels = (charset, declared_in(data) if is_page else "")
@@ -399,7 +399,7 @@ class Wet(WarcSource):
     record_type: ClassVar[str] = "conversion"
     suffixes: ClassVar[tuple[str, ...]] = (".wet", ".wet.gz", ".wet.zst")
 
-    def _text(self, place: str, record: Record) -> Document | Unreadable | str:
+    def _text(self, place: str, record: WarcRecord) -> Document | Unreadable | str:
         try:
             text, _ = decode(record.block, "utf-8")
         except UnicodeError as error:

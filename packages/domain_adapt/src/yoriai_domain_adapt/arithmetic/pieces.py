@@ -18,7 +18,7 @@ Word = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
+class PieceMerge:
     """Two pieces that become one, and how often they stood side by side."""
 
     left: str
@@ -32,7 +32,7 @@ class Merge:
 
 def continue_merges(
     words: Mapping[Word, int], count: int, *, fewest: int = 2, longest: int = 16
-) -> list[Merge]:
+) -> list[PieceMerge]:
     """At most ``count`` merges, each by its frequency when its turn came.
 
     ``words`` are cut texts with how often each occurs. A pair that occurs less than ``fewest``
@@ -49,7 +49,7 @@ def continue_merges(
             places[pair].add(number)
     heap = [(-n, pair) for pair, n in pairs.items()]
     heapq.heapify(heap)
-    merges: list[Merge] = []
+    merges: list[PieceMerge] = []
     while heap and len(merges) < count:
         negative, pair = heapq.heappop(heap)
         now = pairs.get(pair, 0)
@@ -59,7 +59,7 @@ def continue_merges(
             break
         if len(pair[0]) + len(pair[1]) > longest:
             continue
-        merges.append(Merge(*pair, now))
+        merges.append(PieceMerge(*pair, now))
         changed: set[tuple[str, str]] = set()
         for number in places.pop(pair):
             changed |= _merge_in(cut, number, pair, times[number], pairs, places)

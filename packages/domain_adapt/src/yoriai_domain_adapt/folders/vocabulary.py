@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Artifact, NotFound, UsageError, files
-from yoriai_domain_adapt.arithmetic.pieces import Merge, Word
+from yoriai_domain_adapt.arithmetic.pieces import PieceMerge, Word
 
 ENCODED_AT_ONCE = 256
 Ids = list[int]
@@ -97,7 +97,7 @@ def is_byte_level(tokenizer: Any) -> bool:
     return '"ByteLevel"' in tokenizer.to_str()
 
 
-def extend_bpe(source: Path, target: Path, merges: Sequence[Merge]) -> int:
+def extend_bpe(source: Path, target: Path, merges: Sequence[PieceMerge]) -> int:
     """Copy a folder's tokenizer with merges added at the end of its list; the new pieces' number.
 
     Ids that are there keep their meaning; new ones follow the highest. Raises

@@ -115,7 +115,7 @@ class Vocab(Adapting):
     def _extended(
         self,
         old_rows: torch.Tensor,
-        plan: Plan,
+        plan: VocabularyPlan,
         old: Any,
         donor: tuple[Any, torch.Tensor] | None,
         seed: int,
@@ -155,7 +155,7 @@ class Vocab(Adapting):
         whole[plan.new] = made
         return whole
 
-    def _train_rows(self, job: Job, folder: Any, plan: Plan) -> dict[str, Any]:
+    def _train_rows(self, job: Job, folder: Any, plan: VocabularyPlan) -> dict[str, Any]:
         from yoriai_domain_adapt.folders import calibration
         from yoriai_domain_adapt.training.rows import train_rows
 
@@ -174,7 +174,7 @@ class Vocab(Adapting):
         return {"rows_first_loss": round(curve[0], 3), "rows_last_loss": round(curve[-1], 3)}
 
 
-class Plan(pydantic.BaseModel):
+class VocabularyPlan(pydantic.BaseModel):
     """Which row goes where."""
 
     size: int
@@ -184,7 +184,7 @@ class Plan(pydantic.BaseModel):
     spelled: list[list[int]]  # how the old tokenizer spells each
 
 
-def plan_rows(old: Any, new: Any) -> Plan:
+def plan_rows(old: Any, new: Any) -> VocabularyPlan:
     """Compare two tokenizers; raises :class:`yoriai.UsageError` if they share nothing."""
     from yoriai_domain_adapt.folders import vocabulary
 
@@ -196,7 +196,7 @@ def plan_rows(old: Any, new: Any) -> Plan:
             hint="give the tokenizer that domain-adapt/pieces made from the model's own",
         )
     added = sorted((place, piece) for piece, place in after.items() if piece not in before)
-    return Plan(
+    return VocabularyPlan(
         size=max(after.values()) + 1,
         kept=kept,
         new=[place for place, _ in added],

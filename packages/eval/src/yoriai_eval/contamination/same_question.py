@@ -13,7 +13,7 @@ ORDER: tuple[How, ...] = ("input", "fields", "swapped")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FoldedQuestion:
     """What two questions are compared by, folded: input, labels, and fields in any order."""
 
     input: str
@@ -21,7 +21,7 @@ class Question:
     fields: tuple[str, ...]
 
     @classmethod
-    def of(cls, text: str) -> Question:
+    def of(cls, text: str) -> FoldedQuestion:
         parts = fields(text)
         found = LABEL.findall(text) if parts != (text,) else []
         return cls(fold(text), tuple(map(fold, found)), tuple(sorted(map(fold, parts))))
@@ -42,11 +42,11 @@ class Same:
     how: How
 
 
-class Questions:
+class FoldedQuestions:
     """The questions of the splits that are asked, found by those of other splits."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._questions = [Question.of(text) for text in texts]
+        self._questions = [FoldedQuestion.of(text) for text in texts]
         self._by_input: dict[str, list[int]] = {}
         self._by_fields: dict[tuple[str, ...], list[int]] = {}
         for number, question in enumerate(self._questions):
@@ -57,7 +57,7 @@ class Questions:
 
     def same(self, text: str) -> Iterator[Same]:
         """Those that are the same question as ``text``."""
-        other = Question.of(text)
+        other = FoldedQuestion.of(text)
         found = self._by_input.get(other.input, ())
         for number in found:
             yield Same(number, "input")

@@ -24,7 +24,7 @@ from yoriai import Artifact, Job, Made, NotFound, Step, Task, UsageError, Uses, 
 from yoriai.same_text import NEAR, NGRAM, EvaluationText, evaluation_text
 from yoriai.text_index import TextIndex
 from yoriai_eval.contamination import clean_and_dirty, search
-from yoriai_eval.contamination.same_question import ORDER, How, Questions
+from yoriai_eval.contamination.same_question import ORDER, FoldedQuestions, How
 from yoriai_eval.scoring import chunks, protocol
 from yoriai_eval.sets.llm_jp import Split
 
@@ -243,7 +243,7 @@ class Ledger:
 
     def compare(self, sources: Iterable[tuple[Task, Split]], inputs: Sequence[Artifact]) -> Facts:
         """Look in other splits, of what is here; returns, by data set, the splits that are not."""
-        questions = Questions([sample.text for sample in self.samples])
+        questions = FoldedQuestions([sample.text for sample in self.samples])
         absent: dict[str, list[str]] = {}
         for task, split in sources:
             short = protocol.short_name(task)

@@ -70,7 +70,7 @@ class ProgramLimits(pydantic.BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExecutionResult:
     """How a run went; ``detail`` is the end of what it wrote to standard error."""
 
     passed: bool
@@ -89,7 +89,7 @@ def isolation() -> tuple[str, ...]:
     return words if tried.returncode == 0 else ()
 
 
-def run(program: str, limits: ProgramLimits | None = None) -> Outcome:
+def run(program: str, limits: ProgramLimits | None = None) -> ExecutionResult:
     """Run a Python program to its end; it passes if it gets there without an error.
 
     Raises :class:`yoriai.UsageError` if the network is to be off and cannot be.
@@ -128,10 +128,10 @@ def run(program: str, limits: ProgramLimits | None = None) -> Outcome:
                 _kill(child)
         told = _tail(err)
         if late:
-            return Outcome(False, "timed out", told)
+            return ExecutionResult(False, "timed out", told)
         if child.returncode == 0 and _tail(out).rstrip("\n").endswith(f"\n{word}"):
-            return Outcome(True, "passed")
-        return Outcome(False, "killed" if child.returncode < 0 else "failed", told)
+            return ExecutionResult(True, "passed")
+        return ExecutionResult(False, "killed" if child.returncode < 0 else "failed", told)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

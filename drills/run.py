@@ -1,0 +1,72 @@
+"""Drills: attack the program at random and count what held. ``nox -s drills [-- short]``.
+
+The seed is printed, so that a drill can be repeated: ``nox -s drills -- full 12345``. A file
+``build/drills/counts.json`` holds the counts, the date and the commit; the safety page repeats
+them. Exit code 1 if anything did not hold.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import flips
+import kills
+import readers
+
+import recipes
+
+ROOT = Path(__file__).resolve().parent.parent
+Drill = Callable[[Path, int, int], tuple[Counter[str], list[str]]]
+# Trials of the short form (a minute on two free cores) and the full one.
+DRILLS: dict[str, tuple[Drill, int, int]] = {
+    "recipes": (recipes.drill, 150, 2000),
+    "readers": (readers.drill, 4, 300),
+    "flips": (flips.drill, 1, 20),
+    "kills": (kills.drill, 2, 40),
+}
+
+
+def run_drills(folder: Path, full: bool, seed: int) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Counts by drill, and all that did not hold."""
+    counts: dict[str, dict[str, int]] = {}
+    faults: list[str] = []
+    for name, (drill, few, many) in DRILLS.items():
+        began = time.perf_counter()
+        found, wrong = drill(folder / name, many if full else few, seed)
+        counts[name] = dict(sorted(found.items()))
+        faults += [f"{name}: {line}" for line in wrong]
+        print(f"{name} ({time.perf_counter() - began:.0f} s): {len(wrong)} did not hold")
+        for what, number in counts[name].items():
+            print(f"  {number:6}  {what}")
+        for line in wrong[:20]:
+            print(f"  DID NOT HOLD  {line}")
+    return counts, faults
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    full = words[:1] != ["short"]
+    seed = int(words[1]) if len(words) > 1 else time.time_ns() % 10**6
+    print(f"seed {seed}")
+    folder = ROOT / "build" / "drills"
+    shutil.rmtree(folder, ignore_errors=True)
+    counts, faults = run_drills(folder, full, seed)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    today = datetime.date.today().isoformat()
+    value = {"date": today, "commit": commit, "seed": seed, "counts": counts, "faults": faults}
+    (folder / "counts.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -201,7 +201,7 @@ def _no_command(name: str, known: list[str]) -> click.UsageError:
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(__version__, prog_name="yoriai")
 @click.pass_context
-def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> None:
+def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> None:  # noqa: ARG001
     """Yoriai (寄合): the open workshop for language models."""
     _shared(ctx)
     if strict:
@@ -216,7 +216,8 @@ def main(argv: list[str] | None = None) -> None:
     with stopping.orderly_end() if "run" in arguments else contextlib.nullcontext():
         try:
             code = _call(arguments)
-        except (stopping.Stop, KeyboardInterrupt) as error:  # a second one, while it was told
+        # A second one, while it was told.
+        except (stopping.StopRequest, KeyboardInterrupt) as error:
             code = 130 if isinstance(error, KeyboardInterrupt) else 6
         if argv is None:
             stopping.settle(code)
@@ -249,7 +250,7 @@ def _call(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         _complain("interrupted", "start the same command again to go on", "interrupted", as_json)
         return 130
-    except stopping.Stop as error:  # before a run began, or after it ended
+    except stopping.StopRequest as error:  # before a run began, or after it ended
         hint = "start the same command again to go on from here"
         _complain(str(error), hint, "timed-out", as_json)
         return 6

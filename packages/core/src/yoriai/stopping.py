@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-class Stop(BaseException):
+class StopRequest(BaseException):
     """A signal's way out. No step's ``except Exception`` may swallow it."""
 
 
@@ -58,7 +58,7 @@ def undeferred() -> Iterator[None]:
 def _handler() -> Callable[[int, Any], None]:
     owner = os.getpid()
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, _frame: Any) -> None:
         if os.getpid() != owner:  # a forked worker inherits this function; it just ends
             os._exit(128 + number)
         if number == signal.SIGINT:
@@ -66,7 +66,7 @@ def _handler() -> Callable[[int, Any], None]:
         else:
             received = f"{signal.Signals(number).name} was received"
             alarm = number == signal.SIGALRM
-            _asked.append(Stop("the time limit was reached" if alarm else received))
+            _asked.append(StopRequest("the time limit was reached" if alarm else received))
         if not _deferring:
             raise _asked[-1]
 
@@ -75,7 +75,7 @@ def _handler() -> Callable[[int, Any], None]:
 
 @contextlib.contextmanager
 def orderly_end() -> Iterator[None]:
-    """Turn SIGTERM, SIGUSR1, SIGALRM and SIGINT into :class:`Stop` or a KeyboardInterrupt.
+    """Turn SIGTERM, SIGUSR1, SIGALRM and SIGINT into :class:`StopRequest` or a KeyboardInterrupt.
 
     Inside another such block it does nothing. What was asked for is forgotten where it begins.
     """
@@ -128,7 +128,7 @@ def settle(code: int) -> None:
     """The exit code of this process is decided: a later signal only ends it sooner, with it."""
     owner = os.getpid()
 
-    def end(number: int, frame: Any) -> None:
+    def end(number: int, _frame: Any) -> None:
         os._exit(code if os.getpid() == owner else 128 + number)
 
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):

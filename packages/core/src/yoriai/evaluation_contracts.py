@@ -222,7 +222,7 @@ class Task(Configured):
         """The questions, always the same and in the same order."""
         raise NotImplementedError
 
-    def shots(self, count: int) -> Sequence[Sample]:
+    def shots(self, count: int) -> Sequence[Sample]:  # noqa: ARG002
         """The first so many examples that may be shown before a question; fewer if there are not.
 
         They are never among the samples.
@@ -247,7 +247,7 @@ class Task(Configured):
         """Of this machine, under which answers are judged; kept with the scores of the task."""
         return {}
 
-    def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:
+    def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:  # noqa: ARG002
         """Values of its own metrics on one ranked question, beside the common ones."""
         return {}
 

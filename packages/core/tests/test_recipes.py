@@ -220,3 +220,10 @@ def test_any_text_after_set_is_applied_or_refused_in_words(text):
 def test_any_text_is_a_recipe_or_refused_in_words(text):
     with contextlib.suppress(UsageError):
         assert isinstance(parse_yaml(text, "r.yaml")[0], dict)
+
+
+@pytest.mark.parametrize("text", ["name: a\ns[teps: {}\n", "name[: a\nsteps: {}\n"])
+def test_a_key_with_a_bracket_is_an_unknown_key(recipe, yoriai, text):
+    answer = yoriai("run", str(recipe(text)), "--dry-run")
+    assert answer.code == 2
+    assert "unknown key" in answer.err

@@ -202,7 +202,7 @@ def _no_command(name: str, known: list[str]) -> click.UsageError:
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(__version__, prog_name="yoriai")
 @click.pass_context
-def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> None:
+def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> None:  # noqa: ARG001
     """Yoriai (寄合): the open workshop for language models."""
     _shared(ctx)
     if strict:

@@ -238,7 +238,7 @@ def explain(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) ->
             faults.append(Fault(place, item["msg"], str(context.get("hint", ""))))
         elif item["type"] == "extra_forbidden":
             known = _keys_at(model, place[:-1])
-            near = difflib.get_close_matches(str(place[-1]), known, 1, 0.5)
+            near = difflib.get_close_matches(str(place[-1] if place else ""), known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             faults.append(Fault(place, "unknown key", hint))
         else:

@@ -126,7 +126,9 @@ class Source(Configured):
         raise NotImplementedError
 
     def read_without(
-        self, partition: str, skip: frozenset[int]
+        self,
+        partition: str,
+        skip: frozenset[int],  # noqa: ARG002
     ) -> Iterator[Document | Unreadable | PassedOver]:
         """What :meth:`read` gives, without working on what stands at the positions ``skip``.
 

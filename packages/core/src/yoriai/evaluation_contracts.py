@@ -222,7 +222,7 @@ class Task(Configured):
         """The questions, always the same and in the same order."""
         raise NotImplementedError
 
-    def shots(self, count: int) -> Sequence[Sample]:
+    def shots(self, count: int) -> Sequence[Sample]:  # noqa: ARG002
         """The first so many examples that may be shown before a question; fewer if there are not.
 
         They are never among the samples.
@@ -243,7 +243,7 @@ class Task(Configured):
         """The values of its own metrics on one answer, in the generation form."""
         return {"accuracy": self.score(sample, output)}
 
-    def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:
+    def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:  # noqa: ARG002
         """Values of its own metrics on one ranked question, beside the common ones."""
         return {}
 

@@ -77,7 +77,7 @@ class Step(Configured):
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         """What ``--dry-run`` says of the step: what it would read, make and cost, by its keys.
 
         ``inputs`` is what the steps under ``from`` expect; of what is made already, the artifact

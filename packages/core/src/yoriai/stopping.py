@@ -58,7 +58,7 @@ def undeferred() -> Iterator[None]:
 def _handler() -> Callable[[int, Any], None]:
     owner = os.getpid()
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, _frame: Any) -> None:
         if os.getpid() != owner:  # a forked worker inherits this function; it just ends
             os._exit(128 + number)
         if number == signal.SIGINT:
@@ -128,7 +128,7 @@ def settle(code: int) -> None:
     """The exit code of this process is decided: a later signal only ends it sooner, with it."""
     owner = os.getpid()
 
-    def end(number: int, frame: Any) -> None:
+    def end(number: int, _frame: Any) -> None:
         os._exit(code if os.getpid() == owner else 128 + number)
 
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):

@@ -158,7 +158,7 @@ def make_artifact(
     from yoriai.config import plain
     from yoriai.step import Job
 
-    def watch(items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
+    def watch(items: Iterable[Any], _label: str, _total: int | None) -> Iterator[Any]:
         return iter(items)
 
     out, scratch = folder.with_name(folder.name + ".out"), folder.with_name(folder.name + ".work")
@@ -171,7 +171,7 @@ def make_artifact(
         inputs=tuple(inputs),
         seed=seed,
         registry=registry,
-        metric=lambda **values: None,
+        metric=lambda **_values: None,
         watch=watch,
     )
     made = step.run(job)

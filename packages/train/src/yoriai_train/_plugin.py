@@ -9,7 +9,6 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
-    from yoriai.run_file import RunView
 
 TORCH = ("torch", "lightning", "transformers")
 
@@ -112,7 +111,7 @@ def yoriai_commands() -> Iterable[Entry]:
 
 
 @hookimpl
-def yoriai_run_started(run: RunView) -> Mapping[str, Any]:
+def yoriai_run_started() -> Mapping[str, Any]:
     from yoriai_train.job.machine import describe_machine
 
     return describe_machine()

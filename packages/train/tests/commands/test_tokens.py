@@ -329,5 +329,5 @@ def test_a_sidecar_that_was_changed_is_refused_by_name(walk, yoriai, tmp_path, m
     for words in (("replay", copy, "--step", "1"), ("where", copy, "src0/a/000", "--steps", "9")):
         answer = yoriai(*words, *told)
         assert answer.code == 4
-        assert f"{path} cannot be read" in answer.err
+        assert f"{path} has other bytes than were sealed" in answer.err
         assert f"yoriai verify {copy}" in answer.err

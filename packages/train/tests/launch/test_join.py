@@ -239,9 +239,15 @@ def test_a_failure_reaches_the_head_which_names_it_before_a_broken_connection(he
     assert told.message == "training stopped: rank 3 was killed by SIGKILL (node 1)"
     mine = YoriaiError("training stopped: the loss is nan at step 7")
     assert meeting.cause(head, mine) is mine
-    process = subprocess.Popen(["sleep", "600"], text=True)
-    with meeting.heeding(head, process):
-        assert process.wait() == -END
+    # What a shell starts in the background ignores SIGQUIT; torchrun has a handler of its own.
+    code = "import signal, time; signal.signal(3, signal.SIG_DFL); print(1, flush=True);" + (
+        " time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "1\n"
+        with meeting.heeding(head, process):
+            assert process.wait() == -END
     # Of the next step nothing is known yet.
     meeting.announce(head, Path("spec.json"))
     assert meeting.reports(head) == []

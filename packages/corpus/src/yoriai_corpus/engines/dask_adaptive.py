@@ -46,7 +46,7 @@ class _Names(SchedulerPlugin):
         self.seen: set[str] = set()
         self.gone_since: dict[Any, float] = {}
 
-    def add_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:
+    def add_worker(self, scheduler: Any, worker: str, **kwargs: Any) -> None:  # noqa: ARG002
         self.seen.add(str(scheduler.workers[worker].name))
 
 

@@ -82,7 +82,7 @@ class Assigned(Executor):
         self._thread = threading.Thread(target=self._listen, name="yoriai-dask", daemon=True)
         self._thread.start()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002
         from distributed.protocol.pickle import dumps
 
         (task,) = args

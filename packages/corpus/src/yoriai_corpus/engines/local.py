@@ -115,7 +115,7 @@ class Processes(ThreadPoolExecutor):
         self._workers: set[_Worker] = set()
         self._closing = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002
         (task,) = args
         return super().submit(self._ask, fn, task)
 

@@ -26,7 +26,7 @@ class Limit(Filter):
         """Smallest and largest value that is kept; an infinity where there is no limit."""
         raise NotImplementedError
 
-    def span(self, text: str) -> str:
+    def span(self, text: str) -> str:  # noqa: ARG002
         """The piece of a dropped text to show beside the value; "" if there is none."""
         return ""
 

@@ -176,7 +176,7 @@ def _word(character: str) -> bool:
 
 
 @cache
-def _automaton(path: Path, fingerprint: str) -> tuple[Any, tuple[str, ...]]:
+def _automaton(path: Path, _fingerprint: str) -> tuple[Any, tuple[str, ...]]:
     """The words of the file with that fingerprint, ready to be found; None if there are none."""
     import ahocorasick_rs
 

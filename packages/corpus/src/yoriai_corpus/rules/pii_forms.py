@@ -262,8 +262,8 @@ _ADDRESS_AFTER_CODE = re.compile(
 )
 
 
-def look_at_address(text: str, begin: int, end: int) -> Iterator[PersonalDatum]:
-    """An address that begins with the prefecture whose last character is ``text[begin]``."""
+def look_at_address(text: str, _begin: int, end: int) -> Iterator[PersonalDatum]:
+    """An address that begins with the prefecture whose last character is ``text[end - 1]``."""
     for length in (3, 4):
         start = end - length
         if start >= 0 and text[start:end] in PREFECTURES:

@@ -136,7 +136,7 @@ def load(words: str, *, guard: bool) -> WordTrie:
 
 
 @lru_cache(maxsize=64)
-def _loaded(path: str, stamp: tuple[int, int], guard: bool) -> WordTrie:
+def _loaded(path: str, _stamp: tuple[int, int], guard: bool) -> WordTrie:
     return trie_of(read_words(Path(path)), guard=guard)
 
 

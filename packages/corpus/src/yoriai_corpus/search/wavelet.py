@@ -158,7 +158,7 @@ def _fill(
         depth += np.uint64(1)
 
 
-def _make_ones_of(context: Any, word: Any) -> Any:
+def _make_ones_of(context: Any, word: Any) -> Any:  # noqa: ARG001
     """Number of ones of a 64-bit word, one machine instruction."""
 
     def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:

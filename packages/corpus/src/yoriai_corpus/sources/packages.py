@@ -84,7 +84,7 @@ class PackageFiles(Source):
     def fingerprint(self) -> str:
         return fingerprint_files(self._files())
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable]:  # noqa: ARG002
         card = self.card()
         for name, path in self._files():
             yield read_file(self.source_name, name, path, self.language, card.url, card.licence)
@@ -122,7 +122,7 @@ class PythonTopics(Source):
     def fingerprint(self) -> str:
         return files.digest_json(self._topics())
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable]:  # noqa: ARG002
         card = self.card()
         for name, text in sorted(self._topics().items()):
             yield Document(self.source_name, name, text.strip(), "en", card.url, card.licence)
@@ -158,7 +158,7 @@ class PythonCode(Source):
     def fingerprint(self) -> str:
         return fingerprint_files(self._files())
 
-    def read(self, partition: str) -> Iterator[Document | Unreadable]:
+    def read(self, partition: str) -> Iterator[Document | Unreadable]:  # noqa: ARG002
         card = self.card()
         for name, path in self._files():
             yield read_file(self.source_name, name, path, "code", card.url, card.licence)

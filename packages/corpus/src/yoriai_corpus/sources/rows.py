@@ -96,7 +96,7 @@ def getter(names: Iterable[str]) -> Callable[[Mapping[str, Any]], Any]:
     """A function that finds the first of the named fields which holds something."""
     paths = [(name, name.split(".")) for name in names]
     if not paths:
-        return lambda row: None
+        return lambda _row: None
     if len(paths) <= 2 and all(len(steps) == 1 for _, steps in paths):
         first, last = paths[0][0], paths[-1][0]
         if first == last:

@@ -91,7 +91,7 @@ def _grouped(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
     return _number(_first(unnamed, named))
 
 
-def _convert(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+def _convert(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
     words = list(unnamed)
     pieces: list[str] = []
     while words:
@@ -134,7 +134,7 @@ def _english_date(parts: Sequence[str]) -> str:
     return " ".join(reversed(parts))
 
 
-def _japanese_date(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+def _japanese_date(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
     return "".join(f"{part}{mark}" for part, mark in zip(unnamed, "年月日", strict=False) if part)
 
 
@@ -150,7 +150,7 @@ def _era(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
     return f"{year}年"
 
 
-def _fraction(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+def _fraction(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
     if len(unnamed) > 2:
         return f"{unnamed[0]} {unnamed[1]}/{unnamed[2]}"
     if len(unnamed) == 2:
@@ -159,7 +159,7 @@ def _fraction(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
 
 
 def _joined(separator: str) -> Template:
-    def show(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+    def show(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
         return separator.join(filter(None, (part.strip() for part in unnamed)))
 
     return show
@@ -171,13 +171,13 @@ def _listed(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
     return "、".join(filter(None, lines))
 
 
-def _name(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+def _name(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
     space = "" if any("\u3040" <= c <= "\u9fff" for c in "".join(unnamed[:2])) else " "
     return space.join(unnamed[:2])
 
 
 def _money(sign: str) -> Template:
-    def show(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+    def show(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
         return f"{sign}{_number(unnamed[0])}" if unnamed else sign
 
     return show
@@ -189,14 +189,14 @@ def _currency(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
 
 
 def _country(name: str) -> Template:
-    return lambda unnamed, named: name
+    return lambda _unnamed, _named: name
 
 
 def _root(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
     return f"√{_first(unnamed, named)}"
 
 
-def _degrees(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+def _degrees(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
     return "".join(f"{part}{mark}" for part, mark in zip(unnamed, "°′″", strict=False) if part)
 
 
@@ -233,11 +233,11 @@ RENDERED: dict[str, Template] = {
     **{name: _country(country) for name, country in _COUNTRIES.items()},
     "circa": lambda u, n: f"c. {_first(u, n)}".rstrip(),
     "c.": lambda u, n: f"c. {_first(u, n)}".rstrip(),
-    "audio": lambda u, n: u[1] if len(u) > 1 else "",
-    "sic": lambda u, n: "".join(u[:2]),
-    "start date": lambda u, n: _english_date(u[:3]),
-    "end date": lambda u, n: _english_date(u[:3]),
-    "birth date": lambda u, n: _english_date(u[:3]),
+    "audio": lambda u, _: u[1] if len(u) > 1 else "",
+    "sic": lambda u, _: "".join(u[:2]),
+    "start date": lambda u, _: _english_date(u[:3]),
+    "end date": lambda u, _: _english_date(u[:3]),
+    "birth date": lambda u, _: _english_date(u[:3]),
 }  # fmt: skip
 
 

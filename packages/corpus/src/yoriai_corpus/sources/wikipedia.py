@@ -149,13 +149,13 @@ def parse_page(data: bytes) -> Page:
     path: list[str] = []
     pieces: list[str] = []
 
-    def start(name: str, attributes: dict[str, str]) -> None:
+    def start(name: str, _attributes: dict[str, str]) -> None:
         path.append(name)
         pieces.clear()
         if path == ["page", "redirect"]:
             page.redirect = True
 
-    def end(name: str) -> None:
+    def end(_name: str) -> None:
         value = "".join(pieces)
         pieces.clear()
         match path:

@@ -150,7 +150,7 @@ def load(path: Path) -> CharacterModel:
 
 
 @lru_cache(maxsize=8)
-def _loaded(path: str, stamp: tuple[int, int]) -> CharacterModel:
+def _loaded(path: str, _stamp: tuple[int, int]) -> CharacterModel:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

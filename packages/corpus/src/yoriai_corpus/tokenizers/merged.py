@@ -121,7 +121,7 @@ class MergedTokenizer(Step):
             raise ValueError(f"cannot hold {wrong[0]!r}")
         return value
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         # Each part's size counts bytes, the newline and three special pieces, merged into one.
         own = sum(part.size - len(BYTES) - 4 for part in self.parts)
         most = own + len(self.specials) + self.space_runs + 1 + len(BYTES)

@@ -79,7 +79,7 @@ class Tokenizer(Step):
             raise ValueError(f"{error.message}; {error.hint}") from error
         return value
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         return {"vocabulary_size": self.size}
 
     def run(self, job: Job) -> Made:

@@ -103,7 +103,7 @@ def block_by_block(
 def _first_inputs(model: Any, block: Any, ids: torch.Tensor) -> list[tuple[tuple[Any, ...], Any]]:
     states: list[tuple[tuple[Any, ...], Any]] = []
 
-    def catch(module: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def catch(_module: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         states.append((arguments, {**options, "past_key_values": None, "use_cache": False}))
         raise _Caught
 
@@ -138,7 +138,7 @@ def _watch(block: Any, place: str, states: list[Any]) -> dict[str, Inputs]:
 
 
 def _counter(found: dict[str, Inputs], name: str) -> Callable[[Any, tuple[Any, ...]], None]:
-    def count(module: Any, arguments: tuple[Any, ...]) -> None:
+    def count(_module: Any, arguments: tuple[Any, ...]) -> None:
         rows = arguments[0].detach().float().reshape(-1, arguments[0].shape[-1])
         size = rows.abs()
         told = found.get(name)

@@ -101,7 +101,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         made.model, made.pre = "gpt2", _pre_tokenizer(value)
         made.merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     elif model["type"] == "BPE" and model.get("byte_fallback"):
-        _as_sentencepiece(made, model, value)
+        _as_sentencepiece(made, model)
     else:
         raise UsageError(
             f"{folder.name}: llama.cpp has no tokenizer for {model['type']} of its kind"
@@ -155,7 +155,7 @@ def _as_unigram(made: Vocabulary, value: dict[str, Any], scores: list[float]) ->
         made.scores.append(steps_ / UNIT)
 
 
-def _as_sentencepiece(made: Vocabulary, model: dict[str, Any], value: dict[str, Any]) -> None:
+def _as_sentencepiece(made: Vocabulary, model: dict[str, Any]) -> None:
     made.model = "llama"
     ranks: dict[str, int] = {}
     for rank, merge in enumerate(model["merges"]):

@@ -86,7 +86,7 @@ class Distil(Adapting):
             student, layers.open_model(teacher.path), windows, kept, settings, job.scratch,
             lambda items, n: job.progress(items, "distil", n),
         )  # fmt: skip
-        self._store(job, teacher, weights, student)
+        self._store(job, teacher, student)
         lines = b"".join(files.canonical_json(row).replace(b"\n", b"") + b"\n" for row in log)
         files.write_atomically(job.out / "training.jsonl", lines)
         tail = log[-max(1, len(log) // 10) :]
@@ -154,7 +154,7 @@ class Distil(Adapting):
         target.replace(place)
         return tuple(kept)
 
-    def _store(self, job: Job, teacher: Any, weights: Weights, student: Any) -> None:
+    def _store(self, job: Job, teacher: Any, student: Any) -> None:
         from yoriai_domain_adapt.folders import tensors as folders
 
         target = empty_folder(job.scratch / "model")

@@ -63,7 +63,7 @@ class Vocab(Adapting):
         new = vocabulary.read_tokenizer(tokenizer.path)
         names = embedding_names(weights, old, models[0].name)
         plan = plan_rows(old, new)
-        donor = self._donor(models[1], new) if self.init == "omp" else None
+        donor = self._donor(models[1]) if self.init == "omp" else None
         config: dict[str, Any] = {**weights.config, "vocab_size": plan.size}
         outlines = {
             name: folders.Outline(outline.dtype, (plan.size, *outline.shape[1:]))
@@ -87,7 +87,7 @@ class Vocab(Adapting):
         (target / "generation_config.json").unlink(missing_ok=True)
         trained: dict[str, Any] = {}
         if self.rows:
-            trained = self._train_rows(job, target, plan, names)
+            trained = self._train_rows(job, target, plan)
         move_into(target, job.out)
         facts = {
             **measure_both_ways(self, job, models[0]),
@@ -103,7 +103,7 @@ class Vocab(Adapting):
             headline=[f"{len(plan.new):,} new rows ({self.init})", *headline_of(facts)],
         )
 
-    def _donor(self, donor: Artifact, new: Any) -> tuple[Any, torch.Tensor]:
+    def _donor(self, donor: Artifact) -> tuple[Any, torch.Tensor]:
         from yoriai_domain_adapt.folders import tensors as folders
         from yoriai_domain_adapt.folders import vocabulary
 
@@ -155,9 +155,7 @@ class Vocab(Adapting):
         whole[plan.new] = made
         return whole
 
-    def _train_rows(
-        self, job: Job, folder: Any, plan: VocabularyPlan, names: list[str]
-    ) -> dict[str, Any]:
+    def _train_rows(self, job: Job, folder: Any, plan: VocabularyPlan) -> dict[str, Any]:
         from yoriai_domain_adapt.folders import calibration
         from yoriai_domain_adapt.training.rows import train_rows
 

@@ -69,7 +69,7 @@ def train(
     kept: tuple[int, ...],
     settings: Settings,
     scratch: Path,
-    watch: Callable[[Iterable[int], int], Iterator[int]] = lambda items, count: iter(items),
+    watch: Callable[[Iterable[int], int], Iterator[int]] = lambda items, _count: iter(items),
 ) -> list[dict[str, float]]:
     """Train the student in place on ``ids`` (windows x tokens); one row of losses a step.
 
@@ -81,7 +81,7 @@ def train(
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=settings.peak, betas=(0.9, 0.95), weight_decay=0.1
     )
-    done, log = _load(scratch, student, optimizer, parameters)
+    done, log = _load(scratch, optimizer, parameters)
     student.train()
     for step in watch(range(done, settings.steps), settings.steps - done):
         some = _batch(ids, step, settings.batch)
@@ -108,7 +108,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         log.append({"step": step, "loss": loss.item(), "soft": soft.item(), "hard": hard.item()})
         if (step + 1) % SAVE_EVERY == 0:
-            _save(scratch, student, optimizer, parameters, log)
+            _save(scratch, optimizer, parameters, log)
     student.eval()
     return log
 
@@ -146,9 +146,7 @@ def _continued(student: Any, ids: torch.Tensor, seed: int) -> torch.Tensor:
     return found
 
 
-def _save(
-    scratch: Path, student: Any, optimizer: Any, parameters: Any, log: list[dict[str, float]]
-) -> None:
+def _save(scratch: Path, optimizer: Any, parameters: Any, log: list[dict[str, float]]) -> None:
     from safetensors.torch import save
 
     held = {f"weight.{name}": p.detach().contiguous() for name, p in parameters.items()}
@@ -159,9 +157,7 @@ def _save(
     files.write_atomically(scratch / "state.safetensors", save(held, metadata=told))
 
 
-def _load(
-    scratch: Path, student: Any, optimizer: Any, parameters: Any
-) -> tuple[int, list[dict[str, float]]]:
+def _load(scratch: Path, optimizer: Any, parameters: Any) -> tuple[int, list[dict[str, float]]]:
     import torch
     from safetensors import safe_open
 

@@ -32,7 +32,7 @@ def train_rows(
     *,
     batch: int,
     peak: float,
-    watch: Callable[[Iterable[int], int], Iterator[int]] = lambda items, count: iter(items),
+    watch: Callable[[Iterable[int], int], Iterator[int]] = lambda items, _count: iter(items),
 ) -> list[float]:
     """Train some rows of embedding and head on ``ids`` (windows x tokens) and store them; losses.
 

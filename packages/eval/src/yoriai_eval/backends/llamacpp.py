@@ -105,7 +105,7 @@ class _GgufModel:
         return [len(self._marks.prompt(self._ids(text))) for text in texts]
 
     # The last id of a text is scored and not read, so there is room for one more.
-    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
+    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:  # noqa: ARG002
         return self._score(self._marks.spans(self._ids, pairs, self.context + 1))
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
@@ -120,7 +120,7 @@ class _GgufModel:
         max_new_tokens: int,
         max_characters: int = 0,
         stop: Sequence[str] = (),
-        prefix: str = "",
+        prefix: str = "",  # noqa: ARG002
     ) -> list[Generated]:
         limit = min(max_new_tokens, self.context - 1)
         room = self.context - limit

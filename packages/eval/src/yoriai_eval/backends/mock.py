@@ -33,7 +33,7 @@ class Mock(Backend):
     seed: int = Field(0, ge=0, description="another seed deals the answers otherwise")
     context: int = Field(0, ge=0, description="longest sequence in characters; 0: not known")
 
-    def open(self, folder: Path) -> LanguageModel:
+    def open(self, folder: Path) -> LanguageModel:  # noqa: ARG002
         return _MockModel(self)
 
 
@@ -54,7 +54,7 @@ class _MockModel:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(text) for text in texts]
 
-    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
+    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:  # noqa: ARG002
         return [self._likelihood(context, continuation) for context, continuation in pairs]
 
     def rolling_loglikelihood(self, texts: Sequence[str]) -> list[float]:
@@ -67,7 +67,7 @@ class _MockModel:
         max_new_tokens: int,
         max_characters: int = 0,
         stop: Sequence[str] = (),
-        prefix: str = "",
+        prefix: str = "",  # noqa: ARG002
     ) -> list[Generated]:
         limit = min(max_new_tokens, max_characters or max_new_tokens)
         made = [cut(a, "end", stop=stop, max_characters=limit) for a in self.backend.answers]

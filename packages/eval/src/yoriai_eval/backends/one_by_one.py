@@ -94,7 +94,7 @@ class _Numbers(LogitsProcessor):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
+    def __call__(self, input_ids: Any, scores: Any) -> Any:  # noqa: ARG002
         if bool(scores.isnan().any()):
             raise no_number(self.name)
         return scores
@@ -108,7 +108,7 @@ class _Ended(StoppingCriteria):
         self.width = width
         self.answers: dict[int, Generated] = {}
 
-    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Any:
+    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Any:  # noqa: ARG002
         for row, ids in enumerate(input_ids[:, self.width :].tolist()):
             if row not in self.answers and (answer := self.endings[row].read(ids)) is not None:
                 self.answers[row] = answer

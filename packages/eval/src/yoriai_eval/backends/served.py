@@ -140,7 +140,7 @@ class ServedModel:
         max_new_tokens: int,
         max_characters: int = 0,
         stop: Sequence[str] = (),
-        prefix: str = "",
+        prefix: str = "",  # noqa: ARG002
     ) -> list[Generated]:
         requests = [self._writing(prompt, max_new_tokens, stop) for prompt in prompts]
         replies = self._client.each(requests)
@@ -149,7 +149,7 @@ class ServedModel:
             self._still_there()
         return made
 
-    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
+    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:  # noqa: ARG002
         if not pairs:
             return []
         self._likelihoods_or_raise()

@@ -79,7 +79,7 @@ class _VllmModel:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(self._marks.prompt(self._ids(text))) for text in texts]
 
-    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:
+    def loglikelihood(self, pairs: Sequence[tuple[str, str]], *, prefix: str = "") -> list[float]:  # noqa: ARG002
         # The engine writes at least one token, and it has to fit as well.
         return self._score(self._marks.spans(self._ids, pairs, self._longest - 1))
 
@@ -95,7 +95,7 @@ class _VllmModel:
         max_new_tokens: int,
         max_characters: int = 0,
         stop: Sequence[str] = (),
-        prefix: str = "",
+        prefix: str = "",  # noqa: ARG002
     ) -> list[Generated]:
         limit = min(max_new_tokens, self._longest - 1)
         room = self._longest - limit

@@ -125,7 +125,7 @@ class Contamination(Step):
         if corpora:
             index = ledger.write(job.scratch / "items.json", self.ngram, self.near)
             missed = index.missed
-            facts["corpora"] = ledger.search(corpora, index, job)
+            facts["corpora"] = ledger.search(corpora, job)
         if self.between:
             compared = job.progress(self._sources(), "other splits")
             facts["not_compared"] = ledger.compare(compared, job.inputs)
@@ -216,7 +216,7 @@ class Ledger:
         files.write_atomically(path, json.dumps([told, ngram, near]).encode())
         return search.index_of(path)
 
-    def search(self, corpora: Sequence[Artifact], index: TextIndex, job: Job) -> Facts:
+    def search(self, corpora: Sequence[Artifact], job: Job) -> Facts:
         """Look in all documents; returns what was read of each corpus.
 
         What was found in one file of a corpus is kept, so that an interrupted search goes on.

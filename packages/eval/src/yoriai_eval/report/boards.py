@@ -27,7 +27,7 @@ Places = Mapping[tuple[str, str, str], tuple[int, int]]
 def boards(
     given: Sequence[Given],
     ledgers: Sequence[Facts] = (),
-    test: Callable[[Sequence[Given]], Places] = lambda group: {},
+    test: Callable[[Sequence[Given]], Places] = lambda _group: {},
 ) -> list[Board]:
     """The tables, in the order in which artifacts are given.
 

@@ -28,7 +28,7 @@ def ask(model: LanguageModel, exam: Exam, samples: Sequence[Sample]) -> list[Row
     for shots, chosen in _by_shots(model, exam, samples):
         asked = [samples[i] for i in chosen]
         prompts, prefix = _prompts(model, exam, asked, shots)
-        made = _FORMS[exam.form](model, exam, asked, prompts, prefix, shots)
+        made = _FORMS[exam.form](model, exam, asked, prompts, prefix)
         for place, sample, prompt, row in zip(chosen, asked, prompts, made, strict=True):
             told: Row = {"form": exam.form, "id": sample.id, "group": sample.group}
             if sample.cluster:
@@ -131,7 +131,6 @@ def _generate(
     samples: Sequence[Sample],
     prompts: Sequence[str],
     prefix: str,
-    shots: int,
 ) -> list[Row]:
     fits, limit = _fitting(model, exam, prompts)
     asked = [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit is None]
@@ -184,7 +183,6 @@ def _rank(
     samples: Sequence[Sample],
     prompts: Sequence[str],
     prefix: str,
-    shots: int,
 ) -> list[Row]:
     """Which choice is likeliest: by its sum, per character or byte, and against a neutral context.
 
@@ -290,7 +288,6 @@ def _gold(
     samples: Sequence[Sample],
     prompts: Sequence[str],
     prefix: str,
-    shots: int,
 ) -> list[Row]:
     """Bits that the right answer costs after the prompt.
 

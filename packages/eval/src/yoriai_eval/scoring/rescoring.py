@@ -209,12 +209,12 @@ def _ranked(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
     return asking.ranking(exam, sample, sums, picked)
 
 
-def _gold(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
+def _gold(_exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
     size = len(sample.gold.encode())
     return {"bytes": size} | ({"bits": asking.BITS_PER_BYTE * size} if "reason" in row else {})
 
 
-def _bits(exam: Exam, sample: Sample, row: Row) -> dict[str, Any]:
+def _bits(_exam: Exam, sample: Sample, _row: Row) -> dict[str, Any]:
     return {"bytes": len(sample.text.encode())}
 
 

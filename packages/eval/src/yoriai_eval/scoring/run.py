@@ -89,7 +89,7 @@ class Run(Step):
             told[name] = folder_digest(Path(place)) if Path(place).exists() else place
         return files.digest_json(told)
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         rules = protocol.load(self.protocol)
         _refuse_doubles("tasks", [protocol.short_name(task) for task in self.tasks])
         told: dict[str, Any] = {"tasks": len(self.tasks), "protocol": rules.name}

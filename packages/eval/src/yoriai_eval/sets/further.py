@@ -36,7 +36,7 @@ def _csv(data: bytes) -> list[list[str]]:
 # --- judgements -----------------------------------------------------------------------------
 
 
-def jcola(data: bytes, path: str) -> list[Row]:
+def jcola(data: bytes, _path: str) -> list[Row]:
     """1: acceptable, 0: not. Rows of one source article are one cluster."""
     return [
         Row(f"文：{row['sentence']}", str(row["label"]), cluster=row["source"])
@@ -44,7 +44,7 @@ def jcola(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def moral(data: bytes, path: str) -> list[Row]:
+def moral(data: bytes, _path: str) -> list[Row]:
     """1: wrong, 0: not. Two rows in turn are a pair that differs in a few words: one cluster."""
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     return [
@@ -66,7 +66,7 @@ def _choice(cells: list[str], group: str, part: str = "") -> Row:
     return Row(question.strip(), letter, group=group, part=part, choices=kept)
 
 
-def jmmlu(data: bytes, path: str) -> list[Row]:
+def jmmlu(data: bytes, _path: str) -> list[Row]:
     """Subjects in order of their names; those whose licence is not free are left out."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {
@@ -80,7 +80,7 @@ def jmmlu(data: bytes, path: str) -> list[Row]:
     return [_choice(cells, s, "test") for s in subjects for cells in _csv(files[s])]
 
 
-def mmlu(data: bytes, path: str) -> list[Row]:
+def mmlu(data: bytes, _path: str) -> list[Row]:
     """``data/test/SUBJECT_test.csv`` and so on; train is the five examples of each subject."""
     parts = {"test": "test", "val": "dev", "dev": "train"}
     rows = []
@@ -95,7 +95,7 @@ def mmlu(data: bytes, path: str) -> list[Row]:
     return rows
 
 
-def jamcqa(data: bytes, path: str) -> list[Row]:
+def jamcqa(data: bytes, _path: str) -> list[Row]:
     """Groups are the eight categories."""
     import pyarrow.parquet as pq
 
@@ -113,7 +113,7 @@ def jamcqa(data: bytes, path: str) -> list[Row]:
 # --- numbers --------------------------------------------------------------------------------
 
 
-def mgsm(data: bytes, path: str) -> list[Row]:
+def mgsm(data: bytes, _path: str) -> list[Row]:
     """Two columns without a header; the thousands of four golds are grouped by commas."""
     rows = csv.reader(
         io.StringIO(data.decode(), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
@@ -127,7 +127,7 @@ def mgsm(data: bytes, path: str) -> list[Row]:
 def _wiki(told: Callable[[list[knp.Sentence]], str]) -> Callable[[bytes, str], list[Row]]:
     """Rows are documents, in the order of the id files; ``told`` makes the gold."""
 
-    def read(data: bytes, path: str) -> list[Row]:
+    def read(data: bytes, _path: str) -> list[Row]:
         rows = []
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = {PurePosixPath(name).parts[1:]: name for name in archive.namelist()}
@@ -237,7 +237,7 @@ BUILDERS: dict[str, Builder] = {
     },
     **{
         f"alt-{name}": Builder(
-            lambda data, path: [],
+            lambda _data, _path: [],
             cut="parts",
             parts={
                 "test": (ALT, "URL-test.txt"),

@@ -97,7 +97,7 @@ def _lines(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.split(b"\n") if line]
 
 
-def jamp(data: bytes, path: str) -> list[Row]:
+def jamp(data: bytes, _path: str) -> list[Row]:
     """Rows share a template (``template_num``); groups are its temporal category."""
     return [
         Row(
@@ -110,7 +110,7 @@ def jamp(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def janli(data: bytes, path: str) -> list[Row]:
+def janli(data: bytes, _path: str) -> list[Row]:
     """The file holds 144 templates, 100 rows of each in turn; groups are heuristics."""
     return [
         Row(
@@ -124,7 +124,7 @@ def janli(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def jsick(data: bytes, path: str) -> list[Row]:
+def jsick(data: bytes, _path: str) -> list[Row]:
     """Pairs share their first sentence (3,348 of them in the 4,927 test pairs)."""
     return [
         Row(
@@ -136,7 +136,7 @@ def jsick(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def jnli(data: bytes, path: str) -> list[Row]:
+def jnli(data: bytes, _path: str) -> list[Row]:
     """Pairs share an image, which the first part of ``yjcaptions_id`` names."""
     return [
         Row(_nli(row["sentence1"], row["sentence2"]), row["label"], cluster=_image(row))
@@ -144,7 +144,7 @@ def jnli(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def jsts(data: bytes, path: str) -> list[Row]:
+def jsts(data: bytes, _path: str) -> list[Row]:
     """As JNLI; two images are one cluster of their own."""
     return [
         Row(
@@ -160,7 +160,7 @@ def _image(row: dict[str, Any]) -> str:
     return str(row["yjcaptions_id"]).partition("-")[0]
 
 
-def jcommonsenseqa(data: bytes, path: str) -> list[Row]:
+def jcommonsenseqa(data: bytes, _path: str) -> list[Row]:
     """The answer is the digit of the choice."""
     rows = []
     for row in _lines(data):
@@ -169,7 +169,7 @@ def jcommonsenseqa(data: bytes, path: str) -> list[Row]:
     return rows
 
 
-def jsquad(data: bytes, path: str) -> list[Row]:
+def jsquad(data: bytes, _path: str) -> list[Row]:
     """Questions share a passage; only the first answer is gold (datasets/jsquad.py)."""
     return [
         Row(
@@ -183,7 +183,7 @@ def jsquad(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def jemhopqa(data: bytes, path: str) -> list[Row]:
+def jemhopqa(data: bytes, _path: str) -> list[Row]:
     """Groups are the two types of question, comparison and compositional."""
     return [
         Row(f"質問：{row['question']}", row["answer"], group=row["type"])
@@ -191,7 +191,7 @@ def jemhopqa(data: bytes, path: str) -> list[Row]:
     ]
 
 
-def niilc(data: bytes, path: str) -> list[Row]:
+def niilc(data: bytes, _path: str) -> list[Row]:
     """Answers are joined with a comma; a question whose answer is ``-`` has none."""
     rows = []
     for question in _elements(data, "question"):
@@ -232,7 +232,7 @@ def _text(node: Any) -> str:
     return (node.text or "").strip() if node is not None else ""
 
 
-def mawps(data: bytes, path: str) -> list[Row]:
+def mawps(data: bytes, _path: str) -> list[Row]:
     """Problems up to the mark of the answer; of an example, the last number is the answer."""
     rows = []
     for row in json.loads(data):

@@ -172,7 +172,7 @@ class Dataset(Task):
             told[path] = f"{source.commit} {store.look(self.dataset, path).digest}"
         return digest_json(told)
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         """The rows of the split; samples of one ``cluster`` share text (see the builders)."""
         instruction = asked(self.home, self.dataset).instruction
         for number, row in enumerate(rows(self.dataset, self.split)):

@@ -29,7 +29,7 @@ class JBBQ(Task):
         """Digest over names and bytes of your files."""
         return digest_json([[f.name, digest_file(f)] for f in self._files()])
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         files = self._files()
         if not files:
             raise NotFound(

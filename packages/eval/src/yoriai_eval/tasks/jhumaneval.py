@@ -57,7 +57,7 @@ class JHumanEval(Task):
         )
         return [written, gold]
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         """Prompt and reference solution of each problem, by its name upstream."""
         for name, row in self._problems().items():
             yield Sample(id=name, text=row["prompt"], answer=row["canonical_solution"])

@@ -91,7 +91,7 @@ class HarnessTask(Task):
             )
         ]
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         """One for each document, named by its number there."""
         for number, requests in self._by_document.items():
             first = requests[0]

@@ -60,7 +60,7 @@ class JaForms(Task):
     version: ClassVar[str] = "1"
     form: ClassVar[Literal["ranked"]] = "ranked"
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         for row in _rows("ja-forms.jsonl"):
             yield Sample(
                 id=row["id"],
@@ -80,7 +80,7 @@ class JaLanguage(Task):
         "次の文章は日本語、英語、コードのどれですか。", description="the question"
     )
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         for row in _rows("ja-language.jsonl"):
             yield Sample(
                 id=row["id"],

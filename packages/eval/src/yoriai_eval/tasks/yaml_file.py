@@ -138,7 +138,7 @@ class YamlTask(Task):
         """The rows that the file names as examples, which are asked no more."""
         return [self._sample(number, self._row(number)) for number in self.described.shots[:count]]
 
-    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:
+    def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002
         """The rows in their order but for those that are shown as examples."""
         shown = {" ".join(shot.text.split()): shot.id for shot in self.shots(len(self.rows))}
         for number, row in enumerate(self.rows):

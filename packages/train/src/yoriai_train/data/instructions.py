@@ -39,7 +39,7 @@ class Jsonl(Instructions):
             raise NotFound(f"no file {self.path}")
         return files.digest_file(path)
 
-    def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterator[Example]:
+    def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterator[Example]:  # noqa: ARG002
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise NotFound(f"no file {self.path}")

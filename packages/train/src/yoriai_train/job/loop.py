@@ -58,7 +58,7 @@ class Steps(pl.Callback):
         if not self.late:
             self._judge(trainer, rest[0])
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:  # noqa: ARG002
         if not self.since:
             self.since = time.perf_counter()
 
@@ -244,7 +244,7 @@ class Export(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:  # noqa: ARG002
         export(module.model, self.folder, None)
 
 

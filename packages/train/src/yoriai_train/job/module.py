@@ -122,9 +122,9 @@ class CausalModule(pl.LightningModule):
 
     def configure_gradient_clipping(
         self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        optimizer: Any,  # noqa: ARG002
+        gradient_clip_val: float | None = None,  # noqa: ARG002
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
     ) -> None:
         """Clip the norm and keep it. DeepSpeed clips by itself."""
         if isinstance(self.trainer.strategy, DeepSpeedStrategy):
@@ -141,12 +141,12 @@ class CausalModule(pl.LightningModule):
             return None if norm is None else float(norm)
         return None if self.grad_norm is None else float(self.grad_norm)
 
-    def on_train_batch_start(self, batch: Any, index: int) -> None:
+    def on_train_batch_start(self, batch: Any, index: int) -> None:  # noqa: ARG002
         rate = self.schedule.rate(self.global_step, self.steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:  # noqa: ARG002
         """Forget the gradients of a step that ended.
 
         Lightning does so after the next forward pass (``loops/optimization/automatic.py``,

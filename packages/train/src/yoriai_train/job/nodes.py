@@ -200,7 +200,7 @@ def heeding(
     process: subprocess.Popen[str],
     *,
     begun: Callable[[], bool] = lambda: True,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Iterator[None]:
     """End the head's ``process`` when another node failed; else it might wait for ever.
 

@@ -104,7 +104,7 @@ def asking_to_stop(file: Path) -> Iterator[list[signal.Signals]]:
     since = 0.0
     former: dict[signal.Signals, Any] = {}
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(number: int, _frame: Any) -> None:
         nonlocal since
         if came and time.monotonic() - since < SAME_WISH_SECONDS:
             return

@@ -54,7 +54,7 @@ def join(
     train: Callable[[Path, Rendezvous], YoriaiError | None],
     *,
     wait_seconds: float,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda _line: None,
     poll_seconds: float = 1.0,
     verdict_seconds: float = VERDICT_SECONDS,
 ) -> int:
@@ -158,7 +158,7 @@ def check_name(host: str) -> None:
 
 def reach(
     rendezvous: Rendezvous,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda _line: None,
     *,
     patience_seconds: float = MEETING_SECONDS,
     poll_seconds: float = 1.0,

@@ -37,7 +37,7 @@ _WIDTHS = {
 
 
 def choose_head(
-    body: Mapping[str, Any], *, boundaries: bool, change: Callable[[Any], object] = lambda m: None
+    body: Mapping[str, Any], *, boundaries: bool, change: Callable[[Any], object] = lambda _m: None
 ) -> Literal["chunked", "logits"]:
     """How the loss of a model with the configuration ``body`` is to be computed.
 

@@ -95,7 +95,7 @@ class Stored:
 class Awaited:
     """No numbers: a checkpoint has them all, and is read soon. What it lacked would be seen."""
 
-    def rows(self, name: str, size: Sequence[int], part: slice) -> torch.Tensor:
+    def rows(self, name: str, size: Sequence[int], part: slice) -> torch.Tensor:  # noqa: ARG002
         return _FP32.new_full(tuple(size), math.nan)[part]
 
 

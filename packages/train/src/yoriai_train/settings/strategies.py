@@ -35,7 +35,7 @@ class DDP(Strategy):
 
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
 
-    def build(self, *, num_nodes: int = 1) -> Any:
+    def build(self, *, num_nodes: int = 1) -> Any:  # noqa: ARG002
         """Return a DDPStrategy whose gradients live in the communication buckets."""
         from lightning.pytorch.strategies import DDPStrategy
 
@@ -60,7 +60,7 @@ class FSDP2(Strategy):
         """Lightning must know nothing of ``bf16-mixed``: `shard_with_fsdp2` does it."""
         return "32-true" if precision == "bf16-mixed" else precision
 
-    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:  # noqa: ARG002
         """Cut the model, where the mesh exists."""
         shard_with_fsdp2(module.model, module.device_mesh, precision)
 
@@ -102,13 +102,13 @@ class DeepSpeed(Strategy):
         """How many consecutive ranks share each sequence."""
         return self.sequence_parallel
 
-    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:
+    def prepare(self, module: Any, *, precision: str, batch: int, num_nodes: int) -> None:  # noqa: ARG002
         """Let attention see whole sequences, where ranks share them."""
         parts = self.sequence_parallel
         if parts > 1:
             share_sequences(module.model, parts, batch * parts // (self.processes * num_nodes))
 
-    def build(self, *, num_nodes: int = 1) -> Any:
+    def build(self, *, num_nodes: int = 1) -> Any:  # noqa: ARG002
         """Return Lightning's DeepSpeedStrategy, or its sibling for machines without a GPU."""
         from yoriai_train.settings.deepspeed import CPUDeepSpeedStrategy, MendedDeepSpeedStrategy
 

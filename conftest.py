@@ -7,13 +7,18 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import settings
+
+try:
+    from hypothesis import settings
+except ImportError:  # a plugin's own tests need pytest only
+    settings = None
 
 LONG_SECONDS = 10
 """A test that takes longer is to be marked ``slow``."""
 
 # Few examples, for the time between two saves; a test that names its own number keeps it.
-settings.register_profile("near", derandomize=True, deadline=None, max_examples=8)
+if settings is not None:
+    settings.register_profile("near", derandomize=True, deadline=None, max_examples=8)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

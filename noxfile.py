@@ -93,7 +93,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def near(session: nox.Session) -> None:
-    """The tests that a change can break, nearest first, in under a minute; says what is left out.
+    """The tests that a change can break, nearest first, in about a minute; says what is left out.
 
     The change is what differs from main, uncommitted and new files included; paths after ``--``
     are taken instead.

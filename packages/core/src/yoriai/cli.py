@@ -217,7 +217,8 @@ def main(argv: list[str] | None = None) -> None:
     with stopping.orderly_end() if "run" in arguments else contextlib.nullcontext():
         try:
             code = _call(arguments)
-        except (stopping.Stop, KeyboardInterrupt) as error:  # a second one, while it was told
+        # A second one, while it was told.
+        except (stopping.StopRequest, KeyboardInterrupt) as error:
             code = 130 if isinstance(error, KeyboardInterrupt) else 6
         if argv is None:
             stopping.settle(code)
@@ -250,7 +251,7 @@ def _call(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         _complain("interrupted", "start the same command again to go on", "interrupted", as_json)
         return 130
-    except stopping.Stop as error:  # before a run began, or after it ended
+    except stopping.StopRequest as error:  # before a run began, or after it ended
         hint = "start the same command again to go on from here"
         _complain(str(error), hint, "timed-out", as_json)
         return 6

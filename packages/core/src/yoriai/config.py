@@ -101,7 +101,7 @@ class Uses:
         return built
 
 
-class _Told(str):
+class _FromVariable(str):
     """The value of a variable, which is written down as that variable's name."""
 
     variable: str
@@ -138,7 +138,7 @@ class Secret:
             )
         if _VARIABLE.fullmatch(value):
             name = value[1:]
-            told = _Told(os.environ.get(name, ""))
+            told = _FromVariable(os.environ.get(name, ""))
             if not told:
                 raise PydanticCustomError(
                     "secret",
@@ -152,7 +152,7 @@ class Secret:
 
     @staticmethod
     def _write(value: str) -> str:
-        if isinstance(value, _Told):
+        if isinstance(value, _FromVariable):
             return f"${value.variable}"
         return redaction.HIDDEN if value else ""
 

@@ -264,7 +264,7 @@ def _ask_plugins(current: Run, registry: Registry, loaded: Loaded) -> None:
 def _in_words(error: BaseException, root: Path) -> BaseException:
     """The error a user should see, with the one that was raised as its cause."""
     known: YoriaiError | None = None
-    if isinstance(error, stopping.Stop):
+    if isinstance(error, stopping.StopRequest):
         known = TimedOut(str(error), hint="start the same command again to go on from here")
     elif isinstance(error, OSError) and files.is_disk_trouble(error):
         known = files.disk_error(Path(error.filename or root), error)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-class Stop(BaseException):
+class StopRequest(BaseException):
     """A signal's way out. No step's ``except Exception`` may swallow it."""
 
 
@@ -66,7 +66,7 @@ def _handler() -> Callable[[int, Any], None]:
         else:
             received = f"{signal.Signals(number).name} was received"
             alarm = number == signal.SIGALRM
-            _asked.append(Stop("the time limit was reached" if alarm else received))
+            _asked.append(StopRequest("the time limit was reached" if alarm else received))
         if not _deferring:
             raise _asked[-1]
 
@@ -75,7 +75,7 @@ def _handler() -> Callable[[int, Any], None]:
 
 @contextlib.contextmanager
 def orderly_end() -> Iterator[None]:
-    """Turn SIGTERM, SIGUSR1, SIGALRM and SIGINT into :class:`Stop` or a KeyboardInterrupt.
+    """Turn SIGTERM, SIGUSR1, SIGALRM and SIGINT into :class:`StopRequest` or a KeyboardInterrupt.
 
     Inside another such block it does nothing. What was asked for is forgotten where it begins.
     """

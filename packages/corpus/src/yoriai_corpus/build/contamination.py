@@ -41,6 +41,7 @@ def write_texts(
     rows = [[text.task, text.id, text.fields, text.cluster] for text in chosen]
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, files.canonical_json([rows, ngram, near]))
+    _index.cache_clear()  # of a former file at this place
     counts = collections.Counter(text.task for text in chosen)
     short = collections.Counter(chosen[number].task for number in _index(path).missed)
     return {

@@ -251,6 +251,10 @@ class Task(Configured):
         """The values of its own metrics on one answer, in the generation form."""
         return {"accuracy": self.score(sample, output)}
 
+    def conditions(self) -> Mapping[str, str]:
+        """Of this machine, under which answers are judged; kept with the scores of the task."""
+        return {}
+
     def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:  # noqa: ARG002
         """Values of its own metrics on one ranked question, beside the common ones."""
         return {}

@@ -15,10 +15,10 @@ from yoriai.artifact import check_folder
 from yoriai.model_folder import AS_DATA, WEIGHTS
 from yoriai.model_folder import opening as opening_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
-from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all, no_number
+from yoriai_eval.backends.rules import Marks, ScoredSpan, Start, added, common_of_all, no_number
 
 if TYPE_CHECKING:
-    from yoriai_eval.backends.shared_prefix import Encoded, Rows
+    from yoriai_eval.backends.shared_prefix import CachedRows, Encoded
 
 # Continuations that show which pieces at the end of a prefix depend on what follows it, and how
 # many pieces more are left out: a prompt whose pieces differ all the same is read whole.
@@ -135,7 +135,7 @@ class _FolderModel:
         scores = iter(self._score([span for found in read for span in found], "", ()))
         return [sum((next(scores) for _ in found), 0.0) for found in read]
 
-    def _score(self, read: Sequence[Span], prefix: str, mark: Ids) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan], prefix: str, mark: Ids) -> list[float]:
         """Log-likelihood of the ids of each span that count."""
         spans = [(list(s.ids[: s.first]), list(s.ids[s.first :])) for s in read]
         scores = [0.0] * len(spans)
@@ -312,7 +312,7 @@ class _FolderModel:
             for place in range(0, len(members), self.batch):
                 yield start, members[place : place + self.batch]
 
-    def _begin(self, encoded: Encoded | None, rows: Sequence[Ids]) -> tuple[Rows, Any]:
+    def _begin(self, encoded: Encoded | None, rows: Sequence[Ids]) -> tuple[CachedRows, Any]:
         """The rows read, and the logits (rows, vocabulary) of what comes next.
 
         Rows of about one length are read at once; then all of them go on together.

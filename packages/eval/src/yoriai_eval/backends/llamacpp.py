@@ -14,7 +14,15 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, common_of_all, cut, no_number, too_long
+from yoriai_eval.backends.rules import (
+    Ended,
+    Marks,
+    ScoredSpan,
+    common_of_all,
+    cut,
+    no_number,
+    too_long,
+)
 
 
 class LlamaCpp(Backend):
@@ -214,7 +222,7 @@ class _GgufModel:
                 rows.append(np.ctypeslib.as_array(logits, shape=(count, self._size)).copy())
         return np.concatenate(rows)
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         """Natural-log probability of each span from its first place on.
 
         Spans with the same context follow one another, so a context is read once.

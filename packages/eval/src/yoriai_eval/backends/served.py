@@ -29,7 +29,7 @@ from yoriai_eval.backends.replies import (
     total,
     written,
 )
-from yoriai_eval.backends.rules import Span, common, spans, windows
+from yoriai_eval.backends.rules import ScoredSpan, common, spans, windows
 
 PROBE = "a b c d e"
 MOST_STOPS = 4  # that the API takes (platform.openai.com/docs/api-reference/completions)
@@ -295,7 +295,7 @@ class ServedModel:
             )
         self._echoes = True
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         if any(span.first == 0 and span.ids for span in read):
             raise no_start()
         asked = [span for span in read if span.first < len(span.ids)]

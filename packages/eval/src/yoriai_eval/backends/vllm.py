@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, added, cut, no_number, too_long
+from yoriai_eval.backends.rules import Ended, Marks, ScoredSpan, added, cut, no_number, too_long
 
 
 class Vllm(Backend):
@@ -143,7 +143,7 @@ class _VllmModel:
             raise YoriaiError(f"vLLM answered {len(requests)} of {len(prompts)} prompts")
         return requests
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         """vLLM reads a prompt whose likelihoods are asked for without its prefix cache
         (``skip_reading_prefix_cache``), so each choice pays for its whole context.
         """

@@ -20,7 +20,8 @@ from sitemaker.project import project_pages
 from sitemaker.records import record_pages
 from sitemaker.reference import reference_pages
 
-from yoriai.plugins import Registry, load_registry
+from yoriai.plugins import load_registry
+from yoriai.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 

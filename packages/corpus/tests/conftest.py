@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from yoriai import Artifact, Step
 from yoriai.config import build
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai.testing import make_artifact
 from yoriai_corpus import tables
 

@@ -24,7 +24,7 @@ from yoriai import redaction
 from yoriai.errors import NotFound, UsageError, YoriaiError
 
 if TYPE_CHECKING:
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
 
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 

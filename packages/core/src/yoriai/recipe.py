@@ -17,7 +17,7 @@ from yoriai.artifact import MANIFEST, Artifact, open_artifact
 from yoriai.config import Fault, Uses, dotted
 from yoriai.contracts import Engine
 from yoriai.errors import NotFound, UsageError, YoriaiError
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai.step import Step
 
 MAX_BYTES = 2**20

@@ -22,7 +22,7 @@ from yoriai.errors import YoriaiError
 
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
     from yoriai.step import Step
 
 # What the module of an entry point must not pull in: it is imported for every listing.

@@ -25,7 +25,7 @@ from yoriai import (
     files,
 )
 from yoriai import artifact as artifacts
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam

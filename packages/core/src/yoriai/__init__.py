@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SourceCard,
         Strategy,
         Task,
+        Turn,
         Unreadable,
         Verdict,
     )
@@ -69,6 +70,7 @@ _HOME = {
         "SourceCard",
         "Strategy",
         "Task",
+        "Turn",
         "Unreadable",
         "Verdict",
     ),
@@ -113,6 +115,7 @@ __all__ = [
     "Strategy",
     "Table",
     "Task",
+    "Turn",
     "Unreadable",
     "UsageError",
     "Uses",

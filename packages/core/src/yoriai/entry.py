@@ -21,6 +21,7 @@ KINDS: tuple[str, ...] = (
     "backends",
     "tasks",
     "scorers",
+    "probes",
 )
 
 

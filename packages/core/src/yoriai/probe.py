@@ -178,6 +178,11 @@ class Probe(Configured):
     corpora, indexes and tokens have to be those that the model was trained on. ``source`` is where
     the method is defined, ``limits`` what its results cannot show, in English (``en``) and
     Japanese (``ja``).
+
+    Called: by ``eval/probe``: ``obstacle`` and ``memory_bytes`` of all probes before any work
+    starts, then ``run`` once for each model, or once where it needs none.
+    Ranks: none; there is one process.
+    Errors: whatever is raised is told with the result of the others, which go on.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
@@ -197,6 +202,7 @@ class Probe(Configured):
         return 0
 
     def run(self, given: ProbeInputs) -> ProbeResult:
+        """What the method finds; the same for the same inputs and seed."""
         raise NotImplementedError
 
 

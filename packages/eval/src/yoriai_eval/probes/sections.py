@@ -30,8 +30,8 @@ def describe(artifact: Artifact) -> Iterator[Section]:
                 absent.append((probe, subject, told["state"], "; ".join(told["reasons"])))
     if absent:
         yield Section(
-            title=f"Probes not run · 実行しなかった調査: {artifact.step}",
-            text="These need what was not given, or failed. 必要なものがないか、失敗した調査です。",
+            title=f"Probes not run · 実行しなかったプローブ: {artifact.step}",
+            text="These need what was not given, or failed. 必要なものがないか、失敗したプローブです。",
             tables=[Table(columns=("probe", "model", "state", "why"), rows=absent)],
         )
 

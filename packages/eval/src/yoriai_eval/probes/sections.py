@@ -31,7 +31,8 @@ def describe(artifact: Artifact) -> Iterator[Section]:
     if absent:
         yield Section(
             title=f"Probes not run · 実行しなかったプローブ: {artifact.step}",
-            text="These need what was not given, or failed. 必要なものがないか、失敗したプローブです。",
+            text="These need what was not given, or failed. "
+            "必要なものがないか、失敗したプローブです。",
             tables=[Table(columns=("probe", "model", "state", "why"), rows=absent)],
         )
 

@@ -7,14 +7,14 @@ import pytest
 
 from yoriai_domain_adapt.arithmetic import importance
 
-SEA = "the ship left the harbour and the captain watched the waves against the grey cliffs".split()
-LAW = "the court finds that the party shall bear costs under the act as amended by statute".split()
-CODE = "def return import self none class for in range print lambda yield raise except".split()
+SEA = "the ship left the harbour and the captain watched the waves against the grey cliffs"
+LAW = "the court finds that the party shall bear costs under the act as amended by statute"
+CODE = "def return import self none class for in range print lambda yield raise except"
 
 
-def texts(words: list[str], count: int, seed: int) -> list[str]:
+def texts(words: str, count: int, seed: int) -> list[str]:
     draw = random.Random(seed)
-    return [" ".join(draw.choices(words, k=60)) for _ in range(count)]
+    return [" ".join(draw.choices(words.split(), k=60)) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_planted_texts_come_first_by_every_method(sides, method):
 def test_a_text_that_is_half_of_the_domain_ranks_above_one_that_is_like_neither(sides):
     domain, general = sides
     fitted = importance.fit_classifier(domain, general)
-    half = " ".join(SEA[:8] + LAW[:8])
-    neither = " ".join(CODE)
+    half = SEA[:40] + LAW[:40]
+    neither = CODE
     assert importance.classifier_score(half, *fitted) > importance.classifier_score(
         neither, *fitted
     )

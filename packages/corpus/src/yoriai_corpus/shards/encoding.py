@@ -2,9 +2,9 @@
 
 SentencePiece encodes, with one thread in each worker and straight into arrays. Its ids are those
 of the exported Hugging Face tokenizer (``huggingface_tokenizer``), at more than five times its
-speed (``nox -s bench -- encoding``). A tokenizer without a SentencePiece model (that of a model from
-elsewhere, an extended BPE) is read by :mod:`fast_tokenizer`. SentencePiece's time is linear in the length of a document (measured up
-to 5 million characters), so documents are never cut.
+speed (``nox -s bench -- encoding``). A tokenizer without a SentencePiece model (that of a model
+from elsewhere, an extended BPE) is read by :mod:`fast_tokenizer`. SentencePiece's time is linear in
+the length of a document (measured up to 5 million characters), so documents are never cut.
 
 A :class:`EncodeTask` is a pure function over some row groups of a corpus. Its results lie in files
 of their own until :mod:`yoriai_corpus.shards.joining` joins them, and a receipt says that they are

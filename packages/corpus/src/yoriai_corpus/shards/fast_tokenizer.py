@@ -1,4 +1,4 @@
-"""A tokenizer that has a ``tokenizer.json`` alone: that of a model from elsewhere, or an extended BPE.
+"""A tokenizer that is a ``tokenizer.json`` alone: a model's from elsewhere, or an extended BPE.
 
 It answers what :mod:`encoding` asks of a SentencePiece model, by SentencePiece's names. Special
 tokens in a text are spelled out, as everywhere: no text gives a mark.

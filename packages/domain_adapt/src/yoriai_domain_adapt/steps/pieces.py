@@ -28,7 +28,7 @@ class Pieces(Step):
     count: int = Field(
         1000,
         ge=0,
-        description="pieces to add at most; 0: the tokenizer as it is, for its own shards",
+        description="pieces to add at most; 0: a model's tokenizer as it is",
     )
     fewest: int = Field(5, ge=2, description="times that a piece must occur")
     longest: int = Field(

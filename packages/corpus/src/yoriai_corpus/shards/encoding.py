@@ -94,6 +94,36 @@ def find_end(pieces: Any, name: str) -> int:
     return found
 
 
+def end_of(tokenizer: Artifact, name: str) -> int:
+    """:func:`find_end` for a tokenizer of any kind: a SentencePiece model, or tokenizer.json."""
+    if "tokenizer.model" in tokenizer.manifest["files"]:
+        return find_end(open_pieces(tokenizer), name)
+    marks = tokenizer.facts["marks"]
+    if not name and "eos" in marks:
+        return int(marks["eos"])
+    found = _fast(tokenizer).token_to_id(name) if name else None
+    if found is None:
+        told = f"no piece {name!r} to end documents with" if name else "no end mark"
+        known = ", ".join(str(piece_of(tokenizer, i)) for i in marks.values()) or "none"
+        raise UsageError(
+            f"the tokenizer has {told}", hint=f"--set STEP.end=PIECE; its marks are {known}"
+        )
+    return int(found)
+
+
+def piece_of(tokenizer: Artifact, token: int) -> str:
+    """What a token id stands for, as the tokenizer writes it; "" if nothing."""
+    if "tokenizer.model" in tokenizer.manifest["files"]:
+        return str(open_pieces(tokenizer).id_to_piece(token))
+    return str(_fast(tokenizer).id_to_token(token) or "")
+
+
+def _fast(tokenizer: Artifact) -> Any:
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_file(str(tokenizer.file("tokenizer.json")))
+
+
 def check_width(vocabulary_size: int) -> int:
     """The code of the token type: 8 (uint16) where every id fits, else 4 (int32).
 

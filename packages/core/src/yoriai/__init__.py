@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
     from yoriai.page import Figure, Section, Table
+    from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
     from yoriai.step import Job, Made, Step
 
 __version__ = "0.1.0"
@@ -76,6 +77,14 @@ _HOME = {
     ),
     "yoriai.errors": ("Altered", "NotFound", "Refused", "UsageError", "WorkerLost", "YoriaiError"),
     "yoriai.page": ("Figure", "Section", "Table"),
+    "yoriai.probe": (
+        "Measured",
+        "Probe",
+        "ProbeInputs",
+        "ProbeResult",
+        "ProbedModel",
+        "Validation",
+    ),
     "yoriai.step": ("Job", "Made", "Step"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -99,9 +108,14 @@ __all__ = [
     "Job",
     "LanguageModel",
     "Made",
+    "Measured",
     "ModelShape",
     "NotFound",
     "PassedOver",
+    "Probe",
+    "ProbeInputs",
+    "ProbeResult",
+    "ProbedModel",
     "Prompt",
     "Refused",
     "Sample",
@@ -119,6 +133,7 @@ __all__ = [
     "Unreadable",
     "UsageError",
     "Uses",
+    "Validation",
     "Verdict",
     "WorkerLost",
     "YoriaiError",

@@ -64,7 +64,11 @@ from yoriai.evaluation_contracts import (
 
 @dataclass(slots=True)
 class Document:
-    """One text with its identity: ``(source, id)`` names it for ever."""
+    """One text with its identity: ``(source, id)`` names it for ever.
+
+    ``left_out`` names, once for each time, what its reader left out of a sentence because it could
+    not show it as text, such as a template of a wiki. It is counted, and no part of the record.
+    """
 
     source: str
     id: str
@@ -73,6 +77,7 @@ class Document:
     url: str = ""
     licence: str = ""
     date: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,11 @@ PACKAGES = ("corpus", "train", "eval", "domain_adapt")
 
 
 def told(package, language):
-    table = PAGES[language].partition(f"| room of {package.replace('_', '-')} |")[2].partition("\n\n")[0]
+    table = (
+        PAGES[language]
+        .partition(f"| room of {package.replace('_', '-')} |")[2]
+        .partition("\n\n")[0]
+    )
     return re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
 
 

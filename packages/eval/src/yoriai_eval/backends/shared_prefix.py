@@ -129,7 +129,7 @@ class SharedLayer(DynamicLayer):
         return keys, values
 
 
-class Encoded:
+class CachedPrefix:
     """Ids that rows begin with, and each layer's keys and values of them, (1, heads, ids, size)."""
 
     def __init__(self, ids: Sequence[int], layers: list[tuple[Tensor, Tensor]]) -> None:
@@ -225,14 +225,14 @@ class Reader:
         """
         return length <= self.span
 
-    def encode(self, ids: Sequence[int]) -> Encoded:
+    def encode(self, ids: Sequence[int]) -> CachedPrefix:
         """Run the ids that others begin with."""
         rows = self.begin(None, 1)
         rows.feed([ids], keep=1)
         found = [(layer.keys, layer.values) for layer in rows.layers]
-        return Encoded(ids, [(k, v) for k, v in found if k is not None and v is not None])
+        return CachedPrefix(ids, [(k, v) for k, v in found if k is not None and v is not None])
 
-    def begin(self, encoded: Encoded | None, count: int) -> CachedRows:
+    def begin(self, encoded: CachedPrefix | None, count: int) -> CachedRows:
         """``count`` rows that have read nothing but what is encoded."""
         device = self.model.device
         if encoded is None:

@@ -54,11 +54,12 @@ def run_cli(*words: str, cwd: Path | None = None, **environment: str) -> Command
 
 
 def conformance(
-    registry: Registry, plugin: str, keys: Mapping[str, Mapping[str, Any]] | None = None
+    registry: Registry, plugin: str, keys: Mapping[str, Mapping[str, Any] | None] | None = None
 ) -> list[str]:
     """Every promise that an installed plugin breaks, in words; empty if none. The plugin is run.
 
-    ``keys`` are those of entries that need some: ``{"acme/files": {"path": "a.txt"}}``.
+    ``keys`` are those of entries that need some: ``{"acme/files": {"path": "a.txt"}}``;
+    None in place of keys: the entry is read, but not run.
     """
     return check(registry, plugin, keys).broken
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
     from yoriai.page import Figure, Section, Table
+    from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
     from yoriai.step import Job, Made, Step
 
 __version__ = "0.1.0"
@@ -74,6 +75,14 @@ _HOME = {
     ),
     "yoriai.errors": ("Altered", "NotFound", "Refused", "UsageError", "WorkerLost", "YoriaiError"),
     "yoriai.page": ("Figure", "Section", "Table"),
+    "yoriai.probe": (
+        "Measured",
+        "Probe",
+        "ProbeInputs",
+        "ProbeResult",
+        "ProbedModel",
+        "Validation",
+    ),
     "yoriai.step": ("Job", "Made", "Step"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -97,9 +106,14 @@ __all__ = [
     "Job",
     "LanguageModel",
     "Made",
+    "Measured",
     "ModelShape",
     "NotFound",
     "PassedOver",
+    "Probe",
+    "ProbeInputs",
+    "ProbeResult",
+    "ProbedModel",
     "Prompt",
     "Refused",
     "Sample",
@@ -116,6 +130,7 @@ __all__ = [
     "Unreadable",
     "UsageError",
     "Uses",
+    "Validation",
     "Verdict",
     "WorkerLost",
     "YoriaiError",

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from yoriai import blame
+from yoriai import blame, foreign_code
 from yoriai.errors import NotFound, UsageError, YoriaiError
 from yoriai.plugins import Found, Plugin, Registry, singular
 
@@ -40,6 +40,7 @@ HEAVY = (
 # What a plan asks without training: these take seconds to import.
 TRAINING = ("torch", "lightning", "deepspeed", "transformers")
 MOST_CHARACTERS = 90  # of a summary: a line of a terminal, with the name before it
+SECONDS = 300.0  # for running one entry
 MOST_ITEMS = 200  # read of each partition
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)?")
 
@@ -172,7 +173,12 @@ def _check_target(
     run = _RUNS.get(found.kind)
     if run is None:
         raise _CannotRun(f"no way to run a {singular(found.kind)} is known here")
-    return list(run(built))
+    came = foreign_code.call(lambda: list(run(built)), SECONDS)
+    if isinstance(came.error, Exception):
+        raise came.error
+    if came.error is not None:
+        raise UsageError(f"{type(came.error).__name__}: {came.error}")
+    return list(came.value)
 
 
 def unwritten(target: type, base: type) -> list[str]:
@@ -468,6 +474,13 @@ def _run_backend(_backend: Any) -> Iterator[str]:
     yield
 
 
+def _run_probe(probe: Any) -> Iterator[str]:
+    if not str(probe.limits.get("en", "")).strip():
+        yield "does not say under limits what its results cannot show"
+        return
+    raise _CannotRun("it needs what eval/probe gives it")
+
+
 _RUNS: dict[str, Callable[[Any], Iterator[str]]] = {
     "sources": _run_source,
     "filters": _run_filter,
@@ -478,6 +491,7 @@ _RUNS: dict[str, Callable[[Any], Iterator[str]]] = {
     "backends": _run_backend,
     "tasks": _run_task,
     "scorers": _run_scorer,
+    "probes": _run_probe,
     "steps": _run_step,
 }
 

@@ -94,3 +94,18 @@ def test_the_command_line_names_the_place_and_whom_to_tell(ant, yoriai, tmp_path
     assert "unexpected" not in answer.err
     told = yoriai("run", "a.yaml", "--json").json["error"]
     assert told["code"] == "plugin-failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import nothing_of_the_kind\n", "nothing_of_the_kind' (at ant/_plugin.py:1)"),
+        ("\n\nx = (\n", "(at ant/_plugin.py:3)"),
+        (CODE.replace("return [", "return 1 / 0 and ["), "division by zero (at ant/_plugin.py:7)"),
+    ],
+)
+def test_a_plugin_that_cannot_be_listed_is_shown_with_file_and_line(code, reason, plant):
+    plant("ant", code)
+    [row] = load_registry().broken()
+    assert row.status in ("import-failed", "raised")
+    assert reason in row.reason

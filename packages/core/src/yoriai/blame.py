@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from yoriai.plugins import Plugin
+if TYPE_CHECKING:
+    from yoriai.plugins import Plugin
 
 # The project's own packages: an error in them is this project's to mend.
 OURS = frozenset({"corpus", "train", "eval", "domain-adapt"})

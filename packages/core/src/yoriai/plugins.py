@@ -388,6 +388,14 @@ def _words(error: BaseException) -> str:
     return terminal.clip(terminal.one_line(f"{type(error).__name__}: {message}"), 400)
 
 
+def _placed(error: BaseException, plugin: Plugin) -> str:
+    """The error in words, with the file and line of the plugin that raised it."""
+    from yoriai import blame
+
+    place = blame.line_in(error, plugin.module)
+    return _words(error) + (f" (at {place})" if place else "")
+
+
 def _load_one(
     point: metadata.EntryPoint,
     plugin: Plugin,
@@ -414,7 +422,7 @@ def _load_one(
         missing = str(getattr(error, "name", "") or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and _NAME.fullmatch(missing):
             remedy = f"pip install {missing}"
-        _mark(plugin, "import-failed", _words(error), remedy)
+        _mark(plugin, "import-failed", _placed(error, plugin), remedy)
         return
     plugin.import_ms = (time.perf_counter() - start) * 1000
     reason = ""
@@ -512,7 +520,7 @@ def _list_entries(
         except BaseException as error:
             manager.unregister(module)
             plugin.entries.clear()
-            _mark(plugin, "raised", f"{caller.name}: {_words(error)}", _upgrade(plugin))
+            _mark(plugin, "raised", f"{caller.name}: {_placed(error, plugin)}", _upgrade(plugin))
             return
         plugin.entries[kind] = entries
     plugin.hooks = tuple(sorted(hooks))

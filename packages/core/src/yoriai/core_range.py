@@ -1,4 +1,4 @@
-"""Which versions of core a plugin says it works with, and whether the installed one is among them."""
+"""Which versions of core a plugin works with, and whether the installed one is among them."""
 
 from __future__ import annotations
 

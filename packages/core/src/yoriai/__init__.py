@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SourceCard,
         Strategy,
         Task,
+        Turn,
         Unreadable,
         Verdict,
     )
@@ -70,6 +71,7 @@ _HOME = {
         "SourceCard",
         "Strategy",
         "Task",
+        "Turn",
         "Unreadable",
         "Verdict",
     ),
@@ -127,6 +129,7 @@ __all__ = [
     "Strategy",
     "Table",
     "Task",
+    "Turn",
     "Unreadable",
     "UsageError",
     "Uses",

@@ -17,7 +17,8 @@ from yoriai.artifact import open_artifact
 from yoriai_corpus import tables
 from yoriai_corpus.account.audit import paths_of
 from yoriai_corpus.search import folded
-from yoriai_corpus.search.search import SearchIndex, SearchQuery
+from yoriai_corpus.search.query import SearchQuery
+from yoriai_corpus.search.search import SearchIndex
 
 Make = Callable[..., Artifact]
 TEXTS = [
@@ -203,7 +204,7 @@ def test_equal_names_in_two_corpora_are_both_in_the_index(
         make_corpus([{"id": "a", "text": f"{name} text"}], name=name) for name in ("one", "two")
     ]
     index = SearchIndex(run_step("corpus/index", corpora))
-    assert index.artifact.facts["documents"] == {"kept": 2}
+    assert index.artifacts[0].facts["documents"] == {"kept": 2}
     hits = index.page(index.find(SearchQuery(text="text")))
     assert [hit.around for hit in hits] == ["one text", "two text"]
     assert [row["corpus"] for row in index.explain("mine/a")] == ["test/one@1", "test/two@1"]
@@ -233,7 +234,7 @@ def found_anywhere(index: SearchIndex, query: str) -> set[int]:
 def copies(index: SearchIndex, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     for name in ("00000.text", "00000.names", "00000.documents"):
         folder = tmp_path / name
-        shutil.copytree(index.artifact.path, folder)
+        shutil.copytree(index.artifacts[0].path, folder)
         yield folder, folder / "parts" / name
 
 
@@ -254,7 +255,7 @@ def test_an_altered_part_is_refused_or_answers_without_harm(
     index: SearchIndex, new_folder: Callable[[], Path], place: float, byte: int
 ) -> None:
     folder = new_folder() / "index"
-    shutil.copytree(index.artifact.path, folder)
+    shutil.copytree(index.artifacts[0].path, folder)
     path = folder / "parts/00000.text"
     data = bytearray(path.read_bytes())
     data[min(len(data) - 1, int(place * len(data)))] = byte
@@ -271,4 +272,4 @@ def test_everything_that_was_read_is_in_it(index: SearchIndex, corpus: Artifact)
         1 for table in ("documents", "heldout", "dropped", "unreadable")
         for _ in tables.read_rows(paths_of(corpus, table))
     )  # fmt: skip
-    assert sum(index.artifact.facts["documents"].values()) == rows
+    assert sum(index.artifacts[0].facts["documents"].values()) == rows

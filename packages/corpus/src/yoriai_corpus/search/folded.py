@@ -1,6 +1,6 @@
 """Looking for a text in any width and case, in an index of the text as it stands.
 
-Two characters are the same when :func:`yoriai_corpus.text.batch.fold_table` gives the same for
+Two characters are the same when :func:`yoriai_corpus.text.folding.fold_table` gives the same for
 both, as where duplicates are looked for. A backward search keeps all ranges of rows that begin
 with some spelling of what was looked at; spellings that do not occur fall away at once.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from yoriai_corpus.search.fm_index import FmIndex, extend, points_of
 from yoriai_corpus.search.wavelet import I64, U32, Wavelet
-from yoriai_corpus.text.batch import fold_table
+from yoriai_corpus.text.folding import fold_table
 
 
 @functools.cache
@@ -29,16 +29,29 @@ def fold(text: str) -> str:
     return folded.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
+def forms(index: FmIndex) -> U32:
+    """What each character of an index's alphabet folds to; the mark folds to itself."""
+    known: U32 = np.append(table(), np.uint32(0x110000))[index.alphabet]
+    return known
+
+
+@functools.lru_cache(maxsize=4096)
+def _by_form(alphabet: bytes) -> tuple[I64, U32]:
+    """Characters of an alphabet in order of what they fold to, and that."""
+    known = np.append(table(), np.uint32(0x110000))[np.frombuffer(alphabet, dtype=np.uint32)]
+    by_form = np.argsort(known, kind="stable")
+    return by_form.astype(np.int64), known[by_form]
+
+
 def ranges(index: FmIndex, text: str, *, exact: bool) -> list[tuple[int, int]]:
     """The ranges of rows that begin with a text, or with any spelling of it; they never overlap."""
     if exact:
         low, high = index.range_of(text)
         return [(low, high)] if high > low else []
-    known = np.append(table(), np.uint32(0x110000))[index.alphabet]  # the mark folds to itself
-    by_form = np.argsort(known, kind="stable")
+    by_form, known = _by_form(index.alphabet.tobytes())
     wanted = table()[points_of(text)]
-    begins = np.searchsorted(known[by_form], wanted, side="left")
-    ends = np.searchsorted(known[by_form], wanted, side="right")
+    begins = np.searchsorted(known, wanted, side="left")
+    ends = np.searchsorted(known, wanted, side="right")
     lows, highs = _search(index.tree, index.first, by_form + 1, begins, ends)
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 

@@ -13,6 +13,9 @@ from tours import Tour, kill_when, run_tour, tour_command
 
 from yoriai.testing import run_cli
 
+# Each of them reads the tour, which is run once and takes minutes.
+pytestmark = pytest.mark.slow
+
 
 def scores(tour: Tour) -> dict:
     return tour.answer["facts"]["scores"]

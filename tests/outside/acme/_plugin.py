@@ -4,7 +4,11 @@ from yoriai import Entry, hookimpl
 
 
 def _entry(name, target, requires=()):
-    return [Entry(name=name, target=f"acme.{target}", summary=f"Acme's {name}.", requires=requires)]
+    summary = f"Acme's {name}."
+    return [
+        Entry(name=name, target=f"acme.{target}", summary=summary, requires=requires,
+              since="1.0", licence="CC0-1.0")
+    ]  # fmt: skip
 
 
 @hookimpl
@@ -23,6 +27,11 @@ def yoriai_engines():
 
 
 @hookimpl
+def yoriai_instructions():
+    return _entry("drill", "training:Drill")
+
+
+@hookimpl
 def yoriai_models():
     return _entry("tiny", "training:Tiny")
 
@@ -38,8 +47,18 @@ def yoriai_tasks():
 
 
 @hookimpl
+def yoriai_probes():
+    return _entry("length", "scoring:Length")
+
+
+@hookimpl
 def yoriai_backends():
     return _entry("reckoner", "scoring:Reckoner")
+
+
+@hookimpl
+def yoriai_scorers():
+    return _entry("first-form", "scoring:FirstForm")
 
 
 @hookimpl
@@ -50,6 +69,13 @@ def yoriai_steps():
 @hookimpl
 def yoriai_commands():
     return _entry("greet", "notes:greet")
+
+
+@hookimpl
+def yoriai_run_started(run):
+    from acme.notes import describe_machine
+
+    return describe_machine(run)
 
 
 @hookimpl

@@ -1,9 +1,22 @@
 """Evaluation: two tasks, with shots and metrics of their own, and a model that can reckon."""
 
 import re
+from itertools import islice
 from typing import ClassVar, Literal
 
-from yoriai import Asking, Backend, Generated, Prompt, Sample, Task
+from yoriai import (
+    Asking,
+    Backend,
+    Generated,
+    Measured,
+    Probe,
+    ProbeResult,
+    Prompt,
+    Sample,
+    Scorer,
+    Task,
+    Validation,
+)
 
 
 class Sums(Task):
@@ -84,3 +97,40 @@ class Reckoning:
 
     def render(self, instruction, text):
         return f"{instruction}\n{text}"
+
+
+class Length(Probe):
+    """How many answers of a model are longer than one character."""
+
+    version: ClassVar[str] = "1"
+    needs = ("model", "likelihoods")
+    limits: ClassVar[dict[str, str]] = {"en": "Length says little.", "ja": "長さは多くを語らない。"}
+
+    def run(self, given):
+        model = given.open_model()
+        texts = [f"{sample.text} 1 + 1 = " for task in given.tasks for sample in task.samples(())]
+        told = model.rolling_loglikelihood(texts)
+        return ProbeResult(
+            measures=[Measured.share("long", sum(v < -1 for v in told), len(told))],
+            validation=Validation(how="by hand", holds=None, says="there is nothing to plant"),
+            rows=({"value": value} for value in told),
+        )
+
+
+class FirstForm(Scorer):
+    """The share of right answers of ranked tasks, and no more."""
+
+    version: ClassVar[str] = "1"
+
+    def score(self, model, tasks, artifacts, *, limit=None):
+        return {task.entry.rpartition("/")[2]: self._one(model, task, artifacts, limit)
+                for task in tasks if task.form == "ranked"}  # fmt: skip
+
+    def _one(self, model, task, artifacts, limit):
+        right = count = 0
+        for sample in islice(task.samples(artifacts), limit):
+            asked = model.render(sample.instruction, sample.text)
+            found = model.loglikelihood([(asked, choice) for choice in sample.choices])
+            right += found.index(max(found)) == sample.answer
+            count += 1
+        return right / max(1, count)

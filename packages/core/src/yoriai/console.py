@@ -11,20 +11,27 @@ from typing import Any
 
 import click
 
+from yoriai import terminal
+
 QUIET_SECONDS = 10.0
 
 
 def emit(value: Any, *, as_json: bool, text: Callable[[], str]) -> None:
     """Print a result: one JSON object for machines, or text for people."""
     if as_json:
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False))
+        click.echo(json_text(value))
     else:
-        click.echo(text())
+        click.echo(terminal.harmless(text()))
+
+
+def json_text(value: Any) -> str:
+    """JSON for people and programs, without a character on which a terminal acts."""
+    return terminal.harmless_json(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def note(message: str) -> None:
     """A line about what is going on, on stderr."""
-    click.echo(message, err=True)
+    click.echo(terminal.harmless(message), err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -34,7 +41,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     def width(text: str) -> int:
         return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
 
-    cells = [[str(c) for c in columns], *[["" if c is None else str(c) for c in r] for r in rows]]
+    cells = [
+        [terminal.one_line("" if c is None else str(c)) for c in row] for row in (columns, *rows)
+    ]
     widths = [max(width(row[i]) for row in cells) for i in range(len(columns))]
     lines = []
     for row in cells:

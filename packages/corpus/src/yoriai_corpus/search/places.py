@@ -25,7 +25,7 @@ I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 AT_A_TIME = 2**15  # places looked up between two looks at the clock: a third of a second
 STRIDE = 0.6180339887498949  # the golden ratio's: any number of steps is spread evenly
-Ranges = list[tuple[int, int]]
+Ranges = list[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class PlacesInPart:
     """What a query found in a part.
 
     ``times`` and ``documents`` count by group of documents. ``positions`` and ``lengths``: every
-    place, ascending; None where they are not looked up yet, and then ``ranges`` has their rows.
+    place, ascending; None where they are not looked up yet, and then ``ranges`` has their rows
+    and how many characters each spelling has.
     """
 
     part: IndexPart
@@ -56,7 +57,7 @@ class PlacesInPart:
             pairs = (self.positions[first:stop].tolist(), self.lengths[first:stop].tolist())
             yield from zip(*pairs, strict=True)
             return
-        total = sum(high - low for low, high in self.ranges)
+        total = sum(high - low for low, high, _ in self.ranges)
         step = _stride(total)
         if self.occurrences == total:  # nothing is filtered out: go there at once
             numbers = [(number * step) % total for number in range(first, first + count)]
@@ -80,7 +81,7 @@ class PlacesInPart:
         if self.positions is not None:
             chosen = sorted(chance.sample(range(total), count))
             return [(int(self.positions[n]), int(self.lengths[n])) for n in chosen]
-        rows = sum(high - low for low, high in self.ranges)
+        rows = sum(high - low for low, high, _ in self.ranges)
         if total == rows:
             numbers = np.array(chance.sample(range(rows), count), dtype=np.int64)
             return sorted(self._at(numbers))
@@ -96,17 +97,17 @@ class PlacesInPart:
 
     def _at(self, numbers: I64) -> list[tuple[int, int]]:
         """Places of rows, numbered through all ranges; those filtered out are passed over."""
-        sizes = np.array([high - low for low, high in self.ranges], dtype=np.int64)
+        lows, highs, spelled = np.array(self.ranges, dtype=np.int64).T
+        sizes = highs - lows
         ends = np.cumsum(sizes)
         which = np.searchsorted(ends, numbers, side="right")
-        lows = np.array([low for low, _ in self.ranges], dtype=np.int64)
         rows = lows[which] + numbers - (ends - sizes)[which]
         field = field_of(self.part, self.query)
         positions = field.index.locate(rows)
         held = documents_of(field, positions, self.query)
         keep = self.allowed[field.groups[held]]
-        length = len(self.query.text)
-        return [(place, length) for place in positions[keep].tolist()]
+        lengths = spelled[which][keep].tolist()
+        return list(zip(positions[keep].tolist(), lengths, strict=True))
 
 
 def find(part: IndexPart, query: SearchQuery, check: Check = unchecked) -> PlacesInPart:
@@ -116,7 +117,8 @@ def find(part: IndexPart, query: SearchQuery, check: Check = unchecked) -> Place
     if query.is_plain:
         ranges = folded.ranges(field.index, query.text, exact=query.exact)
         table = field.folded if len(ranges) > 1 else field.exact
-        known = table.get(ranges) if ranges else None
+        alike = len({length for _, _, length in ranges}) == 1  # else nothing is counted
+        known = table.get([(low, high) for low, high, _ in ranges]) if alike else None
         if known:
             groups, times, documents = (row.astype(np.int64) for row in known)
             by_group = np.zeros((2, len(allowed)), dtype=np.int64)
@@ -128,13 +130,10 @@ def find(part: IndexPart, query: SearchQuery, check: Check = unchecked) -> Place
                 part, query, by_group[0], by_group[1], allowed, positions, empty, ranges
             )
     found = [locate(field, text, exact=query.exact, check=check) for text in query.texts]
-    positions = np.concatenate(found)
-    lengths = np.repeat(
-        np.array([len(text) for text in query.texts], dtype=np.int64), list(map(len, found))
-    )
+    positions, lengths = (np.concatenate(rows) for rows in zip(*found, strict=True))
+    order = np.lexsort((lengths, positions))
+    positions, lengths = positions[order], lengths[order]
     if len(found) > 1:  # two spellings of one text stand at the same places
-        order = np.lexsort((lengths, positions))
-        positions, lengths = positions[order], lengths[order]
         new = np.ones(len(positions), dtype=np.bool_)
         new[1:] = (positions[1:] != positions[:-1]) | (lengths[1:] != lengths[:-1])
         positions, lengths = positions[new], lengths[new]
@@ -161,19 +160,24 @@ def documents_of(field: IndexedTexts, positions: I64, query: SearchQuery) -> I64
     return held // NAME_FIELDS if query.names else held
 
 
-def locate(field: IndexedTexts, text: str, *, exact: bool, check: Check = unchecked) -> I64:
-    """Every place of a text, ascending."""
+def locate(
+    field: IndexedTexts, text: str, *, exact: bool, check: Check = unchecked
+) -> tuple[I64, I64]:
+    """Every place of a text, and how many characters it has there."""
     found = [np.zeros(0, dtype=np.int64)]
-    for low, high in folded.ranges(field.index, text, exact=exact):
+    lengths = [np.zeros(0, dtype=np.int64)]
+    for low, high, length in folded.ranges(field.index, text, exact=exact):
+        lengths.append(np.full(high - low, length, dtype=np.int64))
         for begin in range(low, high, AT_A_TIME):
             check()
             rows = np.arange(begin, min(high, begin + AT_A_TIME), dtype=np.int64)
             found.append(field.index.locate(rows))
-    return np.sort(np.concatenate(found))
+    return np.concatenate(found), np.concatenate(lengths)
 
 
 def _holders(field: IndexedTexts, text: str, query: SearchQuery, check: Check) -> I64:
-    return documents_of(field, locate(field, text, exact=query.exact, check=check), query)
+    positions, _ = locate(field, text, exact=query.exact, check=check)
+    return documents_of(field, positions, query)
 
 
 def _allowed(part: IndexPart, query: SearchQuery) -> Mask:

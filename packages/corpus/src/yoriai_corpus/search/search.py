@@ -84,7 +84,7 @@ class SearchIndex:
         return sum(
             high - low
             for each in self.parts
-            for low, high in folded.ranges(each.texts.index, text, exact=exact)
+            for low, high, _ in folded.ranges(each.texts.index, text, exact=exact)
         )
 
     def find(self, query: SearchQuery, *, check: Check = unchecked) -> SearchResult:

@@ -22,7 +22,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "since": ("from date", "この日から"),
     "until": ("to date", "この日まで"),
     "more": ("More conditions", "条件を加える"),
-    "times_in": ("{0} times in {1} documents", "{1} 件の文書に {0} 回"),
+    "times_in": ("Occurrences: {0}; documents: {1}", "{0} か所（{1} 件の文書）"),
     "nothing": ("Nothing was found.", "見つかりませんでした。"),
     "spread": (
         "Of so many places those shown are spread evenly over all of them.",

@@ -56,10 +56,10 @@ def write_index(folder: Path) -> Path:
 @contextlib.contextmanager
 def running(index: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "yoriai", "corpus", "serve", str(index), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stderr is not None
-            for line in process.stderr:
+            assert process.stdout is not None
+            for line in process.stdout:
                 if found := re.search(r"http://\S+?/", line):
                     yield found[0]
                     break

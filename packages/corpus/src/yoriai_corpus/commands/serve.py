@@ -40,9 +40,10 @@ Examples:
     "--searches", default=4, show_default=True, type=click.IntRange(min=1),
     help="Searches at a time.",
 )  # fmt: skip
+@console.json_option
 def serve(
     indexes: tuple[Path, ...], host: str, port: int, allow_host: tuple[str, ...],
-    token_file: Path | None, per_minute: int, seconds: float, searches: int,
+    token_file: Path | None, per_minute: int, seconds: float, searches: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Search INDEX in a browser: places, counts, documents, what was dropped, traces, an API.
 
@@ -67,7 +68,8 @@ def serve(
         served = ServedIndex(indexes)
         app = make_app(served, limits=limits, hosts=server.names(host, allow_host), token=token)
         shown = f"[{host}]" if ":" in host else host
-        console.note(f"http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
+        address = f"http://{shown}:{listening.getsockname()[1]}/"
+        console.emit({"address": address}, as_json=as_json, text=lambda: f"{address}  Ctrl-C ends")
         server.run(app, listening, limits)
 
 

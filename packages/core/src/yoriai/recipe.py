@@ -19,15 +19,15 @@ from yoriai.contracts import Engine
 from yoriai.errors import NotFound, UsageError, YoriaiError
 from yoriai.plugins import Registry
 from yoriai.step import Step
+from yoriai.strict import Strict
 
 MAX_BYTES = 2**20
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
-class Prediction(pydantic.BaseModel):
+class Prediction(Strict):
     """What its authors expect before the run: one number of one step."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     fact: str = pydantic.Field(description="step.fact, e.g. scores.base.bits_per_byte.ja")
     below: float | None = pydantic.Field(None, description="the fact is predicted below this")
     above: float | None = pydantic.Field(None, description="the fact is predicted above this")
@@ -41,10 +41,9 @@ class Prediction(pydantic.BaseModel):
         return self
 
 
-class Question(pydantic.BaseModel):
+class Question(Strict):
     """The experiment's question, written before the run (records are made from it)."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     title: dict[str, str] = pydantic.Field(description="title by language, e.g. ja and en")
     hypothesis: str = pydantic.Field("", description="what is believed, in a sentence or two")
     predictions: list[Prediction] = pydantic.Field(
@@ -52,10 +51,9 @@ class Question(pydantic.BaseModel):
     )
 
 
-class Recipe(pydantic.BaseModel):
+class Recipe(Strict):
     """The top level of a recipe file."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     name: str = pydantic.Field(description="one word; names the folder and the artifacts")
     version: int = pydantic.Field(1, ge=1, description="raise it when you mean to make new things")
     licence: str = pydantic.Field("", description="SPDX licence of what the recipe makes")

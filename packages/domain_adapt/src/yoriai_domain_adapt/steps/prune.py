@@ -43,7 +43,7 @@ class Prune(Adapting):
     )
     drop_layers: tuple[int, ...] = Field((), description="decoder blocks to leave out, from 0 on")
     samples: int = Field(64, ge=1, description="windows of text that wanda and sparsegpt read")
-    length: int = Field(512, ge=8, description="tokens of a window")
+    length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
 
     def run(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders.layers import find_layers

@@ -32,7 +32,7 @@ class Quantise(Adapting):
     bits: Literal[4, 8] = Field(8, description="bits of a weight")
     group_size: Literal[32, 64, 128] = Field(32, description="4 bits: weights that share a scale")
     samples: int = Field(64, ge=1, description="windows of text that a calibrated method reads")
-    length: int = Field(512, ge=8, description="tokens of a window")
+    length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
     strength: float = Field(
         0.5, ge=0, le=1, description="smoothquant: how much is moved from activations to weights"
     )

@@ -34,17 +34,14 @@ from yoriai import (
 from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
 from yoriai.recipe import parse_yaml
+from yoriai.strict import Strict
 from yoriai_eval.scoring.metrics import METRICS
 
 SPARE = 16  # examples looked at beyond those wanted, where some are asked
 FOLDER = Path(__file__).with_name("protocols")
 
 
-class _Data(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Wording(_Data):
+class Wording(Strict):
     """Other words for the samples of a task than those of its data set.
 
     The words that were there first stay with the data set; only what models see changes.
@@ -75,7 +72,7 @@ class Wording(_Data):
         return dataclasses.replace(sample, text=text, choices=choices, answer=answer)
 
 
-class Asked(_Data):
+class Asked(Strict):
     """One task under a protocol."""
 
     instruction: str = Field("", description="what the header is filled with")
@@ -98,7 +95,7 @@ class Asked(_Data):
         return names
 
 
-class Protocol(_Data):
+class Protocol(Strict):
     """A whole protocol."""
 
     name: str

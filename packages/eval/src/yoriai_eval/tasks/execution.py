@@ -23,8 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import pydantic
 from pydantic import Field
+
+from yoriai.strict import Strict
 
 KEPT = 2000  # characters of what the program wrote last
 
@@ -55,10 +56,8 @@ flush()
 """
 
 
-class ProgramLimits(pydantic.BaseModel):
+class ProgramLimits(Strict):
     """Of one run."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     seconds: float = Field(10.0, gt=0, description="by the clock; then it is killed")
     cpu_seconds: int = Field(5, ge=1, description="of processor time")

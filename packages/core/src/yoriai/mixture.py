@@ -46,7 +46,8 @@ EPOCHS_WORTH_NEW_TEXT = 4
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=0, le=10**15)]
+Tokens = Annotated[int, Field(ge=0, le=2**62)]  # what only may be there is told as 2**62
+Budget = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class ShardFiles(Strict):
@@ -76,7 +77,7 @@ class Phase(Strict):
         None, description="how long it lasts; none: as long as training asks for (only the last)"
     )
     weights: dict[str, Weight] = Field({}, description="share of each shard, any unit")
-    budgets: dict[str, Tokens] = Field({}, description="tokens of each shard, instead of weights")
+    budgets: dict[str, Budget] = Field({}, description="tokens of each shard, instead of weights")
     max_epochs: dict[str, Epochs] = Field(
         {},
         description="how often a shard may have been seen by the end of the phase; a shard with a"

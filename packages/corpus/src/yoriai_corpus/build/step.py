@@ -110,6 +110,7 @@ class Build(Step):
 
     version: ClassVar[str] = "3"
     makes: ClassVar[str] = "corpus"
+    measures: ClassVar[tuple[str, ...]] = ledger.NUMBERS
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
     sources: list[Annotated[Source, Uses("sources")]] = Field(

@@ -28,6 +28,7 @@ class IndexStep(Step):
 
     version: ClassVar[str] = "3"
     makes: ClassVar[str] = "index"
+    measures: ClassVar[tuple[str, ...]] = ("documents.*", "parts", "bytes")
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     part_mb: int = Field(

@@ -75,6 +75,17 @@ class MergedTokenizer(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = (
+        "pieces",
+        "marks.*",
+        "sample_bytes",
+        "sample.seed",
+        "sample.groups.**",
+        "threads",
+        "bytes_per_token.*",
+        "documents_compared",
+        "documents_that_differ",
+    )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     parts: tuple[VocabularyPart, ...] = Field(

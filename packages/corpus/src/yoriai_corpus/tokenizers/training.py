@@ -40,6 +40,18 @@ class Tokenizer(Step):
 
     version: ClassVar[str] = "2"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = (
+        "pieces",
+        "marks.*",
+        "sample_bytes",
+        "sample_lines",
+        "sample.seed",
+        "sample.groups.**",
+        "threads",
+        "bytes_per_token.*",
+        "documents_compared",
+        "documents_that_differ",
+    )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     kind: Literal["unigram", "bpe"] = Field("unigram", description="algorithm")

@@ -41,6 +41,7 @@ class Adapting(Step):
     """
 
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = ("bytes_before", "bytes_after", "gate.**")
     takes: ClassVar[tuple[str, ...]] = ("model",)
     optional: ClassVar[tuple[str, ...]] = ("corpus", "tokens")
 

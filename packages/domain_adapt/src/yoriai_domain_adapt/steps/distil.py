@@ -30,6 +30,15 @@ class Distil(Adapting):
     """
 
     version: ClassVar[str] = "1"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters_before",
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "tokens_seen",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model", "tokens")
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 

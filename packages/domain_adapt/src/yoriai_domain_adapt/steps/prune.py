@@ -33,6 +33,12 @@ class Prune(Adapting):
     """
 
     version: ClassVar[str] = "1"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "zeros",
+        "parameters_before",
+        "parameters",
+    )
 
     method: Literal["magnitude", "wanda", "sparsegpt"] = Field(
         "magnitude", description="which weights go"

@@ -25,6 +25,13 @@ class Quantise(Adapting):
     """
 
     version: ClassVar[str] = "2"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters_quantised",
+        "parameters_kept",
+        "bits",
+        "worst_layer_mean_error",
+    )
 
     method: Literal["rtn", "gptq", "awq", "smoothquant"] = Field(
         "rtn", description="how integers are chosen"

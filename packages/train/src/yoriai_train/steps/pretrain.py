@@ -87,6 +87,15 @@ class Pretrain(Step):
     version: ClassVar[str] = "3"
     circumstances: ClassVar[tuple[str, ...]] = ("preset", "watch")
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "tokens_seen",
+        "epochs.*",
+        "last_evaluation.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 

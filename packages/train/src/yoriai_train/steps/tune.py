@@ -39,6 +39,16 @@ class Tune(Step):
     version: ClassVar[str] = "3"
     circumstances: ClassVar[tuple[str, ...]] = ("watch",)
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "examples",
+        "examples_seen",
+        "examples_too_long",
+        "answer_tokens",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model",)
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 

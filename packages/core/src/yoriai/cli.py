@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import json
 import os
 import sys
@@ -264,6 +265,9 @@ def _call(arguments: list[str]) -> int:
         if foreign := _damage(error):
             _complain(foreign, _DAMAGE_HINT, "refused", as_json)
             return 4
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _complain(f"no file can have such a long name: {error.filename}", "", "usage", as_json)
+            return 2
         message = f"unexpected {type(error).__name__}: {error}"
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
         return 1
@@ -293,10 +297,11 @@ def _damage(error: BaseException) -> str:
 
 
 def _complain(message: str, hint: str, code: str, as_json: bool) -> None:
+    from yoriai.console import bounded
     from yoriai.redaction import Redactor
 
     redactor = Redactor()  # what a terminal shows may stand in the log of a job
-    message, hint = redactor.secrets(message), redactor.secrets(hint)
+    message, hint = bounded(redactor.secrets(message)), bounded(redactor.secrets(hint))
     if as_json:
         body = {"error": {"code": code, "message": message, "hint": hint}}
         click.echo(json.dumps(body, ensure_ascii=False, indent=2))

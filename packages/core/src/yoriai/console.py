@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -12,6 +14,8 @@ from typing import Any
 import click
 
 QUIET_SECONDS = 10.0
+MOST_LINES = 50  # of one message
+_ENDLESS = re.compile(r"[^\s/]{256,}")  # a name in a file system has at most 255 bytes
 
 
 def emit(value: Any, *, as_json: bool, text: Callable[[], str]) -> None:
@@ -69,6 +73,29 @@ def watch(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
             rate = max(1, done - 1) / (moment - start)
             rest = f", about {(total - done) / rate:.0f} s left" if total else ""
             note(f"  {label}: {done:,}{f'/{total:,}' if total else ''}{rest}")
+
+
+class Finite(click.FloatRange):
+    """A number on the command line: never nan or infinite."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no finite number", param, ctx)
+        return found
+
+
+def bounded(text: str) -> str:
+    """A message without what only fills the screen: a word of 5,000 letters, a thousand lines."""
+    lines = _ENDLESS.sub(lambda found: f"{found[0][:60]}…({len(found[0]):,} characters)", text)
+    shown = lines.splitlines()[:MOST_LINES]
+    left = lines.count("\n") + 1 - len(shown)
+    shown = [f"{line[:1000]}…" if len(line) > 1000 else line for line in shown]
+    return "\n".join([*shown, *([f"and {left:,} lines more"] if left > 0 else [])])
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ says ``seed: true``, ``below: .nan`` or ``batch: 1000000000000`` is wrong, and i
 anything runs. One rule for every number of every class, however deep it stands in its type:
 
 * no ``true`` or ``false`` where a number belongs;
-* never *not a number*; infinity only where a field says ``allow_inf_nan=True``;
+* never *not a number*; infinity only where it is the default (*no limit*);
 * where a field has no bound of its own, integers are within :data:`MOST_INTEGER` and floats
   within :data:`MOST_FLOAT`, on the side that has none.
 """
@@ -46,7 +46,9 @@ def _guard(schema: Any) -> Any:
     if kind == "function-wrap" and schema["function"].get("function") is _number:
         return schema
     found = dict(schema)
-    for key, inner in schema.items():
+    if kind == "default" and schema.get("default") in (math.inf, -math.inf):
+        found["schema"] = _endless(schema["schema"])
+    for key, inner in list(found.items()):
         if key in _ONE and isinstance(inner, dict):
             found[key] = _guard(inner)
         elif key in _SEVERAL and isinstance(inner, dict):
@@ -57,6 +59,10 @@ def _guard(schema: Any) -> Any:
                 for one in inner
             ]
     return found
+
+
+def _endless(schema: Any) -> Any:
+    return {**schema, "allow_inf_nan": True} if schema.get("type") == "float" else schema
 
 
 def _number(value: Any, handler: Callable[[Any], Any]) -> Any:

@@ -94,8 +94,8 @@ class FineWebMeasure(Limit):
     version: ClassVar[str] = "1"
     measure_of: Measure = Field(description="which number")
     short_line: int = Field(30, ge=0, description="characters of the longest short line")
-    least: float = Field(-np.inf, allow_inf_nan=True, description="smallest value that is kept")
-    most: float = Field(np.inf, allow_inf_nan=True, description="largest value that is kept")
+    least: float = Field(-np.inf, description="smallest value that is kept")
+    most: float = Field(np.inf, description="largest value that is kept")
 
     def measure(self, batch: Batch) -> F64:
         counts = fineweb_counts(batch, self.short_line)

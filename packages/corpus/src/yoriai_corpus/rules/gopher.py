@@ -90,8 +90,8 @@ class GopherMeasure(Limit):
 
     version: ClassVar[str] = "1"
     measure_of: Measure = Field(description="which number")
-    least: float = Field(-np.inf, allow_inf_nan=True, description="smallest value that is kept")
-    most: float = Field(np.inf, allow_inf_nan=True, description="largest value that is kept")
+    least: float = Field(-np.inf, description="smallest value that is kept")
+    most: float = Field(np.inf, description="largest value that is kept")
 
     def measure(self, batch: Batch) -> F64:
         counts, (part, whole) = gopher_counts(batch), _SHARES[self.measure_of]

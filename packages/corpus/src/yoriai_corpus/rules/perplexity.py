@@ -27,9 +27,7 @@ class Perplexity(Limit):
     version: ClassVar[str] = "1"
     model: str = Field(description="a model.npz, or the folder of a character-model artifact")
     min_perplexity: float = Field(0.0, ge=0, description="smallest perplexity per character")
-    max_perplexity: float = Field(
-        math.inf, gt=1, allow_inf_nan=True, description="largest perplexity per character"
-    )
+    max_perplexity: float = Field(math.inf, gt=1, description="largest perplexity per character")
     outliers: float = Field(
         0.1, ge=0, lt=1, description="share of the least likely characters that is left out"
     )
@@ -58,9 +56,7 @@ class KenlmPerplexity(Limit):
     model: str = Field(description="an ARPA or binary file of KenLM")
     unit: Literal["characters", "words"] = Field("words", description="what the model reads")
     min_perplexity: float = Field(0.0, ge=0, description="smallest perplexity per unit")
-    max_perplexity: float = Field(
-        math.inf, gt=1, allow_inf_nan=True, description="largest perplexity per unit"
-    )
+    max_perplexity: float = Field(math.inf, gt=1, description="largest perplexity per unit")
     outliers: float = Field(0.1, ge=0, lt=1, description="share of unlikely units left out")
 
     def fingerprint(self) -> str:

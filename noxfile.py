@@ -91,6 +91,16 @@ def tests(session: nox.Session) -> None:
     run(session, "python", "-m", "pytest", *words, YORIAI_STRICT="1", OMP_NUM_THREADS="1")
 
 
+@nox.session(venv_backend="none")
+def near(session: nox.Session) -> None:
+    """The tests that a change can break, nearest first, in about a minute; says what is left out.
+
+    The change is what differs from main, uncommitted and new files included; paths after ``--``
+    are taken instead.
+    """
+    run(session, "python", "tests/near.py", *session.posargs, OMP_NUM_THREADS="1")
+
+
 @nox.session(venv_backend="venv", reuse_venv=False)
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def alone(session: nox.Session, package: str) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sitemaker.contracts import contract_pages
 from sitemaker.markdown import join_japanese
 from sitemaker.project import project_pages
 from sitemaker.records import record_pages
@@ -31,6 +32,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
     shutil.copytree(root / "docs", out, ignore=hidden)
     pages: dict[str, str] = {
         **reference_pages(registry),
+        **contract_pages(registry, root),
         **record_pages(root),
         **project_pages(root),
     }

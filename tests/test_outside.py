@@ -1,7 +1,9 @@
 """A distribution outside the tree has the same standing as ours: every contract, in a real run."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.slow
 PLUGIN = Path(__file__).with_name("outside") / "acme"
 TRAINED = {
     "uses": "train/pretrain",
-    "model": {"use": "acme/tiny"},
+    "model": {"use": "acme/tiny", "context": 64},
     "strategy": {"use": "acme/zero", "bucket": 100_000},
     "batch": 4,
 }
@@ -25,17 +27,24 @@ RECIPE = {
             "uses": "corpus/build", "sources": ["acme/sayings"], "rules": ["acme/no-tables"],
             "heldout": 0.1, "dedup": {"exact": True, "near": None},
         },
-        "pieces": {"uses": "corpus/tokenizer", "from": "text", "size": 288, "context": 32},
+        "pieces": {"uses": "corpus/tokenizer", "from": "text", "size": 288, "context": 64},
         "shards": {"uses": "corpus/tokens", "from": ["text", "pieces"]},
         "base": {
             **TRAINED, "from": ["shards", "pieces"], "steps": 6,
             "schedule": {"kind": "constant", "peak": 1e-3, "warmup_steps": 1},
             "checkpoint": {"every_steps": 100, "keep_every_steps": 4, "keep_states": True},
+            "evaluate": {
+                "every_steps": 6, "tasks": ["acme/larger"], "backend": "acme/reckoner",
+                "scorer": "acme/first-form",
+            },
         },
         "decayed": {
             **{k: v for k, v in TRAINED.items() if k != "model"}, "steps": 8, "branch": 4,
             "from": ["shards", "pieces", "base"],
             "schedule": {"kind": "sqrt", "peak": 1e-3, "warmup_steps": 0},
+        },
+        "tuned": {
+            "uses": "train/tune", "from": "base", "data": ["acme/drill"], "batch": 10,
         },
         "scores": {
             "uses": "eval/run", "from": "base", "tasks": ["acme/sums", "acme/larger"],
@@ -87,7 +96,12 @@ def test_every_kind_of_entry_works_in_one_run(outside, call, ran):
     assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert (outside / "build/outside/note@1/note.txt").read_text() == "base"
     assert "Acme" in (outside / "build/outside/page/index.html").read_text()
-    assert json.loads(call("acme", "greet", "--json").out) == {"said": "hello"}
+    assert call("acme", "greet", "--json").json["said"] == "hello"
+    [run] = (outside / "build/outside/runs").glob("*.json")
+    assert json.loads(run.read_bytes())["environment"]["acme"]["steps"] == len(RECIPE["steps"])
+    assert facts(outside, "tuned")["examples"] == 20
+    scores = (outside / "build/outside/base@1/scores.jsonl").read_text().splitlines()
+    assert json.loads(scores[-1])["tasks"] == {"larger": 1.0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
@@ -167,3 +181,13 @@ def test_zeros_in_place_of_weights_are_refused_by_whoever_uses_them(outside, cal
             name,
             answer.err[-1500:],
         )
+
+
+def test_the_tests_of_its_author_pass(outside):
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+    done = subprocess.run(
+        [*words, str(PLUGIN.with_name("tests_of_acme.py"))], cwd=outside, capture_output=True,
+        text=True, check=False, env={**os.environ, "PYTHONPATH": str(outside / "site")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout

@@ -17,6 +17,9 @@ from yoriai.prediction import nearest_fact
 from yoriai.recipe import load_recipe
 from yoriai.testing import run_cli
 
+# Each of them reads the tour, which is run once and takes minutes.
+pytestmark = pytest.mark.slow
+
 
 def scores(tour: Tour) -> dict:
     return tour.answer["facts"]["scores"]

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from sitemaker.contracts import list_contracts, split_labels
 from sitemaker.keys import keys_table
 from sitemaker.markdown import NOTE, code, plain, slug, table
 from yoriai import contracts, hookspecs
 from yoriai.cli import CORE_COMMANDS, Context, cli
 from yoriai.errors import EXIT_CODES, NotFound
 from yoriai.plain_markdown import escape
-from yoriai.plugins import MOMENTS, Found, Registry
+from yoriai.plugins import MOMENTS, Found, Registry, singular
 from yoriai.recipe import Recipe
 from yoriai.step import Step
 
@@ -106,6 +107,7 @@ def list_hooks() -> list[tuple[str, Any]]:
 
 def hooks_page() -> str:
     parts = ["# Hooks", NOTE, plain(hookspecs.__doc__).partition("\n\n")[2]]
+    pages = {one.hook: one.name for one in reversed(list_contracts())}
     for title, moments in (("Catalogue hooks", False), ("Moment hooks", True)):
         parts.append(f"## {title}")
         for name, function in list_hooks():
@@ -114,7 +116,9 @@ def hooks_page() -> str:
                 parts += [
                     f"### {name}",
                     f"```python\ndef {name}{signature}: ...\n```",
-                    plain(function.__doc__),
+                    split_labels(function.__doc__ or "")[0],
+                    f"[The contract](../en/contracts/{pages[name]}.md) says what to write, "
+                    f"with an example. · [契約](../ja/contracts/{pages[name]}.md)",
                 ]
     return "\n\n".join(parts)
 
@@ -243,7 +247,7 @@ def kind_page(kind: str, registry: Registry) -> str:
         f"# {KIND_TITLES[kind]}",
         NOTE,
         plain(getattr(hookspecs, f"yoriai_{kind}").__doc__),
-        KIND_PLACES[kind],
+        f"{KIND_PLACES[kind]} To write one: [the contract](../en/contracts/{singular(kind)}.md).",
         table(
             ("name", "what it is", "stability", "licence", "since"),
             [

@@ -119,9 +119,166 @@ def test_what_a_plugin_prints_while_it_is_imported_does_not_spoil_json(plant, pr
 
 
 def test_the_keyboard_still_interrupts_an_import(plant):
-    plant("bad", "raise KeyboardInterrupt")
+    code = "import os, signal, threading\nos.kill(os.getpid(), signal.SIGINT)\n"
+    # A name of its own: what is interrupted may hold its module's import lock a moment longer.
+    plant("interrupted", code + "while True: threading.Event().wait(0.01)")
     with pytest.raises(KeyboardInterrupt):
         load_registry()
+
+
+# What a plugin may do to its process while it is imported or asked, and what its row says of it.
+ROUGH = {
+    "writes to descriptors": ("os.write(1, b'RAW'); os.write(2, b'RAW')", ""),
+    "prints escapes": ("print('\\x1b[2J\\x1b]0;T\\x07')", ""),
+    "prints a megabyte": ("os.write(1, b'x' * 10**6)", ""),
+    "closes streams": ("sys.stdout.close(); sys.stderr.close(); sys.stdin.close()", ""),
+    "closes hidden streams": ("sys.__stdout__.close(); sys.__stderr__.close()", ""),
+    "closes descriptors": ("os.close(0); os.close(1); os.close(2)", ""),
+    "takes streams away": ("sys.stdout = sys.stderr = sys.stdin = None", ""),
+    "changes folder": ("os.chdir('/')", "working folder (put back)"),
+    "enters a folder and deletes it": (
+        "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')", "working folder (put back)"),
+    "changes variables": ("os.environ.update(HOME='/x', NEW='1')", "HOME, NEW (put back)"),
+    "clears variables": ("os.environ.clear()", "(put back)"),
+    "replaces variables": ("os.environ = {}", "replaced os.environ (put back)"),
+    "asks the user": ("sys.stdin.read()", ""),
+}  # fmt: skip
+DO = "import os, sys, threading, time\n"
+
+
+@pytest.mark.parametrize("when", ["imported", "asked"])
+@pytest.mark.parametrize("case", ROUGH)
+def test_a_rough_plugin_leaves_the_process_as_it_was(case, when, plant, process):
+    deed, note = ROUGH[case]
+    body = f"{deed}; return []" if when == "asked" else "return []"
+    plant("bad", DO + (deed if when == "imported" else "") + HOOK.format(arguments="", body=body))
+    plant("good")
+    answer = process("plugins", "--json", HOME="/home/somebody")
+    rows = {row["name"]: row for row in answer.json["plugins"]}
+    assert answer.code == 0
+    assert [rows[name]["status"] for name in ("bad", "good")] == ["ok", "ok"], rows
+    assert note in " ".join(rows["bad"]["notes"])
+    assert bool(rows["bad"]["notes"]) == bool(note)
+    assert "\x1b" not in answer.err
+    assert len(answer.err) < 5_000
+
+
+def test_the_place_and_the_variables_are_those_from_before(plant, tmp_path, monkeypatch):
+    import os
+
+    deeds = "os.chdir('/'); os.environ.clear()\n"
+    plant("bad", DO + deeds + HOOK.format(arguments="", body="return []"))
+    before = dict(os.environ)
+    load_registry()
+    assert os.environ == before
+    assert os.getcwd() == str(tmp_path)
+
+
+BASE = ["raise KeyboardInterrupt", "raise GeneratorExit", "raise BaseException('x')",
+        "sys.exit(0)",
+        "raise type('E', (BaseException,), {'__str__': lambda e: 1 / 0})()"]  # fmt: skip
+
+
+@pytest.mark.parametrize("deed", BASE)
+@pytest.mark.parametrize("when", ["imported", "asked", "asked for the second entry"])
+def test_whatever_a_plugin_raises_is_a_row(deed, when, plant, four_good):
+    code = {
+        "imported": DO + deed,
+        "asked": DO + HOOK.format(arguments="", body=deed),
+        "asked for the second entry": DO
+        + HOOK.format(
+            arguments="",
+            body=f"yield Entry(name='a', target='m:a', summary='s'); {deed}"
+            if not deed.startswith("raise type")
+            else f"yield Entry(name='a', target='m:a', summary='s')\n    {deed}",
+        ),
+    }[when]
+    plant("bad", code)
+    registry = load_registry()
+    row = next(p for p in registry.plugins if p.name == "bad")
+    assert row.status == ("import-failed" if when == "imported" else "raised")
+    assert len(registry.found("filters")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "deed"),
+    [
+        ("busy", "while True: pass"),
+        ("waiting", "threading.Event().wait()"),
+        ("stubborn", "while True:\n    try: time.sleep(9)\n    except BaseException: pass"),
+        ("endless", HOOK.format(arguments="", body="yield from iter(int, 1)")),
+        ("more", HOOK.format(
+            arguments="",
+            body="n = 0\n    while True:\n        n += 1\n"
+                 "        yield Entry(name=f'e{n}', target='m:a', summary='s')")),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_does_not_end_is_left_behind_and_told(name, deed, plant, process):
+    plant(name, DO + deed)
+    endless = name in ("busy", "waiting", "stubborn")
+    answer = process("plugins", "--json", YORIAI_PLUGIN_SECONDS="1" if endless else "120")
+    [row] = [row for row in answer.json["plugins"] if row["name"] == name]
+    assert answer.code == 0
+    if endless:
+        assert row["status"] == "too-slow"
+        assert "did not end within 1 seconds" in row["reason"]
+        assert f"--plugins -{name}" in row["remedy"]
+    else:
+        assert row["status"] == "raised"
+
+
+def test_a_limit_that_is_no_number_of_seconds_is_refused(four_good, yoriai, monkeypatch):
+    for told in ("nan", "-1", "0", "soon", "inf"):
+        monkeypatch.setenv("YORIAI_PLUGIN_SECONDS", told)
+        assert yoriai("plugins").code == 2
+
+
+@pytest.mark.parametrize("deed", ["raise KeyboardInterrupt", "raise GeneratorExit"])
+def test_whatever_a_moment_hook_raises_is_an_ordinary_error(deed, plant):
+    plant("ant", HOOK.format(arguments="", body=deed).replace("filters", "run_started"))
+    [(_, hook)] = list(load_registry().moments("yoriai_run_started"))
+    with pytest.raises(RuntimeError, match=deed.split()[-1]):
+        hook(run=None)
+
+
+def test_a_moment_hook_that_answers_piece_by_piece_is_asked_for_all_of_it_at_once(plant):
+    code = HOOK.format(arguments="", body="yield 1; raise KeyboardInterrupt")
+    plant("ant", code.replace("filters", "sections"))
+    [(_, hook)] = list(load_registry().moments("yoriai_sections"))
+    with pytest.raises(RuntimeError, match="KeyboardInterrupt"):
+        hook(artifact=None)
+
+
+HOSTILE = "f\\x1b[31m\\x07"
+SUMMARY = "s\\x1b]0;TITLE\\x07\\nFAKE ROW  ok \\u202e \\x9b2J"
+
+
+@pytest.mark.parametrize("command", [["list", "filters"], ["plugins"], ["plugins", "--json"],
+                                     ["list", "filters", "--json"], ["--help"]])  # fmt: skip
+@pytest.mark.parametrize("field", ["name", "summary", "licence", "error"])
+def test_a_terminal_is_never_sent_what_others_want_it_to_do(command, field, plant, process):
+    words = {"name": HOSTILE if field == "name" else "rule",
+             "summary": SUMMARY if field == "summary" else "s",
+             "licence": SUMMARY if field == "licence" else ""}  # fmt: skip
+    told = ", ".join(f"{key}='{value}'" for key, value in words.items())
+    body = f"return [Entry({told}, target='a:b')]"
+    if field == "error":
+        body = f"raise ValueError('{SUMMARY}')"
+    plant("bad", HOOK.format(arguments="", body=body))
+    answer = process(*command)
+    assert answer.code == 0
+    for acting in "\x1b\x07\x9b\u202e":
+        assert acting not in answer.out + answer.err
+    assert not any(line.startswith("FAKE ROW") for line in answer.out.splitlines())
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a b", "a/b", "x" * 5000, "-a", "a,b"])
+def test_a_plugin_whose_name_is_no_word_is_a_row(name):
+    point = metadata.EntryPoint(name, "yoriai.entry", "yoriai")
+    [row] = load_registry(entry_points=[point]).plugins
+    assert row.status == "rejected"
+    assert "\x1b" not in row.name
+    assert len(row.name) < 300
 
 
 @pytest.mark.parametrize(
@@ -228,11 +385,31 @@ def test_without_any_plugin_the_registry_is_empty_and_sound():
 @pytest.mark.parametrize(
     "wrong",
     [{"name": "a/b"}, {"name": ""}, {"name": " a"}, {"target": "module"}, {"summary": ""},
-     {"requires": "torch"}],
+     {"requires": "torch"}, {"requires": (3,)}, {"requires": 3}, {"requires": ("a;b",)},
+     {"name": 3}, {"name": "a b"}, {"name": "a\x1b[31m"}, {"name": "x" * 101}, {"summary": None},
+     {"summary": "x" * 501}, {"target": b"m:a"}, {"target": "m:a.b"}, {"target": "m;x:a"},
+     {"stability": "sure"}, {"since": 1}, {"licence": None}],
 )  # fmt: skip
 def test_an_entry_checks_itself(wrong):
     with pytest.raises((ValueError, TypeError)):
         Entry(**{"name": "a", "target": "m:a", "summary": "s", **wrong})
+
+
+def test_an_entry_shows_what_it_was_told_and_does_nothing_on_a_terminal():
+    entry = Entry(name="a", target="m:a", summary="s\x1b[2J\nFAKE", requires=["x"], licence="\x9b")
+    assert entry.summary == r"s\x1b[2J FAKE"
+    assert entry.licence == r"\x9b"
+    assert entry.requires == ("x",)
+
+
+def test_an_entry_that_was_changed_after_it_was_made_is_checked_again(plant):
+    body = "e = Entry(name='a', target='m:a', summary='s')\n"
+    body += "    object.__setattr__(e, 'requires', (3,))"
+    plant("bad", HOOK.format(arguments="", body=f"{body}\n    return [e]"))
+    row = next(p for p in load_registry().plugins if p.name == "bad")
+    assert (row.status, row.reason) == (
+        "raised", "yoriai_filters: TypeError: requires is text, not int"
+    )  # fmt: skip
 
 
 def test_a_misspelt_name_in_a_selection_is_refused_with_the_nearest():

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai.console import bounded
 from yoriai.prediction import nearest_fact
 from yoriai.strict import MOST_CHARACTERS, MOST_FLOAT, MOST_INTEGER, Strict, short
 
@@ -110,14 +109,6 @@ def test_a_text_has_an_end():
 @given(st.text() | st.integers() | st.lists(st.text(), max_size=5))
 def test_a_quoted_value_is_short(value):
     assert len(short(value)) <= 63
-
-
-def test_a_message_echoes_no_endless_word_and_no_thousand_lines():
-    told = bounded("there is no step " + "x" * 5000 + "\n" + "row\n" * 1000)
-    assert len(told) < 1000
-    assert "(5,000 characters)" in told
-    assert "lines more" in told
-    assert bounded("a: b\n  c") == "a: b\n  c"
 
 
 KNOWN = ("in", "tokens.*", "models.base.tasks.jnli.score", "dropped_by_rule.**")

@@ -4,7 +4,11 @@ from yoriai import Entry, hookimpl
 
 
 def _entry(name, target, requires=()):
-    return [Entry(name=name, target=f"acme.{target}", summary=f"Acme's {name}.", requires=requires)]
+    summary = f"Acme's {name}."
+    return [
+        Entry(name=name, target=f"acme.{target}", summary=summary, requires=requires,
+              since="1.0", licence="CC0-1.0")
+    ]  # fmt: skip
 
 
 @hookimpl
@@ -20,6 +24,11 @@ def yoriai_filters():
 @hookimpl
 def yoriai_engines():
     return _entry("threads", "text:Threads")
+
+
+@hookimpl
+def yoriai_instructions():
+    return _entry("drill", "training:Drill")
 
 
 @hookimpl
@@ -43,6 +52,11 @@ def yoriai_backends():
 
 
 @hookimpl
+def yoriai_scorers():
+    return _entry("first-form", "scoring:FirstForm")
+
+
+@hookimpl
 def yoriai_steps():
     return _entry("note", "notes:Note")
 
@@ -50,6 +64,13 @@ def yoriai_steps():
 @hookimpl
 def yoriai_commands():
     return _entry("greet", "notes:greet")
+
+
+@hookimpl
+def yoriai_run_started(run):
+    from acme.notes import describe_machine
+
+    return describe_machine(run)
 
 
 @hookimpl

@@ -1,10 +1,11 @@
-"""A step, its section on the page, and a command."""
+"""A step, its section on the page, a fact of the machine, and a command."""
 
+import os
 from typing import ClassVar
 
 import click
 
-from yoriai import Made, Section, Step
+from yoriai import Made, Section, Step, Table, console
 
 
 class Note(Step):
@@ -22,14 +23,25 @@ class Note(Step):
 
 def describe(artifact):
     if artifact.kind == "note":
-        yield Section(title="Acme's note", text=artifact.file("note.txt").read_text())
+        models = artifact.file("note.txt").read_text().splitlines()
+        rows = Table(columns=("number", "model"), rows=list(enumerate(models, 1)))
+        yield Section(title="Acme's note", text="What was scored.", tables=[rows])
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True)
-def greet(as_json):
-    """Say hello.
+def describe_machine(run):
+    return {"processors": os.cpu_count(), "steps": len(run.steps)}
 
-    Example: yoriai acme greet
-    """
-    click.echo('{"said": "hello"}' if as_json else "hello")
+
+@click.command(
+    epilog="""\b
+Examples:
+  yoriai acme greet
+  yoriai acme greet --json
+"""
+)
+@console.json_option
+@click.pass_obj
+def greet(shared, as_json):
+    """Say hello to every plugin."""
+    names = [plugin.name for plugin in shared.registry.plugins]
+    console.emit({"said": "hello", "to": names}, as_json=as_json, text=lambda: "hello")

@@ -1,9 +1,10 @@
 """Evaluation: two tasks, with shots and metrics of their own, and a model that can reckon."""
 
 import re
+from itertools import islice
 from typing import ClassVar, Literal
 
-from yoriai import Asking, Backend, Generated, Prompt, Sample, Task
+from yoriai import Asking, Backend, Generated, Prompt, Sample, Scorer, Task
 
 
 class Sums(Task):
@@ -84,3 +85,22 @@ class Reckoning:
 
     def render(self, instruction, text):
         return f"{instruction}\n{text}"
+
+
+class FirstForm(Scorer):
+    """The share of right answers of ranked tasks, and no more."""
+
+    version: ClassVar[str] = "1"
+
+    def score(self, model, tasks, artifacts, *, limit=None):
+        return {task.entry.rpartition("/")[2]: self._one(model, task, artifacts, limit)
+                for task in tasks if task.form == "ranked"}  # fmt: skip
+
+    def _one(self, model, task, artifacts, limit):
+        right = count = 0
+        for sample in islice(task.samples(artifacts), limit):
+            asked = model.render(sample.instruction, sample.text)
+            found = model.loglikelihood([(asked, choice) for choice in sample.choices])
+            right += found.index(max(found)) == sample.answer
+            count += 1
+        return right / max(1, count)

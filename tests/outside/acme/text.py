@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+from pydantic import Field
+
 from yoriai import Document, Engine, Filter, Source, SourceCard, Verdict
 
 
@@ -10,7 +12,7 @@ class Sayings(Source):
     """Made-up sentences in two partitions; every tenth is a table."""
 
     version: ClassVar[str] = "1"
-    count: int = 200
+    count: int = Field(200, ge=0, description="how many")
 
     def card(self):
         return SourceCard(name="sayings", licence="CC0-1.0", languages=("en",))

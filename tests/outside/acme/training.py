@@ -1,18 +1,32 @@
-"""Training: the shape of a model, and ZeRO-1 with options of its own."""
+"""Training: instructions, the shape of a model, and ZeRO-1 with options of its own."""
 
+import random
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import ModelShape, Strategy
+from yoriai import Example, Instructions, ModelShape, Strategy
 from yoriai.contracts import Cut
+
+
+class Drill(Instructions):
+    """Sums to learn, drawn by the seed of the recipe."""
+
+    version: ClassVar[str] = "1"
+    count: int = Field(20, ge=1, description="how many")
+
+    def examples(self, corpora, seed):
+        draw = random.Random(seed)
+        for _ in range(self.count):
+            one, other = draw.randrange(10), draw.randrange(10)
+            yield Example("Add.", f"{one} + {other}", str(one + other))
 
 
 class Tiny(ModelShape):
     """A GPT-2 of one layer."""
 
     version: ClassVar[str] = "1"
-    context: int = 32
+    context: int = Field(32, ge=8, description="longest sequence in tokens")
 
     def transformers_config(self, vocabulary_size, marks=None):
         return {
@@ -31,8 +45,8 @@ class Zero(Strategy):
     version: ClassVar[str] = "1"
     engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
     cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer"})
-    processes: int = Field(2, ge=1)
-    bucket: int = Field(500_000, ge=1)
+    processes: int = Field(2, ge=1, description="processes on each node")
+    bucket: int = Field(500_000, ge=1, description="elements reduced at once")
 
     def build(self, *, num_nodes: int = 1) -> Any:
         from yoriai_train.settings.deepspeed import CPUDeepSpeedStrategy

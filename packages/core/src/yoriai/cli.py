@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
-import json
 import os
 import sys
 from importlib import import_module
@@ -17,7 +16,7 @@ from typing import Any
 
 import click
 
-from yoriai import __version__, stopping
+from yoriai import __version__, console, stopping, terminal
 from yoriai.errors import PluginBroken, YoriaiError
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
@@ -297,14 +296,14 @@ def _damage(error: BaseException) -> str:
 
 
 def _complain(message: str, hint: str, code: str, as_json: bool) -> None:
-    from yoriai.console import bounded
     from yoriai.redaction import Redactor
 
     redactor = Redactor()  # what a terminal shows may stand in the log of a job
-    message, hint = bounded(redactor.secrets(message)), bounded(redactor.secrets(hint))
+    message, hint = redactor.secrets(message), redactor.secrets(hint)
+    # Redacted before it is cut: half a secret matches no rule.
+    message, hint = terminal.clip_lines(message, 500), terminal.clip_lines(hint, 1_000)
     if as_json:
-        body = {"error": {"code": code, "message": message, "hint": hint}}
-        click.echo(json.dumps(body, ensure_ascii=False, indent=2))
-    click.echo(f"error: {message}", err=True)
+        click.echo(console.json_text({"error": {"code": code, "message": message, "hint": hint}}))
+    console.note(f"error: {message}")
     if hint:
-        click.echo(f"  try: {hint}", err=True)
+        console.note(f"  try: {hint}")

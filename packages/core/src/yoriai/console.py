@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -13,22 +12,27 @@ from typing import Any
 
 import click
 
+from yoriai import terminal
+
 QUIET_SECONDS = 10.0
-MOST_LINES = 50  # of one message
-_ENDLESS = re.compile(r"[^\s/]{256,}")  # a name in a file system has at most 255 bytes
 
 
 def emit(value: Any, *, as_json: bool, text: Callable[[], str]) -> None:
     """Print a result: one JSON object for machines, or text for people."""
     if as_json:
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False))
+        click.echo(json_text(value))
     else:
-        click.echo(text())
+        click.echo(terminal.harmless(text()))
+
+
+def json_text(value: Any) -> str:
+    """JSON for people and programs, without a character on which a terminal acts."""
+    return terminal.harmless_json(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def note(message: str) -> None:
     """A line about what is going on, on stderr."""
-    click.echo(message, err=True)
+    click.echo(terminal.harmless(message), err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -38,7 +42,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     def width(text: str) -> int:
         return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
 
-    cells = [[str(c) for c in columns], *[["" if c is None else str(c) for c in r] for r in rows]]
+    cells = [
+        [terminal.one_line("" if c is None else str(c)) for c in row] for row in (columns, *rows)
+    ]
     widths = [max(width(row[i]) for row in cells) for i in range(len(columns))]
     lines = []
     for row in cells:
@@ -87,15 +93,6 @@ class Finite(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{found} is no finite number", param, ctx)
         return found
-
-
-def bounded(text: str) -> str:
-    """A message without what only fills the screen: a word of 5,000 letters, a thousand lines."""
-    lines = _ENDLESS.sub(lambda found: f"{found[0][:60]}…({len(found[0]):,} characters)", text)
-    shown = lines.splitlines()[:MOST_LINES]
-    left = lines.count("\n") + 1 - len(shown)
-    shown = [f"{line[:1000]}…" if len(line) > 1000 else line for line in shown]
-    return "\n".join([*shown, *([f"and {left:,} lines more"] if left > 0 else [])])
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -108,9 +108,19 @@ class SourceCard:
 
 
 class Source(Configured):
-    """Text in. Partitions are the units of parallel work and of resuming."""
+    """Text in. Partitions are the units of parallel work and of resuming.
+
+    Called: ``fingerprint``, ``card`` and ``partitions`` in the run's own process, before any work;
+    ``read`` (through ``read_without``) in a worker of the engine, once for each partition, and
+    again from its start if that worker is lost; ``passed_over`` once, at the end.
+    Ranks: none, no training runs then. The object is pickled to each worker; workers share nothing.
+    Errors: NotFound, from any method but ``read``, where the data is not on this machine: a plan
+    says so, a run ends. A record that cannot be read is given as Unreadable, and the others go on.
+    Whatever else is raised ends the run and is told with plugin, entry, file and line.
+    """
 
     def card(self) -> SourceCard:
+        """What the datasheet says: name, version, licence, languages."""
         raise NotImplementedError
 
     def partitions(self) -> list[str]:
@@ -158,12 +168,21 @@ class Verdict:
 
 
 class Filter(Configured):
-    """A rule. ``languages`` limits it to documents of those languages; empty means all."""
+    """A rule. ``languages`` limits it to documents of those languages; empty means all.
+
+    Called: in a worker of the engine, on each batch of documents that the rules before it kept, in
+    the order that the recipe names them. It must be a pure function of the document and its own
+    keys: batches may be cut anywhere, and a batch may be judged twice.
+    Ranks: none, no training runs then. The object is pickled to each worker; workers share nothing.
+    Errors: whatever is raised ends the run and is told with plugin, entry, file and line. What the
+    rule cannot judge it keeps.
+    """
 
     KEEP: ClassVar[Verdict] = Verdict()
     languages: tuple[str, ...] = Field((), description="languages it judges; empty: all")
 
     def judge(self, document: Document) -> Verdict:
+        """Keep, edit or drop one document."""
         raise NotImplementedError
 
     def judge_batch(self, documents: Sequence[Document]) -> list[Verdict]:
@@ -175,6 +194,12 @@ class Engine(Configured):
     """Where the data tasks of a step run: how fast, on which machines, never with what result.
 
     Named once for a whole recipe (``engine:``), and no part of any artifact's identity.
+
+    Called: ``open`` in the run's own process, with the first data task of a step, and again (twice
+    at most) where the whole pool was lost.
+    Ranks: none; training is started by its strategy and launcher, not by an engine.
+    Errors: what a task raises is raised by its future as it is. A death of the worker is
+    WorkerLost; BrokenExecutor says that the whole pool is gone.
     """
 
     def open(self) -> AbstractContextManager[Executor]:
@@ -205,14 +230,28 @@ class Example:
 
 
 class Instructions(Configured):
-    """Instruction data; may be made from the corpora a recipe hands to the tuning step."""
+    """Instruction data; may be made from the corpora a recipe hands to the tuning step.
+
+    Called: once, in the run's own process, before training starts; the examples are written to a
+    file that every rank reads.
+    Ranks: none. The same corpora and seed give the same examples in the same order.
+    Errors: UsageError with the place (file and line) of a row that cannot be learned from, and
+    NotFound where the data is not on this machine.
+    """
 
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterable[Example]:
+        """Every example, in a fixed order; ``seed`` is the recipe's."""
         raise NotImplementedError
 
 
 class ModelShape(Configured):
-    """The shape of a model, without torch."""
+    """The shape of a model, without torch.
+
+    Called: in the run's own process, before ranks are started, and by ``yoriai train plan``; so it
+    imports no torch.
+    Ranks: none. Every rank builds the model from the configuration that was written down.
+    Errors: UsageError (or pydantic's, from a validator) for a shape that cannot be.
+    """
 
     context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
 
@@ -243,6 +282,13 @@ class Strategy(Configured):
     processes instead of being whole on each. ``engine`` says who makes the update: ``torch`` in
     the open, or ``deepspeed`` inside the backward pass (it clips by itself, and its checkpoints
     are folders of one file a rank). ``one_process`` runs as plain Python, never under torchrun.
+
+    Called: its attributes by ``--dry-run`` and ``yoriai train plan``, without torch; ``build`` and
+    ``trainer_precision`` when a rank makes its trainer, ``prepare`` when the model is there.
+    Ranks: on every rank. Each builds the object anew from its class and keys, so nothing but keys
+    may be kept in it.
+    Errors: UsageError before ranks start for what cannot work; what a rank raises ends the job, and
+    the run tells that rank's error.
     """
 
     circumstances: ClassVar[tuple[str, ...]] = ("processes",)

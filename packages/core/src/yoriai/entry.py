@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from yoriai import terminal
 
 Stability = Literal["experimental", "stable", "deprecated"]
 
@@ -22,6 +25,11 @@ KINDS: tuple[str, ...] = (
     "tasks",
     "scorers",
 )
+
+MOST_CHARACTERS = 500
+_NAME = re.compile(r"\w[\w.+-]{0,99}")
+# A distribution's name (PyPA, "Names and normalization").
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +50,31 @@ class Entry:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name or self.name != self.name.strip():
+        """Check types, forms and lengths: descriptors of strangers are printed and imported."""
+        for field in ("name", "target", "summary", "stability", "since", "licence"):
+            object.__setattr__(self, field, _text(field, getattr(self, field)))
+        if not _NAME.fullmatch(self.name):
             raise ValueError(f"an entry's name is one word without '/': {self.name!r}")
         module, _, attribute = self.target.partition(":")
-        if not module or not attribute:
+        if not attribute.isidentifier() or not all(p.isidentifier() for p in module.split(".")):
             raise ValueError(f"target must be 'package.module:attribute', not {self.target!r}")
-        if isinstance(self.requires, str):
+        if isinstance(self.requires, str) or not isinstance(self.requires, (tuple, list)):
             raise TypeError(f"requires is a tuple of names: ({self.requires!r},)")
+        requires = tuple(_text("requires", item) for item in self.requires)
+        for item in requires:
+            if not _DISTRIBUTION.fullmatch(item):
+                raise ValueError(f"requires holds {item!r}, which names no distribution")
+        object.__setattr__(self, "requires", requires)
+        if self.stability not in get_args(Stability):
+            raise ValueError(f"stability is one of {', '.join(get_args(Stability))}")
         if not self.summary:
             raise ValueError(f"entry {self.name!r} has no summary")
+
+
+def _text(field: str, value: object) -> str:
+    """One line of text that does nothing on a terminal; ``str`` itself, no subclass of it."""
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is text, not {type(value).__name__}")
+    if len(value) > MOST_CHARACTERS:
+        raise ValueError(f"{field} has {len(value):,} characters; at most {MOST_CHARACTERS}")
+    return terminal.one_line(str.__str__(value))

@@ -147,6 +147,14 @@ class Task(Configured):
     ``has_floors`` is off where scoring an answer costs too much to look for the best constant.
     ``splits`` names the parts of its data set: those that its field ``split`` may say, a Literal,
     if it has one.
+
+    Called: in the process that scores: ``samples`` and ``shots`` once before the model is asked,
+    ``scores`` or ``rank`` once for each answer. ``samples(())`` is also asked by
+    ``corpus/build``, which drops documents that hold them.
+    Ranks: rank 0 alone, where scores are taken during training; else there is one process.
+    Errors: NotFound where its data is not on this machine; UsageError from ``samples(())`` where it
+    takes its texts from artifacts. Whatever else is raised ends the run and is told with plugin,
+    entry, file and line; answers that were scored before are kept.
     """
 
     form: ClassVar[Literal["ranked", "generation", "bits-per-byte"]]
@@ -240,6 +248,10 @@ class Task(Configured):
         """The values of its own metrics on one answer, in the generation form."""
         return {"accuracy": self.score(sample, output)}
 
+    def conditions(self) -> Mapping[str, str]:
+        """Of this machine, under which answers are judged; kept with the scores of the task."""
+        return {}
+
     def rank(self, sample: Sample, likelihoods: Sequence[float]) -> Mapping[str, float]:  # noqa: ARG002
         """Values of its own metrics on one ranked question, beside the common ones."""
         return {}
@@ -310,9 +322,16 @@ class LanguageModel(Protocol):
 
 
 class Backend(Configured):
-    """A way to open models: a folder that holds one, or whatever else the entry can open."""
+    """A way to open models: a folder that holds one, or whatever else the entry can open.
+
+    Called: ``open`` once for each model, then the opened model in batches, in one process.
+    Ranks: rank 0 alone, where scores are taken during training; else there is one process.
+    Errors: UsageError for what the backend cannot do, NotFound for what is not there. An answer
+    that failed by itself is Generated(ended="error"), and the others go on.
+    """
 
     def open(self, folder: Path) -> LanguageModel:
+        """The model of a folder, ready to be asked."""
         raise NotImplementedError
 
 
@@ -321,6 +340,10 @@ class Scorer(Configured):
 
     ``score`` gives, for each task by its short name, a number (the score of its first metric), or
     bits per byte by group. ``limit``: the first so many samples of each; None: all.
+
+    Called: by ``train/pretrain`` at the steps that ``evaluate`` names.
+    Ranks: rank 0 alone; the others wait for it.
+    Errors: whatever is raised ends the training; its checkpoints are kept.
     """
 
     def score(
@@ -331,4 +354,5 @@ class Scorer(Configured):
         *,
         limit: int | None = None,
     ) -> dict[str, float | dict[str, float]]:
+        """The scores of an opened model, by the short name of each task."""
         raise NotImplementedError

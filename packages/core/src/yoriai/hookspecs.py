@@ -34,7 +34,17 @@ def yoriai_steps() -> Iterable[Entry]:
 
 @hookspec
 def yoriai_commands() -> Iterable[Entry]:
-    """Commands of ``yoriai <plugin> <name>``. The target is a ``click.Command``."""
+    """Commands of ``yoriai <plugin> <name>``. The target is a ``click.Command``.
+
+    An entry called ``tokens.plan`` is ``yoriai tokens plan``; any other is ``yoriai PLUGIN NAME``.
+    Results go to stdout, progress and notes to stderr. Every command has ``--json``, which prints
+    one object (:mod:`yoriai.console` has the option and ``emit``), help, and an example.
+
+    Called: imported when it is typed, in a process of its own. ``@click.pass_obj`` hands it the
+    installed plugins, as ``registry``.
+    Ranks: none.
+    Errors: YoriaiError and its kinds become words, a hint and an exit code.
+    """
 
 
 @hookspec
@@ -86,7 +96,11 @@ def yoriai_scorers() -> Iterable[Entry]:
 def yoriai_run_started(run: RunView) -> Mapping[str, Any] | None:
     """Facts about the machine, stored in the run file under ``environment.<plugin>``.
 
-    Called once, before the first step. An exception is recorded and the run goes on.
+    They are plain JSON, and secrets in them are hidden.
+
+    Called: once, in the run's own process, before the first step.
+    Ranks: none, no training runs yet.
+    Errors: an exception is kept in the run file under ``plugin_errors``, and the run goes on.
     """
 
 
@@ -94,5 +108,10 @@ def yoriai_run_started(run: RunView) -> Mapping[str, Any] | None:
 def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     """What a reader wants to see of an artifact: text, tables and figures as data.
 
-    Called when a run's page is written. An exception becomes a visible section saying so.
+    Text is plain text: whatever it holds, the page shows it and nothing in it runs. Give nothing
+    for artifacts of other kinds.
+
+    Called: when a run's page is written, once for each artifact of the run.
+    Ranks: none.
+    Errors: an exception becomes a visible section that names the plugin.
     """

@@ -8,11 +8,11 @@ reason and the line that mends it (``yoriai plugins``).
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import difflib
+import itertools
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,14 +22,26 @@ from typing import Any, Literal
 
 import pluggy
 
-from yoriai import hookspecs
+from yoriai import console, foreign_code, hookspecs, terminal
 from yoriai.entry import KINDS, Entry
 from yoriai.errors import NotFound, PluginBroken, UsageError
 
 GROUP = "yoriai"
 MOMENTS = ("yoriai_run_started", "yoriai_sections")
+# A catalogue imports nothing heavy: even from a slow network disk it is there in a few seconds.
+CATALOGUE_SECONDS = 20.0
+MOMENT_SECONDS = 300.0
+MOST_ENTRIES = 10_000
+_NAME = re.compile(r"\w[\w.-]{0,63}")
 Status = Literal[
-    "ok", "disabled", "import-failed", "rejected", "raised", "duplicate", "needs-newer-core"
+    "ok",
+    "disabled",
+    "import-failed",
+    "rejected",
+    "raised",
+    "too-slow",
+    "duplicate",
+    "needs-newer-core",
 ]
 
 
@@ -46,6 +58,7 @@ class Plugin:
     module: str = ""
     import_ms: float = 0.0
     hooks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     entries: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
@@ -79,12 +92,40 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A plugin's implementation of a moment hook, and the arguments that it asks for."""
+
+    hook: str
+    plugin: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+    def __call__(self, **given: Any) -> Any:
+        """Its answer. Raises :class:`RuntimeError` for whatever it raises, and for no answer."""
+
+        def ask() -> Any:
+            answer = self.function(**{name: given[name] for name in self.arguments})
+            lazy = isinstance(answer, Iterator)
+            return tuple(itertools.islice(answer, MOST_ENTRIES)) if lazy else answer
+
+        came = foreign_code.call(ask, MOMENT_SECONDS)
+        _tell(self.plugin, came)
+        if isinstance(came.error, SystemExit):
+            raise RuntimeError(f"it called sys.exit({came.error.code!r})") from came.error
+        if came.error is not None and not isinstance(came.error, Exception):
+            raise RuntimeError(_words(came.error)) from came.error
+        if came.error is not None:
+            raise came.error
+        return came.value
+
+
 class Registry:
     """What the installed plugins offer, by kind and name."""
 
-    def __init__(self, plugins: list[Plugin], manager: pluggy.PluginManager) -> None:
+    def __init__(self, plugins: list[Plugin], moments: list[Moment]) -> None:
         self.plugins = plugins
-        self._manager = manager
+        self._moments = moments
 
     def found(self, kind: str) -> list[Found]:
         """Every entry of a kind, in order of public name."""
@@ -162,15 +203,9 @@ class Registry:
 
         Like pluggy, it hands each only the arguments it asks for.
         """
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-
-            def call(_one: Any = implementation, **arguments: Any) -> Any:
-                try:
-                    return _one.function(**{name: arguments[name] for name in _one.argnames})
-                except SystemExit as error:
-                    raise RuntimeError(f"it called sys.exit({error.code!r})") from error
-
-            yield implementation.plugin_name, call
+        for moment in self._moments:
+            if moment.hook == hook:
+                yield moment.plugin, moment
 
     def broken(self) -> list[Plugin]:
         return [p for p in self.plugins if p.status not in ("ok", "disabled")]
@@ -201,13 +236,25 @@ def load_registry(
     manager = pluggy.PluginManager("yoriai")
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
+    moments: list[Moment] = []
     first_of: dict[str, Plugin] = {}
     for point in sorted(points, key=_order):
         distribution, version = _owner(point)
         plugin = Plugin(
-            name=point.name, distribution=distribution, version=version, module=point.value
+            name=_short(point.name),
+            distribution=_short(distribution),
+            version=_short(version),
+            module=_short(point.value),
         )
         plugins.append(plugin)
+        if not _NAME.fullmatch(point.name):
+            _mark(
+                plugin,
+                "rejected",
+                "a plugin's name is one word of letters, digits, '_', '.' and '-'",
+                f"pip uninstall {plugin.distribution}, or tell its authors",
+            )
+            continue
         if point.name in first_of:
             _mark(
                 plugin,
@@ -225,10 +272,60 @@ def load_registry(
                 "change --plugins, or unset YORIAI_PLUGINS",
             )
             continue
-        # What a plugin prints while it is imported must not get into a command's answer.
-        with contextlib.redirect_stdout(sys.stderr):
-            _load_one(point, plugin, manager)
-    return Registry(plugins, manager)
+        plugins[-1] = _load_guarded(point, plugin, manager, moments)
+    return Registry(plugins, moments)
+
+
+def _load_guarded(
+    point: metadata.EntryPoint,
+    plugin: Plugin,
+    manager: pluggy.PluginManager,
+    moments: list[Moment],
+) -> Plugin:
+    """The plugin as it is after loading; whatever its code does, this returns."""
+    # What is left behind when the time is up may go on writing to its own copies only.
+    loaded, found = dataclasses.replace(plugin, entries={}), list[Moment]()
+    seconds = _seconds()
+    came = foreign_code.call(lambda: _load_one(point, loaded, manager, found), seconds)
+    _tell(plugin.name, came)
+    if came.error is None:
+        plugin = loaded
+        moments += found if plugin.status == "ok" else ()
+    elif isinstance(came.error, foreign_code.TookTooLong):
+        remedy = f"yoriai --plugins -{plugin.name} ..., or tell its authors"
+        _mark(plugin, "too-slow", str(came.error), remedy)
+    else:
+        _mark(plugin, "rejected", _words(came.error), _upgrade(plugin))
+    plugin.notes = tuple(came.changes)
+    return plugin
+
+
+def _seconds() -> float:
+    told = os.environ.get("YORIAI_PLUGIN_SECONDS", "")
+    try:
+        seconds = float(told or CATALOGUE_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise UsageError(
+            f"YORIAI_PLUGIN_SECONDS is {_short(told)!r}; it is a number above 0, at most 3600",
+            hint="unset YORIAI_PLUGIN_SECONDS",
+        )
+    return seconds
+
+
+def _tell(name: str, came: foreign_code.Came) -> None:
+    """What a plugin printed goes to stderr, never into a command's answer."""
+    if came.printed:
+        console.note(f"plugin {name} printed:\n{came.printed}")
+
+
+def _short(text: object) -> str:
+    return terminal.clip(terminal.one_line(str(text)), 200)
+
+
+def _upgrade(plugin: Plugin) -> str:
+    return f"pip install -U {plugin.distribution or plugin.name}"
 
 
 def _owner(point: metadata.EntryPoint) -> tuple[str, str]:
@@ -283,11 +380,21 @@ def _mark(plugin: Plugin, status: Status, reason: str, remedy: str) -> None:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Type and message; the message may be the work of somebody else's ``__str__``."""
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(no message: its __str__ failed)"
+    return terminal.clip(terminal.one_line(f"{type(error).__name__}: {message}"), 400)
 
 
-def _load_one(point: metadata.EntryPoint, plugin: Plugin, manager: pluggy.PluginManager) -> None:
-    upgrade = f"pip install -U {plugin.distribution or plugin.name}"
+def _load_one(
+    point: metadata.EntryPoint,
+    plugin: Plugin,
+    manager: pluggy.PluginManager,
+    moments: list[Moment],
+) -> None:
+    upgrade = _upgrade(plugin)
     wanted, older = _other_core(point)
     if wanted:
         reason = f"it wants yoriai-core{wanted}, installed is {metadata.version('yoriai-core')}"
@@ -299,14 +406,14 @@ def _load_one(point: metadata.EntryPoint, plugin: Plugin, manager: pluggy.Plugin
     start = time.perf_counter()
     try:
         module = point.load()
-    except BaseException as error:
-        # A plugin may even call sys.exit on import; only a real Ctrl-C is let through.
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except foreign_code.TookTooLong:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit on import
         plugin.import_ms = (time.perf_counter() - start) * 1000
         remedy = upgrade
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            remedy = f"pip install {error.name.partition('.')[0]}"
+        missing = str(getattr(error, "name", "") or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and _NAME.fullmatch(missing):
+            remedy = f"pip install {missing}"
         _mark(plugin, "import-failed", _words(error), remedy)
         return
     plugin.import_ms = (time.perf_counter() - start) * 1000
@@ -316,13 +423,13 @@ def _load_one(point: metadata.EntryPoint, plugin: Plugin, manager: pluggy.Plugin
         if not reason:
             manager.register(module, name=point.name)
     except Exception as error:
-        reason = (str(error) or _words(error)).strip().splitlines()[-1]
+        reason = _short((str(error) or _words(error)).strip().splitlines()[-1])
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)
     if reason:
         _mark(plugin, "rejected", reason, f"{upgrade}, or tell its authors")
         return
-    _list_entries(module, plugin, manager, upgrade)
+    _list_entries(module, plugin, manager, moments)
 
 
 def _other_core(point: metadata.EntryPoint) -> tuple[str, bool]:
@@ -387,35 +494,40 @@ def _unknown_hook(module: ModuleType) -> str:
 
 
 def _list_entries(
-    module: ModuleType, plugin: Plugin, manager: pluggy.PluginManager, upgrade: str
+    module: ModuleType, plugin: Plugin, manager: pluggy.PluginManager, moments: list[Moment]
 ) -> None:
     hooks = []
     for caller in manager.get_hookcallers(module) or ():
         hooks.append(caller.name)
+        implementation = next(i for i in caller.get_hookimpls() if i.plugin is module)
         if caller.name in MOMENTS:
+            arguments = tuple(implementation.argnames)
+            moments.append(Moment(caller.name, plugin.name, implementation.function, arguments))
             continue
         kind = caller.name.removeprefix("yoriai_")
-        implementation = next(i for i in caller.get_hookimpls() if i.plugin is module)
         try:
-            answer: Any = implementation.function()
-            entries = tuple(answer)
-            _check_entries(kind, entries)
+            entries = _check_entries(kind, implementation.function())
+        except foreign_code.TookTooLong:
+            raise
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
             manager.unregister(module)
             plugin.entries.clear()
-            _mark(plugin, "raised", f"{caller.name}: {_words(error)}", upgrade)
+            _mark(plugin, "raised", f"{caller.name}: {_words(error)}", _upgrade(plugin))
             return
         plugin.entries[kind] = entries
     plugin.hooks = tuple(sorted(hooks))
 
 
-def _check_entries(kind: str, entries: tuple[Any, ...]) -> None:
-    names: set[str] = set()
-    for entry in entries:
-        if not isinstance(entry, Entry):
-            raise TypeError(f"returned {type(entry).__name__}, expected yoriai.Entry")
-        if entry.name in names:
+def _check_entries(kind: str, answer: Any) -> tuple[Entry, ...]:
+    """The entries of a hook's answer, checked anew: an object can be changed after it was made."""
+    entries: dict[str, Entry] = {}
+    for number, given in enumerate(answer):
+        if number >= MOST_ENTRIES:
+            raise ValueError(f"offers more than {MOST_ENTRIES:,} {kind}")
+        if not isinstance(given, Entry):
+            raise TypeError(f"returned {type(given).__name__}, expected yoriai.Entry")
+        entry = Entry(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Entry)})
+        if entry.name in entries:
             raise ValueError(f"offers two {kind} called {entry.name!r}")
-        names.add(entry.name)
+        entries[entry.name] = entry
+    return tuple(entries.values())

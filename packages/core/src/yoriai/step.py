@@ -53,6 +53,7 @@ class Job:
     aside: Path | None = None
 
     def all_of(self, kind: str) -> list[Artifact]:
+        """The inputs of a kind, in the order of ``from``."""
         return [artifact for artifact in self.inputs if artifact.kind == kind]
 
     def one(self, kind: str) -> Artifact:
@@ -71,7 +72,18 @@ class Job:
 
 
 class Step(Configured):
-    """The target of a ``steps`` entry. Its fields are the keys a recipe may set."""
+    """The target of a ``steps`` entry. Its fields are the keys a recipe may set.
+
+    ``makes`` is the kind of its artifact; ``takes`` are the kinds it needs under ``from``,
+    ``optional`` those it can use.
+
+    Called: ``expect`` by ``--dry-run`` and before the first step of a run; ``run`` once, in the
+    run's own process, with an empty ``job.out``. After an interruption it is called again, and
+    ``job.scratch`` holds what it left there.
+    Ranks: none of its own. A step that trains starts its ranks itself.
+    Errors: YoriaiError and its kinds with a hint; whatever is raised ends the run, nothing is
+    sealed, and the run file keeps the traceback.
+    """
 
     makes: ClassVar[str]
     takes: ClassVar[tuple[str, ...]] = ()
@@ -99,4 +111,5 @@ class Step(Configured):
         return {}
 
     def run(self, job: Job) -> Made:
+        """Do the work: write into ``job.out``, and report what is to be sealed with it."""
         raise NotImplementedError

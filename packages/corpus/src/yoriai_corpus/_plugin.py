@@ -41,7 +41,11 @@ def yoriai_steps() -> Iterable[Entry]:
             "tokenizers.surgery:Surgery",
             "Add pieces to a tokenizer, drop pieces, or merge two.",
         ),
+        _entry(
+            "adopt-tokenizer", "tokenizers.adopt:AdoptTokenizer", "Take a tokenizer made elsewhere."
+        ),
         _entry("tokens", "shards.tokens:Tokens", "Encode corpora into Megatron token shards."),
+        _entry("adopt", "shards.adopt:Adopt", "Take Megatron token shards written elsewhere."),
         _entry("union", "build.union:Union", "Join corpora of sources with rules of their own."),
         _entry(
             "mixture",

@@ -124,7 +124,7 @@ def test_what_is_no_sentencepiece_model_is_refused(tmp_path: Path) -> None:
     def artifact(files: dict[str, Any]) -> Artifact:
         return Artifact(tmp_path, {"name": "r/pieces@1", "files": files})
 
-    with pytest.raises(NotFound, match="r/pieces@1 has no SentencePiece model"):
+    with pytest.raises(NotFound, match=r"r/pieces@1 has neither tokenizer\.model nor"):
         encoding.open_pieces(artifact({}))
     (tmp_path / "tokenizer.model").write_bytes(b"no model")
     facts = {"sha256": files.digest_bytes(b"no model"), "bytes": 8}

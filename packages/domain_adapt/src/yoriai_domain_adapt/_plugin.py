@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MODELS = ("torch", "transformers", "safetensors")
 STEPS = (
+    ("outside-model", "outside_model:OutsideModel", "Bring a model into a recipe.", MODELS),
     ("select", "select:Select", "Choose a domain's documents from a corpus, and say why.", ()),
     ("mix", "mix:Mix", "Mix a domain's tokens with general ones, against forgetting.", ()),
     ("pieces", "pieces:Pieces", "Choose a domain's pieces for a tokenizer.", ("tokenizers",)),

@@ -15,7 +15,7 @@ from yoriai_eval.commands import data
 from yoriai_eval.scoring import overlap, protocol
 from yoriai_eval.sets import further, knp, store
 from yoriai_eval.sets.store import File
-from yoriai_eval.tasks import datasets
+from yoriai_eval.tasks import datasets, execution
 from yoriai_eval.tasks.further import JMMLU
 from yoriai_eval.tasks.jhumaneval import JHumanEval
 
@@ -436,8 +436,6 @@ def test_a_set_is_another_when_an_unverified_file_is(task, mirror, monkeypatch):
 
 
 def test_nothing_is_executed_unless_it_is_asked_for(task, mirror, monkeypatch):
-    from yoriai_eval.tasks import execution
-
     monkeypatch.setattr(execution, "run", lambda *_: pytest.fail("a program was run"))
     one = task("jhumaneval")
     assert [exam.form for exam in protocol.exams(protocol.load("yoriai"), one)] == ["gold"]
@@ -448,7 +446,7 @@ def test_nothing_is_executed_unless_it_is_asked_for(task, mirror, monkeypatch):
 
 
 def test_completions_are_run_against_the_tests(task, scripted, make, build_run, yoriai_job):
-    one = task("jhumaneval", execute=True)
+    one = task("jhumaneval", execute=True, limits={"unisolated": True})
     [sample] = one.samples([])
     assert one.scores(sample, "    return n + n\n") == {"pass_at_1": 1.0}
     assert one.scores(sample, "    return n\n") == {"pass_at_1": 0.0}
@@ -464,6 +462,13 @@ def test_completions_are_run_against_the_tests(task, scripted, make, build_run, 
     found = scores.facts["models"]["base"]["tasks"]["jhumaneval"]
     assert (found["metric"], found["score"], found["floors"]) == ("pass_at_1", 1.0, {})
     assert "gold_bits_per_byte" in found["metrics"]
+    assert found["conditions"] == {"isolation": execution.isolation()}
+
+
+def test_without_isolation_the_task_is_refused_before_a_model_is_opened(task, monkeypatch):
+    monkeypatch.setattr(execution, "isolation", lambda: "none")
+    with pytest.raises(UsageError, match="no namespaces"):
+        protocol.exams(protocol.load("yoriai"), task("jhumaneval", execute=True))
 
 
 def test_a_wrong_number_of_problems_is_refused(task, mirror, monkeypatch):

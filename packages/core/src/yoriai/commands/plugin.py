@@ -36,6 +36,7 @@ def plugins(shared: Context, as_json: bool) -> None:
         for p in rows:
             offers = ", ".join(f"{len(e)} {kind}" for kind, e in p.entries.items())
             lines.append((p.name, f"{p.distribution} {p.version}", p.status, offers or p.reason))
+            lines += [("", "", "", f"it {note}") for note in p.notes]
             if p.remedy:
                 lines.append(("", "", "", f"try: {p.remedy}"))
         return console.table(("plugin", "distribution", "status", "offers"), lines)

@@ -2,8 +2,9 @@
 
 SentencePiece encodes, with one thread in each worker and straight into arrays. Its ids are those
 of the exported Hugging Face tokenizer (``huggingface_tokenizer``), at more than five times its
-speed (``nox -s bench -- encoding``). Its time is linear in the length of a document (measured up
-to 5 million characters), so documents are never cut.
+speed (``nox -s bench -- encoding``). A tokenizer without a SentencePiece model (that of a model
+from elsewhere, an extended BPE) is read by :mod:`fast_tokenizer`. SentencePiece's time is linear in
+the length of a document (measured up to 5 million characters), so documents are never cut.
 
 A :class:`EncodeTask` is a pure function over some row groups of a corpus. Its results lie in files
 of their own until :mod:`yoriai_corpus.shards.joining` joins them, and a receipt says that they are
@@ -38,23 +39,34 @@ UNNAMED = "unknown"  # the shard of documents that do not say their language
 _COLUMNS = (*NAMES, "text", "language")
 
 
+def pieces_file(tokenizer: Artifact) -> Path:
+    """The file that encodes: ``tokenizer.model``, or else ``tokenizer.json``.
+
+    Raises :class:`NotFound` if a tokenizer artifact has neither.
+    """
+    for name in ("tokenizer.model", "tokenizer.json"):
+        if name in tokenizer.manifest["files"]:
+            return tokenizer.file(name)
+    raise NotFound(
+        f"{tokenizer.name} has neither tokenizer.model nor tokenizer.json",
+        hint=f"yoriai verify {tokenizer.path}",
+    )
+
+
 def open_pieces(tokenizer: Artifact) -> Any:
-    """The SentencePiece model of a tokenizer artifact, as a processor.
+    """The pieces of a tokenizer artifact: a SentencePiece processor, or what answers as one.
 
     Raises :class:`NotFound` if it has none, and :class:`YoriaiError` if it cannot be read.
     """
-    try:
-        path = tokenizer.file("tokenizer.model")
-    except NotFound as error:
-        raise NotFound(
-            f"{tokenizer.name} has no SentencePiece model (tokenizer.model)",
-            hint="shards are encoded by SentencePiece: use a tokenizer of corpus/tokenizer",
-        ) from error
-    return _processor(str(path))
+    return _processor(str(pieces_file(tokenizer)))
 
 
 @lru_cache(maxsize=2)
 def _processor(path: str) -> Any:
+    if path.endswith(".json"):
+        from yoriai_corpus.shards.fast_tokenizer import FastPieces
+
+        return FastPieces(Path(path))
     import sentencepiece
 
     try:
@@ -80,6 +92,36 @@ def find_end(pieces: Any, name: str) -> int:
     if not pieces.is_control(found):
         raise UsageError(f"{name!r} can stand in a text; it cannot end documents", hint=hint)
     return found
+
+
+def end_of(tokenizer: Artifact, name: str) -> int:
+    """:func:`find_end` for a tokenizer of any kind: a SentencePiece model, or tokenizer.json."""
+    if "tokenizer.model" in tokenizer.manifest["files"]:
+        return find_end(open_pieces(tokenizer), name)
+    marks = tokenizer.facts["marks"]
+    if not name and "eos" in marks:
+        return int(marks["eos"])
+    found = _fast(tokenizer).token_to_id(name) if name else None
+    if found is None:
+        told = f"no piece {name!r} to end documents with" if name else "no end mark"
+        known = ", ".join(str(piece_of(tokenizer, i)) for i in marks.values()) or "none"
+        raise UsageError(
+            f"the tokenizer has {told}", hint=f"--set STEP.end=PIECE; its marks are {known}"
+        )
+    return int(found)
+
+
+def piece_of(tokenizer: Artifact, token: int) -> str:
+    """What a token id stands for, as the tokenizer writes it; "" if nothing."""
+    if "tokenizer.model" in tokenizer.manifest["files"]:
+        return str(open_pieces(tokenizer).id_to_piece(token))
+    return str(_fast(tokenizer).id_to_token(token) or "")
+
+
+def _fast(tokenizer: Artifact) -> Any:
+    import tokenizers
+
+    return tokenizers.Tokenizer.from_file(str(tokenizer.file("tokenizer.json")))
 
 
 def check_width(vocabulary_size: int) -> int:

@@ -93,7 +93,7 @@ class Tokens(Step):
         context = int(tokenizer.config.get("context") or NO_LIMIT)
         tasks = [
             EncodeTask(
-                number, stretch, self.split_by, tokenizer.file("tokenizer.model"),
+                number, stretch, self.split_by, encoding.pieces_file(tokenizer),
                 seen.told["end_id"], seen.code, context, job.scratch / "pieces",
             )
             for number, stretch in enumerate(stretches)

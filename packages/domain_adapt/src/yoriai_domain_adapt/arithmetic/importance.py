@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     Counts = NDArray[np.float64]
 
 BUCKETS = 10_000  # of DSIR
+# Half the squared weights count so much beside the loss. Measured on 883 manuals and programs with
+# 19 chapters of novels among them, 145 other novels as the domain: all 19 come first from 1e-4 to
+# 0.1; without any, 15 do, and half of the next 60 are programs.
+PENALTY = 1e-3
 WORDS = re.compile(r"[぀-ヿ㐀-鿿々]|[^\W_぀-ヿ㐀-鿿]+|[^\w\s]")
 
 
@@ -77,29 +81,31 @@ def top_reasons(text: str, domain: Counts, general: Counts, count: int = 5) -> l
 
 
 def fit_classifier(
-    domain: Sequence[str], general: Sequence[str], *, epochs: int = 10, seed: int = 0
+    domain: Sequence[str], general: Sequence[str], *, rounds: int = 200
 ) -> tuple[Counts, float]:
     """Weights and bias of a logistic regression on shares of buckets: domain 1, general 0.
 
-    Adagrad over single texts in a drawn order; each class weighs the same.
+    Each class weighs the same, and weights are held small (:data:`PENALTY`): without it what is
+    like neither side ranks above what is near the domain, since only differences were learned.
+    Accelerated gradient descent (Nesterov 1983) over all texts, in a fixed order.
     """
     import numpy as np
 
-    rows = [(_shares(t), 1.0, 0.5 / len(domain)) for t in domain]
-    rows += [(_shares(t), 0.0, 0.5 / len(general)) for t in general]
+    rows = np.stack([_shares(text) for text in (*domain, *general)]).astype(np.float32)
+    labels = np.repeat((1.0, 0.0), (len(domain), len(general)))
+    importance = np.repeat((0.5 / len(domain), 0.5 / len(general)), (len(domain), len(general)))
     weights, bias = np.zeros(BUCKETS), 0.0
-    squares, bias_square = np.full(BUCKETS, 1e-8), 1e-8
-    random = np.random.default_rng(seed)
-    for _ in range(epochs):
-        for place in random.permutation(len(rows)):
-            row, label, weight = rows[place]
-            chance = 1 / (1 + np.exp(-np.clip(row @ weights + bias, -30, 30)))
-            slope = (chance - label) * weight * len(rows)
-            gradient = slope * row
-            squares += gradient**2
-            bias_square += slope**2
-            weights -= gradient / np.sqrt(squares)
-            bias -= float(slope / np.sqrt(bias_square))
+    ahead, ahead_bias = weights, bias
+    step = 1 / (0.5 + PENALTY)  # rows and the bias together are of length sqrt(2)
+    for number in range(rounds):
+        odds = np.clip(rows @ ahead.astype(np.float32) + ahead_bias, -30, 30)
+        slope = (1 / (1 + np.exp(-odds)) - labels) * importance
+        new = ahead - step * (slope.astype(np.float32) @ rows + PENALTY * ahead)
+        new_bias = ahead_bias - step * float(slope.sum())
+        speed = number / (number + 3)
+        ahead = new + speed * (new - weights)
+        ahead_bias = new_bias + speed * (new_bias - bias)
+        weights, bias = new, new_bias
     return weights, bias
 
 

@@ -87,7 +87,7 @@ class Weights:
                 f"{self.folder.name} is quantised already: start from the full weights",
                 hint="name the step before the quantisation under 'from'",
             )
-        self.files = _weight_files(self.folder)
+        self.files = weight_files(self.folder)
         self.outlines: dict[str, Outline] = {}
         self._places: dict[str, Path] = {}
         for path in self.files:
@@ -315,7 +315,7 @@ def _bytes_of(tensor: torch.Tensor) -> Any:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         told = json.loads((folder / INDEX).read_bytes())
         names = sorted(set(told["weight_map"].values()))

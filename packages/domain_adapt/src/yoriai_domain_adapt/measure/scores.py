@@ -58,8 +58,11 @@ class GroupDifference:
 def ask(
     model: LanguageModel, task: Task, name: str, artifacts: Sequence[Artifact], limit: int | None
 ) -> list[Row]:
-    """Every sample of a task put to a model. Generation tasks ask with the model's own prompt."""
-    samples = list(task.samples(artifacts))[:limit]
+    """Every sample of a task put to a model, or the first ``limit`` of each of its groups.
+
+    Generation tasks ask with the model's own prompt.
+    """
+    samples = first_of_groups(task.samples(artifacts), limit)
     if task.form == "bits-per-byte":
         values = model.rolling_loglikelihood([sample.text for sample in samples])
         bits = [-value / math.log(2) for value in values]
@@ -77,6 +80,17 @@ def ask(
         said = model.generate(prompts, max_new_tokens=32)
         scores = [task.score(s, answer.text) for s, answer in zip(samples, said, strict=True)]
     return [_row(name, s, v, 1.0, False) for s, v in zip(samples, scores, strict=True)]
+
+
+def first_of_groups(samples: Iterable[Sample], limit: int | None) -> list[Sample]:
+    """The first ``limit`` samples of each group, in their order; all where it is None."""
+    seen: dict[str, int] = {}
+    kept = []
+    for sample in samples:
+        seen[sample.group] = seen.get(sample.group, 0) + 1
+        if limit is None or seen[sample.group] <= limit:
+            kept.append(sample)
+    return kept
 
 
 def _row(task: str, sample: Sample, value: float, weight: float, lower: bool) -> Row:

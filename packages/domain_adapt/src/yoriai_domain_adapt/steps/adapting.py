@@ -29,7 +29,7 @@ class Measure(Strict):
         "eval/hf", validate_default=True, description="how the models are run"
     )
     limit: int | None = Field(
-        None, ge=1, description="the first so many samples of each task; null: all"
+        None, ge=1, description="the first so many samples of each group; null: all"
     )
 
 

@@ -26,7 +26,11 @@ class Pieces(Step):
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
     optional: ClassVar[tuple[str, ...]] = ("tokenizer", "model")
 
-    count: int = Field(1000, ge=1, description="pieces to add at most")
+    count: int = Field(
+        1000,
+        ge=0,
+        description="pieces to add at most; 0: a model's tokenizer as it is",
+    )
     fewest: int = Field(5, ge=2, description="times that a piece must occur")
     longest: int = Field(
         12, ge=2, description="characters (bytes, for a byte-level BPE) of a piece"
@@ -47,10 +51,10 @@ class Pieces(Step):
             )
         old = vocabulary.read_tokenizer(given[0].path)
         texts = vocabulary.read_texts(corpora[0], "documents", int(self.megabytes * 1e6))
-        words = vocabulary.count_words(old, texts)
+        words = vocabulary.count_words(old, texts) if self.count else {}
         # Byte-level letters: a Japanese character is three.
         merges = continue_merges(words, self.count, fewest=self.fewest, longest=self.longest)
-        if not merges:
+        if self.count and not merges:
             raise UsageError(
                 f"{corpora[0].name} has no piece that occurs {self.fewest} times",
                 hint="fewest: 2, or more text",

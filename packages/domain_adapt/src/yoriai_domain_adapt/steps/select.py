@@ -43,7 +43,7 @@ class Select(Step):
                 hint="from: [DOMAIN, GENERAL]",
             )
         domain, general = corpora
-        score, why = self._scorer(domain, general, job.seed)
+        score, why = self._scorer(domain, general)
         keys: list[float] = []
         for number, text in enumerate(
             job.progress(_texts(general), "score", general.facts.get("documents"))
@@ -71,7 +71,7 @@ class Select(Step):
         )  # fmt: skip
 
     def _scorer(
-        self, domain: Artifact, general: Artifact, seed: int
+        self, domain: Artifact, general: Artifact
     ) -> tuple[Callable[[str], float], Callable[[str], list[str]]]:
         from yoriai_domain_adapt.arithmetic import importance
 
@@ -92,7 +92,7 @@ class Select(Step):
             )
         if self.method == "classifier":
             texts = [list(_texts(c, LOOKED_AT // 4)) for c in (domain, general)]
-            weights, bias = importance.fit_classifier(*texts, seed=seed)
+            weights, bias = importance.fit_classifier(*texts)
             return lambda text: importance.classifier_score(text, weights, bias), why
         models = [importance.Trigrams(_texts(c, LOOKED_AT)) for c in (domain, general)]
         return (

@@ -68,6 +68,8 @@ def add(
             "samples_digest": digest,
             "floors": {name: round(value, PLACES) for name, value in known.items()},
         }
+        if conditions := exam.task.conditions():
+            tasks[exam.short]["conditions"] = dict(conditions)
 
 
 def point(exam: Exam, rows: Sequence[Row], golds: Sequence[str]) -> float:

@@ -1,76 +1,79 @@
-"""Running a program that a model wrote.
+"""Running a program that a model wrote, and judging it from outside.
 
-What it keeps off: the CPU, memory, file sizes and time are limited; the program starts in an empty
-folder that is deleted, with no environment, no input and no packages but Python's own; where the
-system allows it (user namespaces on Linux) it has no network. What it does not: the files that you
-may read, the program may read; and a program that looks for the word by which its end is told can
-forge a pass, since it runs in the same interpreter. Against code that means harm, run the whole
-evaluation in a container or a virtual machine.
+Two processes, each shut in on its own. One runs the program and answers calls of its function; it
+has neither the tests nor the verdict. The other runs the tests: it sends arguments and compares
+the plain values that come back in its own interpreter. What the program does to its own
+interpreter, or answers, is at most a wrong value. A change that the function makes to its arguments
+is not seen by the tests.
+
+In ``namespaces`` (Linux) each process has no network, sees no process but its own, no files but
+Python's own and the system's libraries, read only, and may write only to a small ``/tmp`` that is
+gone when it ends, as does all that it started. It is one kernel: against a hole in
+that, use a virtual machine. Without namespaces nothing is run
+unless :class:`ProgramLimits` says ``unisolated``; then only resource limits are left, and the
+program can read and write what you can, also the process of the judge.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import secrets
-import shutil
-import signal
+import select
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field
 
+from yoriai import UsageError, YoriaiError
 from yoriai.strict import Strict
+from yoriai_eval.tasks.inside import confine
 
-KEPT = 2000  # characters of what the program wrote last
-
-# The program's own part of the process: limits first, then the program, then the word that says it
-# came to its end. The word comes by standard input and is read before the program starts, so that
-# `exit(0)` in the middle does not look like success.
-_INSIDE = """\
-import sys
-seconds, memory, size = map(int, sys.argv[1:4])
-word = sys.stdin.readline().strip()
-try:
-    import resource
-except ImportError:
-    resource = None
-for name, limit in (("CPU", seconds), ("AS", memory), ("FSIZE", size), ("CORE", 0), ("NPROC", 64)):
-    try:
-        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
-    except (AttributeError, ValueError, OSError):
-        pass  # macOS does not limit the address space
-with open("program.py", encoding="utf-8") as stream:
-    code = compile(stream.read(), "program.py", "exec")
-sys.argv = ["program.py"]
-report = sys.__stdout__
-write, flush = report.write, report.flush
-exec(code, {"__name__": "__main__"})
-write("\\n" + word + "\\n")
-flush()
+_START = """\
+import sys, json
+place, name, rest = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+sys.path.insert(0, place)
+from inside import judge, program
+del sys.path[0]
+sys.argv = [""]
+{"judge": judge, "program": program}[name].main(*rest)
 """
+_MOST_VERDICT = 2**16  # bytes
+_JUDGE = {"cpu_seconds": 60, "memory": 2**30, "file": 2**20, "folder": 2**22, "processes": 8}
 
 
 class ProgramLimits(Strict):
     """Of one run."""
 
-    seconds: float = Field(10.0, gt=0, description="by the clock; then it is killed")
-    cpu_seconds: int = Field(5, ge=1, description="of processor time")
-    memory_mb: int = Field(512, ge=64, description="address space")
-    file_mb: int = Field(1, ge=0, description="largest file that it may write")
-    network: Literal["off", "if possible off"] = Field(
-        "if possible off", description="off: refuse to run where it cannot be cut off"
+    seconds: float = Field(10.0, gt=0, le=86400, description="by the clock; then it is killed")
+    cpu_seconds: int = Field(5, ge=1, le=86400, description="of processor time, each process")
+    memory_mb: int = Field(512, ge=64, le=2**20, description="address space, each process")
+    file_mb: int = Field(1, ge=0, le=2**14, description="largest file; its folder holds four")
+    processes: int = Field(8, ge=1, le=1000, description="processes and threads, with its own")
+    unisolated: bool = Field(
+        False,
+        description="run also where the system gives no namespaces: it can then do what you can",
     )
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A function to write: its head, its name, and the text of tests that define ``check``."""
+
+    prompt: str
+    entry_point: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """How a run went; ``detail`` is the end of what it wrote to standard error."""
+    """How a run went; ``detail`` is what failed first, in words that may be the program's."""
 
     passed: bool
     reason: Literal["passed", "failed", "timed out", "killed"]
@@ -78,69 +81,145 @@ class ExecutionResult:
 
 
 @cache
-def isolation() -> tuple[str, ...]:
-    """The words before a command that take the network from it; none where that is not possible."""
-    place = shutil.which("unshare")
-    if not place:
-        return ()
-    words = (place, "--user", "--map-root-user", "--net", "--")
-    tried = subprocess.run([*words, sys.executable, "-c", ""], capture_output=True, check=False)
-    return words if tried.returncode == 0 else ()
+def isolation() -> Literal["namespaces", "none"]:
+    """The strongest that this system gives, found by trying it."""
+    if sys.platform != "linux":
+        return "none"
+    try:
+        problem = Problem("def f():\n", "f", "def check(f):\n    assert f() == 1\n")
+        tried = _run(problem, "def f():\n    return 1\n", ProgramLimits(seconds=60), "namespaces")
+    except (YoriaiError, OSError):
+        return "none"
+    return "namespaces" if tried.passed else "none"
 
 
-def run(program: str, limits: ProgramLimits | None = None) -> ExecutionResult:
-    """Run a Python program to its end; it passes if it gets there without an error.
-
-    Raises :class:`yoriai.UsageError` if the network is to be off and cannot be.
-    """
-    from yoriai import UsageError
-
-    limits = limits or ProgramLimits()
-    before = isolation()
-    if limits.network == "off" and not before:
+def require(limits: ProgramLimits) -> Literal["namespaces", "none"]:
+    """The isolation under which programs are run; raises UsageError if there is none."""
+    if isolation() == "none" and not limits.unisolated:
         raise UsageError(
-            "the network cannot be taken from a program on this system",
-            hint="limits: {network: if possible off}, in a container without a network",
+            "this system gives no namespaces to shut generated programs in, so none is run",
+            hint="limits: {unisolated: true}, only in a container or machine that you can lose",
         )
-    word = secrets.token_hex(16)
-    with tempfile.TemporaryDirectory(prefix="yoriai-run-") as folder:
-        (Path(folder) / "program.py").write_text(program, encoding="utf-8", errors="replace")
-        sizes = (limits.cpu_seconds, limits.memory_mb * 2**20, limits.file_mb * 2**20)
-        command = [*before, sys.executable, "-I", "-S", "-B", "-c", _INSIDE, *map(str, sizes)]
-        out, err = Path(folder) / "stdout", Path(folder) / "stderr"
-        with out.open("wb") as written, err.open("wb") as complaints:
-            child = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": folder, "TMPDIR": folder},
-                stdin=subprocess.PIPE,
-                stdout=written,
-                stderr=complaints,
-                start_new_session=True,
+    return isolation()
+
+
+def run(problem: Problem, program: str, limits: ProgramLimits | None = None) -> ExecutionResult:
+    """Run a program against the tests of its problem; both are text of strangers.
+
+    Raises :class:`yoriai.UsageError` where it cannot be shut in and ``limits`` does not allow
+    that, :class:`yoriai.YoriaiError` where the processes cannot be set up.
+    """
+    limits = limits or ProgramLimits()
+    return _run(problem, program, limits, require(limits))
+
+
+def _run(
+    problem: Problem, program: str, limits: ProgramLimits, how: Literal["namespaces", "none"]
+) -> ExecutionResult:
+    end = time.monotonic() + limits.seconds
+    size = limits.file_mb * 2**20
+    own: dict[str, Any] = {
+        "isolation": how,
+        "cpu_seconds": limits.cpu_seconds,
+        "memory": limits.memory_mb * 2**20,
+        "file": size,
+        "folder": max(2**16, 4 * size),
+        "processes": limits.processes if how == "namespaces" else 4096,
+    }
+    judge = {**_JUDGE, "isolation": how} | ({} if how == "namespaces" else {"processes": 4096})
+    tests = {"prompt": problem.prompt, "entry_point": problem.entry_point, "test": problem.test}
+    with ExitStack() as stack:
+        folders = [
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="yoriai-run-", ignore_cleanup_errors=True)
             )
-            late = False
-            try:
-                child.communicate(f"{word}\n".encode(), timeout=limits.seconds)
-            except subprocess.TimeoutExpired:
-                late = True
-            finally:
-                _kill(child)
-        told = _tail(err)
-        if late:
-            return ExecutionResult(False, "timed out", told)
-        if child.returncode == 0 and _tail(out).rstrip("\n").endswith(f"\n{word}"):
+            for _ in range(2)
+        ]
+        calls, answers, verdict = os.pipe(), os.pipe(), os.pipe()
+        left = {*calls, *answers, *verdict}
+        stack.callback(lambda: list(map(os.close, left)))
+        words = [own, folders[0], calls[0], answers[1]]
+        written = {"program": program, "entry_point": problem.entry_point}
+        worker, said = _start(stack, "program", words, written)
+        words = [judge, folders[1], calls[1], answers[0], verdict[1]]
+        judging, judge_said = _start(stack, "judge", words, tests)
+        for descriptor in (*calls, *answers, verdict[1]):
+            os.close(descriptor)
+            left.discard(descriptor)
+        told = _hear(verdict[0], end)
+        if told is None:
+            late = time.monotonic() >= end
+            _end(judging)
+            _end(worker)
+            _refuse_broken((worker, said), (judging, judge_said))
+            reason: Literal["timed out", "killed"] = "timed out" if late else "killed"
+            return ExecutionResult(False, reason, "" if late else "the judge ended")
+        if told["passed"] is True:
             return ExecutionResult(True, "passed")
-        return ExecutionResult(False, "killed" if child.returncode < 0 else "failed", told)
+        try:  # the cause that the system knows, if the program is at its end
+            worker.wait(timeout=min(1.0, max(0.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            _end(worker)
+            return ExecutionResult(False, "failed", str(told["detail"]))
+        _end(judging)
+        _refuse_broken((worker, said), (judging, judge_said))
+        killed = worker.returncode == confine.KILLED
+        return ExecutionResult(False, "killed" if killed else "failed", str(told["detail"]))
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+def _start(
+    stack: ExitStack, name: str, words: list[Any], told: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """A process that is ended, with all that it started, when the stack is left."""
+    given = stack.enter_context(tempfile.TemporaryFile())
+    said = stack.enter_context(tempfile.TemporaryFile())
+    given.write(json.dumps(told).encode("ascii"))
+    given.seek(0)
+    command = [sys.executable, "-I", "-S", "-B", "-c", _START, str(Path(__file__).parent), name]
+    process = subprocess.Popen(
+        [*command, json.dumps(words)],
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp"},
+        cwd="/",
+        stdin=given,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        pass_fds=[word for word in words if isinstance(word, int)],
+        start_new_session=True,
+    )
+    stack.callback(_end, process)
+    return process, said
 
 
-def _tail(place: Path) -> str:
-    with place.open("rb") as stream:
-        stream.seek(max(0, place.stat().st_size - KEPT))
-        return stream.read().decode("utf-8", "replace")
+def _hear(descriptor: int, end: float) -> dict[str, Any] | None:
+    """The verdict; None if the judge ended without one, or too late."""
+    content = b""
+    while not content.endswith(b"\n") and len(content) < _MOST_VERDICT:
+        left = end - time.monotonic()
+        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+            return None
+        part = os.read(descriptor, _MOST_VERDICT)
+        if not part:
+            return None
+        content += part
+    told: dict[str, Any] = json.loads(content)
+    return told
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started; nothing of it is left when this comes back."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _refuse_broken(*processes: tuple[subprocess.Popen[bytes], IO[bytes]]) -> None:
+    for process, said in processes:
+        if process.returncode in (1, confine.BROKEN):
+            said.seek(0)
+            lines = said.read(10_000).decode("utf-8", "replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), "no reason was given")
+            raise YoriaiError(f"a program could not be shut in: {last[:300]}")

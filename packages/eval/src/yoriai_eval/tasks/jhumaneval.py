@@ -23,13 +23,12 @@ class JHumanEval(Task):
     """JHumanEval: complete a Python function whose docstring is Japanese (164 problems).
 
     By default nothing that a model wrote is run: the bits of the reference solution are taken. With
-    ``execute: true`` completions are run against the tests of the set in a sandbox
-    (:mod:`yoriai_eval.tasks.execution`, which says what it keeps off and what not); the score
-    is pass@1
-    of the greedy completion.
+    ``execute: true`` completions are run in one sandbox and judged by the tests of the set in
+    another (:mod:`yoriai_eval.tasks.execution`, which says what that keeps off and what not); the
+    score is pass@1 of the greedy completion.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     form: ClassVar[Literal["generation"]] = "generation"
     always_own: ClassVar[bool] = True
     has_floors: ClassVar[bool] = False  # each score would cost a run of code
@@ -48,6 +47,7 @@ class JHumanEval(Task):
         gold = Asking(form="gold", prompt=Prompt())
         if not self.execute:
             return [gold]
+        execution.require(self.limits)  # before a model is opened
         written = Asking(
             form="generation",
             metrics=("pass_at_1",),
@@ -75,12 +75,16 @@ class JHumanEval(Task):
         if not output.strip():
             return 0.0
         row = self._problems()[sample.id]
-        program = f"{row['prompt']}{output}\n\n{row['test']}\n\ncheck({row['entry_point']})\n"
-        return float(execution.run(program, self.limits).passed)
+        problem = execution.Problem(row["prompt"], row["entry_point"], row["test"])
+        return float(execution.run(problem, f"{row['prompt']}{output}\n", self.limits).passed)
 
     def scores(self, sample: Sample, output: str) -> dict[str, float]:
         """The score under its own name."""
         return {"pass_at_1": self.score(sample, output)}
+
+    def conditions(self) -> dict[str, str]:
+        """How programs were shut in, where they are run."""
+        return {"isolation": execution.require(self.limits)} if self.execute else {}
 
     def _problems(self) -> dict[str, dict[str, str]]:
         content = store.read(self.dataset, PATH)

@@ -182,7 +182,7 @@ def _of_file(place: Path) -> Protocol:
     return made
 
 
-class Outline(_Data):
+class Outline(Strict):
     """What scores have to say of the protocol that asked them, so that they can be compared."""
 
     digest: str = Field("", description="of the whole protocol, if it is a file of one's own")

@@ -41,11 +41,19 @@ Examples:
 @click.option("--since", default="", metavar="DATE", help="Only of this date or later.")
 @click.option("--until", default="", metavar="DATE", help="Only of this date or earlier.")
 @click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Most shown."
+    "--limit", default=10, show_default=True, type=click.IntRange(0, 10**9), help="Most shown."
 )
-@click.option("--offset", default=0, type=click.IntRange(min=0), help="Leave out so many first.")
-@click.option("--sample", type=click.IntRange(min=1), default=None, help="So many hits by chance.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The chance of --sample.")
+@click.option("--offset", default=0, type=click.IntRange(0, 10**9), help="Leave out so many first.")
+@click.option(
+    "--sample", type=click.IntRange(1, 10**9), default=None, help="So many hits by chance."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="The chance of --sample.",
+)
 @click.option(
     "--export",
     type=click.Path(path_type=Path),
@@ -117,11 +125,11 @@ Examples:
 @click.argument("index", type=folder)
 @click.argument("written", metavar="TEXT|-")
 @click.option(
-    "--shortest", default=8, show_default=True, type=click.IntRange(min=1),
+    "--shortest", default=8, show_default=True, type=click.IntRange(1, 10**9),
     help="Characters of the shortest span shown.",
 )  # fmt: skip
 @click.option(
-    "--places", default=3, show_default=True, type=click.IntRange(min=0),
+    "--places", default=3, show_default=True, type=click.IntRange(0, 10**9),
     help="Documents named for each span.",
 )  # fmt: skip
 @console.json_option

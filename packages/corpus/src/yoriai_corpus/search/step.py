@@ -34,6 +34,7 @@ class IndexStep(Step):
 
     version: ClassVar[str] = "4"
     makes: ClassVar[str] = "index"
+    measures: ClassVar[tuple[str, ...]] = ("documents.*", "parts", "bytes")
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
     optional: ClassVar[tuple[str, ...]] = ("index",)
 

@@ -143,7 +143,7 @@ def test_every_key_has_a_description(registry):
 def test_every_entry_has_a_summary_and_its_class_a_docstring(registry):
     for kind in KIND_TITLES:
         for found in registry.found(kind):
-            assert found.entry.summary.endswith("."), f"{found.name}: end it with a full stop"
+            assert found.entry.summary.endswith((".", "?")), f"{found.name}: end the sentence"
             if not found.missing:
                 assert (registry.load(found).__doc__ or "").strip(), found.name
 
@@ -220,7 +220,7 @@ def test_a_record_has_ways_out(site):
     for path in site.glob("records/0*.md"):
         last = path.read_text(encoding="utf-8").partition("## Where next")[2]
         assert "(index.md)" in last
-        assert f"(compare.md#{path.name[:4]})" in last
+        assert f"../compare/#{path.name[:4]}" in last
 
 
 def test_every_page_of_the_navigation_exists_and_every_written_page_is_in_it(site):
@@ -263,7 +263,7 @@ def test_a_code_block_differs_in_japanese_by_its_prose_only(page):
     for (_, english), (_, japanese) in zip(*blocks, strict=True):
         lines = zip(english.splitlines(), japanese.splitlines(), strict=True)
         for one, other in lines:
-            assert one == other.replace(" --language ja", "") or JAPANESE.search(other)
+            assert one in (other, other.replace(" --language ja", "")) or JAPANESE.search(other)
 
 
 def test_a_page_without_a_twin_says_so_and_one_with_a_twin_leads_there(site):
@@ -341,6 +341,7 @@ def test_lines_are_joined_between_japanese_characters_only():
     assert join_japanese(text) == "文は続く。\nAnd here\nit goes.\n\n```\n文\n字\n```\n"
 
 
+@pytest.mark.slow
 def test_mkdocs_builds_the_site_without_a_warning(tmp_path, registry):
     pytest.importorskip("material", reason="mkdocs-material is not installed")
     generate.write_site(tmp_path / "docs", registry)
@@ -399,7 +400,9 @@ def is_cheap(words: list[str]) -> bool:
     if words[-1] in HELP:
         return True
     line = re.sub(r"^yoriai (--plugins \S+ |--strict )*", "", " ".join(words))
-    return bool(re.match(r"(list|plugins|doctor)\b|run recipes/tour\.yaml .*--dry-run", line))
+    return bool(
+        re.match(r"(list|plugins(?! check)|doctor)\b|run recipes/tour\.yaml .*--dry-run", line)
+    )
 
 
 HELP = ("--help", "-h", "--version")
@@ -419,6 +422,8 @@ def parse(words: list[str], registry: Registry) -> click.Command:
             if isinstance(option, click.Option) and isinstance(value, str):
                 option.type.convert(value, option, context)
         if not isinstance(command, click.Group) or set(words) & set(HELP):
+            break
+        if not rest and command.invoke_without_command:
             break
         assert rest, f"{name}: a command is missing"
         name, rest = f"{name} {rest[0]}", rest[1:]

@@ -71,7 +71,7 @@ def _ways_out(one: Filed, filed: Sequence[Filed]) -> str:
     )[:3]
     lines = [
         "* [All records](index.md) · [What did not work](what-did-not-work.md) · "
-        f"[Compare with another](compare.md#{one.record.id})"
+        f'<a href="../compare/#{one.record.id}">Compare with another</a>'
     ]
     for word, index in (("before", place - 1), ("after", place + 1)):
         if 0 <= index < len(filed):

@@ -15,12 +15,16 @@ LANGUAGES = pytest.mark.parametrize("language", PAGES)
 PACKAGES = ("corpus", "train", "eval", "domain_adapt")
 
 
+HEADS = {"en": "| room of {} |", "ja": "| {} の部屋 |"}
+WAYS = {
+    "en": ("a document", "a batch", "a sample", "a plugin"),
+    "ja": ("文書", "バッチ", "標本", "プラグイン"),
+}
+
+
 def told(package, language):
-    table = (
-        PAGES[language]
-        .partition(f"| room of {package.replace('_', '-')} |")[2]
-        .partition("\n\n")[0]
-    )
+    head = HEADS[language].format(package.replace("_", "-"))
+    table = PAGES[language].partition(head)[2].partition("\n\n")[0]
     return re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
 
 
@@ -42,12 +46,9 @@ def test_every_room_is_on_the_page_in_the_order_that_imports_keep(package, langu
 
 @LANGUAGES
 def test_every_file_that_the_page_names_is_there(language):
-    rows = [line for line in PAGES[language].splitlines() if line.startswith("| a ")]
-    names = {"a document": "corpus", "a batch": "train", "a sample": "eval", "a plugin": "core"}
-    for row in rows:
-        owner = next((p for what, p in names.items() if row.startswith(f"| {what}")), None)
-        if owner is None:
-            continue
+    rows = PAGES[language].splitlines()
+    for what, owner in zip(WAYS[language], ("corpus", "train", "eval", "core"), strict=True):
+        [row] = [row for row in rows if row.startswith(f"| {what} |")]
         module = "yoriai" if owner == "core" else f"yoriai_{owner}"
         base = ROOT / "packages" / owner / "src" / module
         named = re.findall(r"`([\w/.]+)`", row)

@@ -114,6 +114,7 @@ def _check_target(target: Any, kind: str, name: str) -> list[str]:
         "filters": contracts.Filter,
         "engines": contracts.Engine,
         "instructions": contracts.Instructions,
+        "methods": contracts.Method,
         "models": contracts.ModelShape,
         "strategies": contracts.Strategy,
         "backends": contracts.Backend,

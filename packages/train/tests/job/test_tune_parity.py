@@ -20,10 +20,7 @@ def base(make):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "talks.jsonl"
-    rows = [
-        {"instruction": f"Say {n}", "output": "yes" * (n % 4 + 1), "system": "Brief."[: n % 7]}
-        for n in range(21)
-    ]
+    rows = [{"instruction": f"Say {n}", "output": "yes" * (n % 4 + 1)} for n in range(21)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {
         "data": [{"use": "train/jsonl", "path": str(path)}],

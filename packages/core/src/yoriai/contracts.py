@@ -289,7 +289,7 @@ class Method(Configured):
 
     def write(self, model: Any, tensors: Mapping[str, Any], folder: Path) -> None:
         """Write those parameters in the method's own form. The rank that writes calls it."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} gives an adapter and does not write it")
 
 
 class ModelShape(Configured):

@@ -287,7 +287,7 @@ class Method(Configured):
         """Parameters to store beside the base, by name; None: the model itself was tuned."""
         return None
 
-    def write(self, model: Any, tensors: Mapping[str, Any], folder: Path) -> None:
+    def write(self, model: Any, tensors: Mapping[str, Any], folder: Path) -> None:  # noqa: ARG002
         """Write those parameters in the method's own form. The rank that writes calls it."""
         raise TypeError(f"{type(self).__name__} gives an adapter and does not write it")
 

@@ -62,7 +62,7 @@ def workshop(session: nox.Session) -> Path:
 
 def _extras(package: str) -> str:
     return {
-        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]",
+        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura,serve]", "eval": "[hf]",
         "domain_adapt": "[gguf]",
     }.get(package, "")  # fmt: skip
 

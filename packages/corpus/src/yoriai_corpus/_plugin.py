@@ -270,6 +270,8 @@ def yoriai_commands() -> Iterable[Entry]:
             "Search in a browser.",
             requires=("starlette", "uvicorn", "jinja2"),
         ),
+        _entry("remove", "commands.remove:remove", "Take documents out of everything."),
+        _entry("absent", "commands.remove:absent", "Look into every file for a text."),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
         _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),

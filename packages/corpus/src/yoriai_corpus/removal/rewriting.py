@@ -17,12 +17,13 @@ from yoriai.shards import Shard
 from yoriai_corpus import tables
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.account.audit import paths_of
-from yoriai_corpus.build import ledger
+from yoriai_corpus.build import ledger, records
 from yoriai_corpus.removal.selection import Name, RemovalSelection
 from yoriai_corpus.search import part
 from yoriai_corpus.search.part import FormerPart, IndexTask
 from yoriai_corpus.shards.joining import SIDECAR
 
+OWN = ("ledger.json", records.NAME)
 Facts = dict[str, Any]
 
 
@@ -76,9 +77,11 @@ def _corpus(artifact: Artifact, chosen: RemovalSelection, out: Path) -> Facts:
                         writer.add_mapping(row)
                         _promote(account, row)
     for name in artifact.manifest["files"]:
-        if "/" not in name and name not in ("ledger.json", datasheet.NAME, datasheet.CROISSANT):
+        if "/" not in name and name not in (*OWN, datasheet.NAME, datasheet.CROISSANT):
             files.link(artifact.file(name), out / name)
-    told = {key: value for key, value in account.items() if key != "headline"}
+    if "records" in account:
+        account["records"] = records.write(out)
+    told = {key: value for key, value in account.items() if key not in ("headline", "records")}
     headline = [*ledger.headline(told), f"{account['removed']:,} removed after it was made"]
     account["headline"] = headline
     files.write_atomically(out / "ledger.json", files.canonical_json(told))

@@ -47,12 +47,12 @@ class Contract:
 
 def list_contracts() -> list[Contract]:
     """Every kind of entry, then what else an author writes."""
-    from yoriai import page
+    from yoriai import Figure, Section, Table
 
     found = [_of_kind(kind) for kind in entry.KINDS]
     tasks = next(one for one in found if one.kind == "tasks")
     metric = dataclasses.replace(tasks, name="metric", only=("askings", "score", "scores", "rank"))
-    section = Contract("section", "yoriai_sections", shown=(page.Section, page.Table, page.Figure))
+    section = Contract("section", "yoriai_sections", shown=(Section, Table, Figure))
     return [*found, metric, section, Contract("facts", "yoriai_run_started"), Contract("fixture")]
 
 

@@ -209,7 +209,9 @@ def test_every_page_of_the_navigation_exists_and_every_written_page_is_in_it(sit
     assert {page for page in pages - named if not page.startswith("records/0")} == set()
 
 
-PAGES = ["index", "tour", "recipe", "corpus", "scaling", "tokens", "plugin", "records"]
+PAGES = [
+    "index", "tour", "recipe", "corpus", "scaling", "tokens", "plugin", "records", "probes",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

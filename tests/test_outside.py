@@ -51,6 +51,10 @@ RECIPE = {
             "backend": "acme/reckoner",
         },
         "note": {"uses": "acme/note", "from": "scores"},
+        "looks": {
+            "uses": "eval/probe", "from": "base", "tasks": ["acme/larger"],
+            "probes": ["acme/length"], "backend": "acme/reckoner",
+        },
     },
 }  # fmt: skip
 
@@ -111,6 +115,15 @@ def test_its_tasks_have_shots_an_instruction_and_metrics_of_their_own(outside, r
     assert tasks["sums"]["metrics"] == {"digits": 1.0, "exact": 1.0}
     assert tasks["larger"]["score"] == 1.0
     assert tasks["larger"]["metrics"]["margin"] == 1.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")
+def test_its_probe_looks_into_the_model_and_is_listed_with_what_it_needs(outside, call, ran):
+    told = facts(outside, "looks")["probes"]["acme/length"]["base"]
+    assert (told["measures"]["long"]["value"], told["rows"]) == (1.0, 3)
+    assert told["limits"]["en"] == "Length says little."
+    rows = {row["probe"]: row for row in call("eval", "probe", "list", "--json").json["probes"]}
+    assert rows["acme/length"]["needs"] == ["model", "likelihoods"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs parent death signals")

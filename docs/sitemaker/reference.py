@@ -31,6 +31,7 @@ KIND_TITLES = {
     "backends": "Backends",
     "tasks": "Tasks",
     "scorers": "Scorers",
+    "probes": "Probes",
 }
 # Where a value of a kind is written in a recipe.
 KIND_PLACES = {
@@ -44,6 +45,7 @@ KIND_PLACES = {
     "backends": "Under `backend` of `eval/run`.",
     "tasks": "Under `tasks` of `eval/run`, and under `decontaminate.against` of `corpus/build`.",
     "scorers": "Named by a task of `eval/run`; a recipe names the task.",
+    "probes": "Under `probes` of `eval/probe`.",
 }
 
 

@@ -36,7 +36,7 @@ def seal(folder: Path, target: Path, kind: str) -> artifact.Artifact:
     return artifact.seal(folder, target, identity=identity, circumstances={})
 
 
-def write_tokenizer(folder: Path, *, marks: bool, template: bool, merges: list) -> int:
+def write_tokenizer(folder: Path, *, marks: bool, template: bool | str, merges: list) -> int:
     """One piece a byte, some merged pieces, and four marks (or none that it names)."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -53,7 +53,8 @@ def write_tokenizer(folder: Path, *, marks: bool, template: bool, merges: list) 
     config = {"tokenizer_class": "PreTrainedTokenizerFast", **(named if marks else {})}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     if template:
-        (folder / "chat_template.jinja").write_text(TEMPLATE)
+        told = TEMPLATE if template is True else template
+        (folder / "chat_template.jinja").write_text(told)
     return len(pieces)
 
 

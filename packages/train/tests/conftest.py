@@ -20,6 +20,7 @@ from yoriai.shards import ShardWriter
 SPECIALS = ["<unk>", "<s>", "</s>", "<pad>"]
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}Q: {{ m['content'] }}{% endif %}"
+    "{% if m['role'] == 'assistant' %}{{ '\\n' }}A: {{ m['content'] }}{{ eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '\\n' }}A: {% endif %}"
 )
 TEXTS = {

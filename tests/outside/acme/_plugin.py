@@ -47,6 +47,11 @@ def yoriai_tasks():
 
 
 @hookimpl
+def yoriai_probes():
+    return _entry("length", "scoring:Length")
+
+
+@hookimpl
 def yoriai_backends():
     return _entry("reckoner", "scoring:Reckoner")
 

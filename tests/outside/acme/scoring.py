@@ -4,7 +4,19 @@ import re
 from itertools import islice
 from typing import ClassVar, Literal
 
-from yoriai import Asking, Backend, Generated, Prompt, Sample, Scorer, Task
+from yoriai import (
+    Asking,
+    Backend,
+    Generated,
+    Measured,
+    Probe,
+    ProbeResult,
+    Prompt,
+    Sample,
+    Scorer,
+    Task,
+    Validation,
+)
 
 
 class Sums(Task):
@@ -85,6 +97,24 @@ class Reckoning:
 
     def render(self, instruction, text):
         return f"{instruction}\n{text}"
+
+
+class Length(Probe):
+    """How many answers of a model are longer than one character."""
+
+    version: ClassVar[str] = "1"
+    needs = ("model", "likelihoods")
+    limits: ClassVar[dict[str, str]] = {"en": "Length says little.", "ja": "長さは多くを語らない。"}
+
+    def run(self, given):
+        model = given.open_model()
+        texts = [f"{sample.text} 1 + 1 = " for task in given.tasks for sample in task.samples(())]
+        told = model.rolling_loglikelihood(texts)
+        return ProbeResult(
+            measures=[Measured.share("long", sum(v < -1 for v in told), len(told))],
+            validation=Validation(how="by hand", holds=None, says="there is nothing to plant"),
+            rows=({"value": value} for value in told),
+        )
 
 
 class FirstForm(Scorer):

@@ -36,11 +36,13 @@ if TYPE_CHECKING:
         SourceCard,
         Strategy,
         Task,
+        Turn,
         Unreadable,
         Verdict,
     )
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
     from yoriai.page import Figure, Section, Table
+    from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
     from yoriai.step import Job, Made, Step
 
 __version__ = "0.1.0"
@@ -69,11 +71,20 @@ _HOME = {
         "SourceCard",
         "Strategy",
         "Task",
+        "Turn",
         "Unreadable",
         "Verdict",
     ),
     "yoriai.errors": ("Altered", "NotFound", "Refused", "UsageError", "WorkerLost", "YoriaiError"),
     "yoriai.page": ("Figure", "Section", "Table"),
+    "yoriai.probe": (
+        "Measured",
+        "Probe",
+        "ProbeInputs",
+        "ProbeResult",
+        "ProbedModel",
+        "Validation",
+    ),
     "yoriai.step": ("Job", "Made", "Step"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -97,9 +108,14 @@ __all__ = [
     "Job",
     "LanguageModel",
     "Made",
+    "Measured",
     "ModelShape",
     "NotFound",
     "PassedOver",
+    "Probe",
+    "ProbeInputs",
+    "ProbeResult",
+    "ProbedModel",
     "Prompt",
     "Refused",
     "Sample",
@@ -113,9 +129,11 @@ __all__ = [
     "Strategy",
     "Table",
     "Task",
+    "Turn",
     "Unreadable",
     "UsageError",
     "Uses",
+    "Validation",
     "Verdict",
     "WorkerLost",
     "YoriaiError",

@@ -64,7 +64,11 @@ from yoriai.evaluation_contracts import (
 
 @dataclass(slots=True)
 class Document:
-    """One text with its identity: ``(source, id)`` names it for ever."""
+    """One text with its identity: ``(source, id)`` names it for ever.
+
+    ``left_out`` names, once for each time, what its reader left out of a sentence because it could
+    not show it as text, such as a template of a wiki. It is counted, and no part of the record.
+    """
 
     source: str
     id: str
@@ -73,6 +77,7 @@ class Document:
     url: str = ""
     licence: str = ""
     date: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +221,35 @@ class Engine(Configured):
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One instruction, its input (may be empty) and the answer to learn.
+class Turn:
+    """What one side says in a conversation: ``system``, ``user`` or ``assistant``.
 
-    ``before`` are the turns of the conversation that came first, as (role, text): ``system``,
-    ``user`` or ``assistant``. They are part of the prompt, not learned.
+    ``learned`` says of an assistant's turn whether its words may be learned, or are only read.
     """
 
-    instruction: str
-    input: str
-    output: str
-    before: tuple[tuple[str, str], ...] = ()
+    role: str
+    text: str
+    learned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation to learn from, which an assistant's turn ends.
+
+    ``rejected``, where there is one, is the same conversation with a worse last turn, for methods
+    that learn from preferences. ``place`` is where it came from, for messages: ``FILE:LINE``.
+    """
+
+    turns: tuple[Turn, ...]
+    rejected: tuple[Turn, ...] = ()
+    place: str = ""
+
+    @classmethod
+    def of(cls, instruction: str, text: str, answer: str, *, system: str = "") -> Example:
+        """One instruction, its input (may be empty) on a line of its own, and the answer."""
+        asked = f"{instruction}\n{text}" if text else instruction
+        before = (Turn("system", system),) if system else ()
+        return cls((*before, Turn("user", asked), Turn("assistant", answer)))
 
 
 class Instructions(Configured):

@@ -24,6 +24,7 @@ KINDS: tuple[str, ...] = (
     "backends",
     "tasks",
     "scorers",
+    "probes",
 )
 
 MOST_CHARACTERS = 500

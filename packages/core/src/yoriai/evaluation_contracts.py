@@ -323,6 +323,15 @@ class LanguageModel(Protocol):
         """The model's own prompt form (its chat template) for an instruction on a text."""
         ...
 
+    def chat(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+        """Prompts in the model's own form of conversations; an empty list if it has none.
+
+        A conversation is turns of (role, text), ``user`` and ``assistant``; the last is the
+        user's, whose answer is to follow. Raises :class:`yoriai.UsageError` where the form
+        refuses a conversation or leaves out what was said in it.
+        """
+        ...
+
 
 class Backend(Configured):
     """A way to open models: a folder that holds one, or whatever else the entry can open.

@@ -93,6 +93,11 @@ def yoriai_scorers() -> Iterable[Entry]:
 
 
 @hookspec
+def yoriai_probes() -> Iterable[Entry]:
+    """Methods that say why a model behaves as it does. The target is a :class:`yoriai.Probe`."""
+
+
+@hookspec
 def yoriai_run_started(run: RunView) -> Mapping[str, Any] | None:
     """Facts about the machine, stored in the run file under ``environment.<plugin>``.
 

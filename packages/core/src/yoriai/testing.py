@@ -106,7 +106,7 @@ def _heavy_imports(module: str) -> list[str]:
 def _check_target(target: Any, kind: str, name: str) -> list[str]:
     import click
 
-    from yoriai import contracts, step
+    from yoriai import contracts, probe, step
 
     wanted: dict[str, type] = {
         "steps": step.Step,
@@ -119,6 +119,7 @@ def _check_target(target: Any, kind: str, name: str) -> list[str]:
         "backends": contracts.Backend,
         "tasks": contracts.Task,
         "scorers": contracts.Scorer,
+        "probes": probe.Probe,
     }
     if kind == "commands":
         return [] if isinstance(target, click.Command) else [f"{name}: is no click.Command"]

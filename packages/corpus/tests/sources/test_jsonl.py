@@ -326,7 +326,10 @@ def test_a_corpus_is_the_same_however_its_files_are_cut(
     ("data", "word", "count"),
     [
         (b'[{"text": "a"}, {"text": "b"}]', "a JSON array", 2),
-        ('{"text": "a"}\n'.encode("utf-16"), "UTF-16", 1),
+        ('{"text": "a"}\n{"text": "《਀"}\n'.encode("utf-16"), "UTF-16", 2),
+        ('{"text": "《"}\n{"text": "b"}'.encode("utf-16-le"), "UTF-16", 2),
+        ('\n{"text": "a"}\n'.encode("utf-16-be"), "UTF-16", 2),
+        ('{"text": "a"}\n'.encode("utf-32"), "UTF-16", 1),
     ],
 )
 def test_a_file_of_another_kind_says_what_it_is(

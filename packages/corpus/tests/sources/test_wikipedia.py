@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Document, PassedOver, Unreadable
+from yoriai import Artifact, Document, PassedOver, Unreadable
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.records import FilePart
 from yoriai_corpus.sources.wikipedia import WikipediaDump, parse_page
@@ -65,7 +65,7 @@ PLAIN = """東京
 
 数式
 
-を解く 漢字と外国、東京。
+$x^2$を解く 漢字と外国、東京。
 [[そのまま]]次の
 行"""
 
@@ -329,9 +329,64 @@ def test_a_redirect_without_its_element_is_no_document(tmp_path: Path) -> None:
     assert [item.kind for item in found if isinstance(item, PassedOver)] == ["redirect"] * 2
 
 
-def test_a_dump_in_utf16_says_what_it_is(tmp_path: Path) -> None:
-    path = dump(tmp_path, "", [page(1, "甲", "文。")])
-    path.write_bytes(path.read_bytes().decode().encode("utf-16"))
-    (item,) = read(path)
-    assert isinstance(item, Unreadable)
-    assert "UTF-16" in item.reason
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("split_mb", [1, 64])
+def test_each_page_of_a_dump_in_utf16_is_a_fault_that_says_what_it_is(
+    tmp_path: Path, codec: str, split_mb: int
+) -> None:
+    pages = [page(n, f"甲《{n}》", "文。" * 20_000) for n in range(20)]
+    path = dump(tmp_path, "", pages)
+    path.write_bytes(path.read_bytes().decode().encode(codec))
+    items = read(path, split_mb=split_mb)
+    assert len(items) == 20
+    assert all(isinstance(item, Unreadable) and "UTF-16" in item.reason for item in items)
+    assert len({item.id for item in items}) == 20
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<math>\\frac{a}{b}</math>は比。", "$\\frac{a}{b}$は比。"),
+        ("式<math display='block'>\n a |b|\n < c \n</math>である。", "式$$a |b| < c$$である。"),
+        ('和<math display="inline">\\sum_{i=1}^{n} {{x}}</math>', "和$\\sum_{i=1}^{n} {{x}}$"),
+        ("<chem>H2O</chem>と<ce>CO2</ce>。", "$\\ce{H2O}$と$\\ce{CO2}$。"),
+        ("空<math></math>白<math> </math>。", "空白。"),
+        ("実体&lt;<math>a &lt; b</math>", "実体<$a < b$"),
+        ("[[円|<math>S^1</math>]]（<math>\\pi</math>）", "$S^1$（$\\pi$）"),
+        ("{{math|''n''}}と{{unknown|<math>x</math>}}。", "nと。"),
+        ("{|\n| <math>x</math>\n|}\n文", "文"),
+        ("脚注<ref><math>x</math></ref>。", "脚注。"),
+        ("=={{lang|en|The}} <math>p</math>進数==\n数。", "The $p$進数\n\n数。"),
+        ("閉じない<math>x の文", "閉じないx の文"),
+    ],
+)
+def test_formulae_stay_as_tex(markup: str, text: str) -> None:
+    assert plain_text(markup) == text
+
+
+def test_templates_left_out_of_sentences_are_named_and_others_are_not() -> None:
+    markup = (
+        "{{Infobox|name={{謎|1}}}}\n{{Otheruses}}\n'''甲'''は{{謎の数|5}}人で、{{要出典|date=2020}}"
+        "{{Sfn|乙|2000}}{{cite web|url=x}}乙は{{謎の数|6}}{{lang|en|six}}。\n"
+        "* {{別の_謎}}は項目。\n{{Navbox}}\n{{謎|{{内}}}}の後に文。\n"
+        "== {{見出し}} ==\n[[Category:甲]]{{DEFAULTSORT:かふ}}"
+    )
+    found: list[str] = []
+    plain_text(markup, left_out=found)
+    assert found == ["template 謎の数", "template 謎の数", "template 別の 謎", "template 謎"]
+
+
+def test_what_is_left_out_is_counted_to_the_datasheet(
+    tmp_path: Path, run_step: Callable[..., Artifact]
+) -> None:
+    pages = [page(n, f"題{n}", f"長さは{{{{謎の数|{n}}}}}メートルである。" * 3) for n in range(4)]
+    pages.append(page(9, "他", "値は{{別の謎}}である。"))
+    path = str(dump(tmp_path, "", pages))
+    source = {"use": "corpus/wikipedia", "paths": [path], "name": "jawiki"}
+    keys = {"dedup": {"exact": False, "near": None}, "heldout": 0}
+    corpus = run_step("corpus/build", sources=[source], **keys)
+    assert corpus.facts["by_source"]["jawiki"]["left_out"] == {
+        "template 謎の数": 12,
+        "template 別の謎": 1,
+    }
+    assert "| jawiki | template 謎の数 | 12 |" in corpus.file("datasheet.md").read_text("utf-8")

@@ -33,6 +33,7 @@ def yoriai_steps() -> Iterable[Entry]:
             "contamination.step:Contamination",
             "Which samples models may have seen, and scores without them.",
         ),
+        _entry("probe", "probes.step:ProbeStep", "Look into models with probes."),
     ]
 
 
@@ -79,6 +80,11 @@ def yoriai_scorers() -> Iterable[Entry]:
 
 
 @hookimpl
+def yoriai_probes() -> Iterable[Entry]:
+    return []
+
+
+@hookimpl
 def yoriai_backends() -> Iterable[Entry]:
     return [
         _entry(
@@ -119,12 +125,15 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("rescore", "commands.rescore:rescore", "Score sealed answers anew."),
         _entry("export", "commands.export:export", "Write scores as other tools' logs."),
         _entry("data", "commands.data:data", "List, fetch, check and export the data sets."),
+        _entry("probe", "commands.probe:probe", "List and run probes, which look into models."),
     ]
 
 
 @hookimpl
 def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
-    from yoriai_eval.contamination import sections
-    from yoriai_eval.scoring.sections import describe
+    from yoriai_eval.contamination import sections as contamination
+    from yoriai_eval.probes import sections as probes
+    from yoriai_eval.scoring import sections as scoring
 
-    return [*describe(artifact), *sections.describe(artifact)]
+    rooms = (scoring, contamination, probes)
+    return [section for room in rooms for section in room.describe(artifact)]

@@ -138,6 +138,45 @@ def test_prompts_have_the_form_of_the_models_own_template(folder):
     assert model.render("Name it", "") == "Q: Name it\nA: "
 
 
+TURNS = [("user", "寄合 1"), ("assistant", "はい"), ("user", "寄合 2")]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+BRACKETS = (
+    "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{% if m.role == 'user' %}"
+    "[INST] {{ m.content }} [/INST]{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        (
+            CHATML,
+            "<|im_start|>user\n寄合 1<|im_end|>\n<|im_start|>assistant\nはい<|im_end|>\n"
+            "<|im_start|>user\n寄合 2<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (BRACKETS, "<s>[INST] 寄合 1 [/INST]はい</s>[INST] 寄合 2 [/INST]"),
+    ],
+)
+def test_turns_have_the_form_that_the_folder_says(make, template, rendered):
+    model = HuggingFace().open(make.model(template=template).path)
+    assert model.chat([TURNS]) == [rendered]
+    assert model.chat([]) == []
+
+
+def test_a_template_that_leaves_out_answers_or_refuses_turns_is_named(folder, make):
+    model = HuggingFace().open(folder)  # its template shows what the user says, and nothing else
+    with pytest.raises(UsageError, match="leaves out turns, the assistant's 'はい'"):
+        model.chat([TURNS])
+    model = HuggingFace().open(make.model(template=BRACKETS).path)
+    with pytest.raises(UsageError, match="refuses examples as turns: roles must alternate"):
+        model.chat([TURNS[1:]])
+    assert HuggingFace().open(make.model(template=False).path).chat([TURNS]) == []
+
+
 def test_a_model_without_template_or_marks_can_still_be_asked(make):
     model = HuggingFace(batch=2).open(make.model(marks=False, template=False).path)
     assert model.render("Name it", "this") == "Name it\nthis\n"

@@ -277,6 +277,7 @@ def test_marks_are_those_of_the_file(stand_in, file):
     assert bare.describe()["likelihood_start"] == "</s>"
     assert (bare.context, bare.count(["ab", "<s>ab"])) == (10, [1, 2])
     assert bare.render("do", "it") == "do\nit\n"
+    assert bare.chat([[("user", "do")]]) == []
 
 
 def test_a_file_that_is_no_model_is_named(stand_in, tmp_path):
@@ -351,3 +352,8 @@ def test_real_text_is_that_of_the_wrapper(smollm):
         assert answer.text == told["choices"][0]["text"]
     assert model.generate(prompts, max_new_tokens=12) == made
     assert "<|im_start|>user\nhi<|im_end|>" in model.render("hi", "")
+    [told] = model.chat([[("user", "1+1?"), ("assistant", "2"), ("user", "1+2?")]])
+    assert told.endswith(
+        "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n"
+        "<|im_start|>user\n1+2?<|im_end|>\n<|im_start|>assistant\n"
+    )

@@ -76,6 +76,7 @@ def test_it_says_how_it_was_asked_and_counts_characters():
     }
     assert (model.context, model.count(["", "日本"])) == (9, [0, 2])
     assert (model.render("do", ""), model.render("do", "it")) == ("do\n", "do\nit\n")
+    assert model.chat([[("user", "a"), ("assistant", "b")]]) == ["user: a\nassistant: b\n"]
 
 
 # --- the rules that all backends share --------------------------------------------------------

@@ -466,6 +466,40 @@ def test_a_chat_endpoint_gets_a_users_message_and_no_template(server, opened):
     ]
 
 
+TURNS = [("user", "1+1は？"), ("assistant", "2"), ("user", "1+2は？")]
+MESSAGES = [{"role": role, "content": text} for role, text in TURNS]
+
+
+def test_a_chat_endpoint_gets_examples_as_messages(server, opened):
+    reply = {"choices": [{"message": {"content": "3"}, "finish_reason": "stop"}]}
+    server.writes(lambda h, b: reply, "/v1/chat/completions")
+    model = opened(endpoint="chat")
+    prompts = model.chat([TURNS, TURNS[2:]])
+    assert [json.loads(prompt) for prompt in prompts] == [MESSAGES, MESSAGES[2:]]
+    model.generate(prompts[:1], max_new_tokens=3)
+    assert server.asked("/v1/chat/completions")[0]["messages"] == MESSAGES
+    server.routes["/tokenize"] = lambda h, b: {"tokens": list(range(len(b.get("messages", "a"))))}
+    assert model.count(prompts) == [3, 1]
+
+
+def test_a_completions_endpoint_uses_the_template_that_its_server_puts_prompts_into(server, opened):
+    put = lambda h, b: {"prompt": "".join(f"<{m['content']}>" for m in b["messages"])}  # noqa: E731
+    server.routes["/apply-template"] = put
+    assert opened().chat([TURNS]) == ["<1+1は？><2><1+2は？>"]
+    server.routes["/apply-template"] = lambda h, b: (404, {})
+    assert opened().chat([TURNS]) == []
+    server.routes["/apply-template"] = lambda h, b: {"prompt": "<1+1は？><1+2は？>"}
+    with pytest.raises(UsageError, match="leaves out turns, the user's '1"):
+        opened().chat([TURNS])
+
+
+@pytest.mark.parametrize("reply", [(400, {"error": "no"}), {"prompt": 3}, [], b"<html>"])
+def test_a_server_that_puts_no_prompt_into_its_template_is_an_error(server, opened, reply):
+    server.routes["/apply-template"] = lambda h, b: reply
+    with pytest.raises(YoriaiError, match="did not put a prompt into its template"):
+        opened(retries=0).chat([TURNS])
+
+
 # --- before work ------------------------------------------------------------------------------
 
 

@@ -235,7 +235,11 @@ def test_a_rendered_template_does_not_get_a_second_start_mark(opened):
     model.generate([prompt, ""], max_new_tokens=2)
     assert [p["prompt_token_ids"] for p in model._engine.asked[0][0]] == [[0, 3, 13, 4], [0]]
     assert model.count(["a", "<s>a"]) == [2, 2]
+    assert model.chat([[("user", "ab")], [("user", "c")]]) == ["<s>ab", "<s>c"]
+    with pytest.raises(UsageError, match="leaves out turns, the assistant's 'j'"):
+        model.chat([[("user", "a"), ("assistant", "j"), ("user", "b")]])
     assert opened({"chat_template": None}).render("a", "") == "a\n"
+    assert opened({"chat_template": None}).chat([[("user", "a")]]) == []
 
 
 def test_answers_that_are_missing_are_noticed(opened):

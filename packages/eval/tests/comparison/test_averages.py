@@ -54,7 +54,7 @@ NINE = [*NLI, "jemhopqa", "niilc", "jsquad", "jcommonsenseqa"]
 
 @pytest.mark.parametrize("name", ["oct2023", "v1.3", "yoriai"])
 def test_weights_are_those_by_which_a_protocol_averages(name):
-    found = averages.weights(name)
+    found = averages.weights(protocol.outline({"protocol": name}))
     assert set(found) == {"average:NLI", "average:QA", "average"}
     assert all(sum(shares.values()) == pytest.approx(1) for shares in found.values())
     known = protocol.load(name)
@@ -62,7 +62,8 @@ def test_weights_are_those_by_which_a_protocol_averages(name):
     means = [sum(scores[t] for t in c) / len(c) for c in known.categories.values()]
     total = sum(w * scores[t] for t, w in found["average"].items())
     assert total == pytest.approx(sum(means) / 4)
-    assert averages.weights("a protocol of somebody else") == {}
+    assert protocol.outline({"protocol": "a protocol of somebody else"}) is None
+    assert averages.weights(None) == {}
 
 
 def test_a_difference_that_no_task_shows_is_seen_in_the_average():

@@ -62,6 +62,10 @@ class Model:
     def render(self, instruction, text):
         return f"<user>{instruction}{text}</user>"
 
+    def chat(self, conversations):
+        self.conversations = conversations
+        return ["".join(f"<{r}>{t}</{r}>" for r, t in turns) for turns in conversations]
+
 
 def sample(name, text, answer="x", **more):
     return Sample(id=name, text=text, answer=answer, **more)
@@ -186,6 +190,70 @@ def test_a_chat_template_goes_round_the_whole_prompt_and_keeps_its_prefix():
     asking.ask(model, exam(chat=True), [sample("a", "what"), sample("b", "who")])
     assert model.prompts[0].startswith("<user>Say.")
     assert model.prefixes == ["<user>Say.\nQ:shot0 A:0\nQ:shot1 A:1\nQ:shot2 A:2\nQ:"]
+
+
+def test_examples_are_turns_and_the_prefix_ends_where_the_question_begins():
+    model = Model()
+    asking.ask(model, exam(chat="turns"), [sample("a", "what"), sample("b", "who")])
+    examples = [
+        ("user", "Say.\nQ:shot0 A:"), ("assistant", "0"), ("user", "Q:shot1 A:"),
+        ("assistant", "1"), ("user", "Q:shot2 A:"), ("assistant", "2"),
+    ]  # fmt: skip
+    assert model.conversations == [
+        [*examples, ("user", "Q:what A:")],
+        [*examples, ("user", "Q:who A:")],
+    ]
+    assert model.prefixes == ["".join(f"<{r}>{t}</{r}>" for r, t in examples) + "<user>"]
+
+
+@pytest.mark.parametrize("form", ["ranked", "gold", "generation"])
+@pytest.mark.parametrize("chat", [True, "turns"])
+def test_a_model_without_a_chat_template_is_asked_the_plain_prompt(form, chat):
+    asked = []
+    for way in (False, chat):
+        model = Model()
+        model.chat = lambda conversations: []
+        rows = asking.ask(model, exam(form, chat=way), [sample("a", "what", 0, choices=("x", "y"))])
+        asked.append((model.prompts, model.pairs, model.prefixes, rows))
+    assert asked[0] == asked[1]
+
+
+def test_choices_are_compared_after_the_turns():
+    model = Model()
+    asking.ask(model, exam("ranked", chat="turns"), [sample("a", "what", 0, choices=("x", "y"))])
+    assert model.pairs[0][0].endswith("<assistant>2</assistant><user>Q:what A:</user>")
+    assert [after for _, after in model.pairs[:2]] == ["x", "y"]
+
+
+def test_examples_that_do_not_fit_as_turns_are_left_out_with_their_answers():
+    whole = Model().chat([exam(chat="turns").turns(sample("a", "what"), 1)])
+    model = Model(context=len(whole[0]) + 5)
+    [row] = asking.ask(model, exam(chat="turns"), [sample("a", "what")])
+    assert row["shots"] == 1
+    assert model.prompts == whole
+    assert whole[0].startswith("<user>Say.\nQ:shot2 A:</user><assistant>2</assistant>")
+
+
+def test_what_stands_round_an_answer_in_the_template_stays_with_its_turn():
+    prompt = Prompt(
+        header="", shot="問：{input}\n答：「{output}」", join="\n次\n", query="問：{input}\n答："
+    )
+    told = exam(chat="turns", prompt=prompt, shots=SHOTS[:2]).turns(sample("a", "{output}"))
+    assert told == [
+        ("user", "問：shot0\n答：「"), ("assistant", "0」"), ("user", "次\n問：shot1\n答：「"),
+        ("assistant", "1」"), ("user", "次\n問：{output}\n答："),
+    ]  # fmt: skip
+    assert exam(chat="turns", prompt=prompt, shots=()).turns(sample("a", "b")) == [
+        ("user", "問：b\n答：")
+    ]
+
+
+def test_a_template_that_changes_the_question_costs_the_prefix_and_no_answer():
+    model = Model()
+    model.chat = lambda conversations: [turns[-1][1].upper() for turns in conversations]
+    rows = asking.ask(model, exam(chat="turns"), [sample("a", "what"), sample("b", "who")])
+    assert model.prefixes == [""]
+    assert [row["reason"] for row in rows] == ["correct", "correct"]
 
 
 def test_a_task_of_its_own_way_is_rendered_by_the_model():

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 
 from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
 from yoriai.contracts import samples_digest
+from yoriai.files import digest_bytes
+from yoriai_eval.backends.huggingface import HuggingFace
+from yoriai_eval.backends.mock import Mock
+from yoriai_eval.comparison.compare import compare
+from yoriai_eval.comparison.contestants import contestants
 from yoriai_eval.scoring import statistics
+from yoriai_eval.scoring.protocol import identity
 from yoriai_eval.tasks.own import JaForms, JaLanguage
+from yoriai_eval.tasks.yaml_file import YamlTask
 
 FORMS = {s.text + s.choices[int(s.answer)] for s in JaForms().samples([])}
 KINDS = {s.text: str(s.answer) for s in JaLanguage().samples([])}
@@ -210,3 +218,75 @@ def test_scores_say_the_digest_of_the_samples_that_were_asked(
     step = build_run(["eval/ja-language"], scripted())
     told = yoriai_job("scores", step, [make.stub()]).facts["models"]["base"]["tasks"]["ja-language"]
     assert told["samples_digest"] == samples_digest(JaLanguage().samples([]))
+
+
+CHATS = """\
+name: chats
+title: examples as turns
+source: written for this test
+licence: CC0-1.0
+prompt: {header: "計算せよ。", shot: "{input}={output}", query: "{input}="}
+shot_count: 0
+chat: turns
+answer: {cut: "\\n", strip: true}
+tasks: {}
+"""
+
+
+@pytest.fixture
+def sums(tmp_path):
+    """A YAML task of four sums with two examples, and a protocol that shows them as turns."""
+    rows = [{"q": f"{n}+1", "a": str(n + 1)} for n in range(6)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = {
+        "name": "sums", "licence": "CC0-1.0", "source": "made", "form": "generation",
+        "data": "sums.jsonl", "text": "{q}", "answer": "{a}", "shots": [0, 1],
+        "instruction": "", "metrics": ["exact_match"], "max_characters": 4,
+    }  # fmt: skip
+    (tmp_path / "sums.yaml").write_text(yaml.safe_dump(told))
+    (tmp_path / "chats.yaml").write_text(CHATS)
+    task = YamlTask(path=str(tmp_path / "sums.yaml"))
+    task._entry = "eval/yaml"
+    return task, str(tmp_path / "chats.yaml")
+
+
+def test_each_model_is_asked_in_the_form_that_its_folder_says(
+    make, build_run, yoriai_job, read_rows, sums, capsys
+):
+    task, chats = sums
+    template = (
+        "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    models = [
+        make.model("with", template=template, max_position_embeddings=256),
+        make.model("without", template=False, max_position_embeddings=256),
+    ]
+    scores = yoriai_job("scores", build_run([task], HuggingFace(), protocol=chats), models)
+    told = {m: v["asked_with"]["chat_template"] for m, v in scores.facts["models"].items()}
+    assert told == {"with": True, "without": False}
+    assert "without has no chat template" in capsys.readouterr().err
+    said = {row["model"]: row["prompt_sha256"] for row in read_rows(scores) if row["id"] == "2"}
+    turns = (
+        "[user] 計算せよ。0+1=\n[assistant] 1\n[user] 1+1=\n[assistant] 2\n[user] 2+1=\n[assistant]"
+    )
+    plain = "計算せよ。0+1=11+1=22+1="
+    assert said == {"with": digest_bytes(turns.encode()), "without": digest_bytes(plain.encode())}
+    # Two models in forms of their own can be compared, under a protocol that is a file.
+    [made] = compare(contestants([(scores, "")]))
+    assert made.p is not None
+    assert made.notes == ["each asked in its own chat template on 4 samples"]
+    assert scores.facts["protocol_outline"]["chat"] == "turns"
+
+
+def test_two_protocols_of_one_name_are_two(make, build_run, yoriai_job, sums):
+    task, chats = sums
+    made = []
+    for cut in ("\\n", "。"):
+        Path(chats).write_text(CHATS.replace('"\\n"', f'"{cut}"'))
+        step = build_run([task], Mock(answers=["3", "4"]), protocol=chats)
+        made.append(yoriai_job(f"scores{len(made)}", step, [make.stub(f"m{len(made)}")]))
+    assert identity(made[0].facts) != identity(made[1].facts)
+    [found] = compare(contestants([(part, "") for part in made]))
+    assert found.p is None
+    assert found.notes[0].startswith("other protocol (chats (")

@@ -13,7 +13,7 @@ from yoriai import NotFound, UsageError
 from yoriai.errors import Altered
 from yoriai_eval.commands import data
 from yoriai_eval.scoring import overlap, protocol
-from yoriai_eval.sets import further, knp, store
+from yoriai_eval.sets import catalogue, further, knp, store
 from yoriai_eval.sets.store import File
 from yoriai_eval.tasks import datasets, execution
 from yoriai_eval.tasks.further import JMMLU
@@ -328,6 +328,69 @@ def test_subjects_whose_licence_is_not_free_are_left_out(mirror):
     assert rows[0].choices == ("甲", "乙,丙", "丁", "甲")
     with pytest.raises(ValueError, match="no question with four choices"):
         further.jmmlu(zipped(**{"a/b.csv": "問,甲,乙,丙,丁,E\n"}), "JMMLU.zip")
+
+
+@pytest.fixture
+def clone(mirror, monkeypatch):
+    """A git clone of JMMLU in the mirror, under either name, and no zip file."""
+    known = dict(store.origins())
+    [(path, file)] = known["jmmlu"].files.items()
+    registered = File.model_validate(catalogue.read()["jmmlu"]["files"][path])
+    change = {"folders": registered.folders, "rows": 3}
+    files = {path: file.model_copy(update=change)}
+    known["jmmlu"] = known["jmmlu"].model_copy(update={"files": files})
+    monkeypatch.setattr(store, "origins", lambda: known)
+
+    def place(name):
+        root = mirror / name
+        for folder, file, text in (
+            ("JMMLU", "virology.csv", "\ufeff" + question(1, "A") + question(2, "B")),
+            ("JMMLU", "anatomy.csv", question(3, "D")),
+            ("JMMLU_NC_ND", "japanese_idiom.csv", question(4, "C")),
+            (".git", "HEAD", "ref: refs/heads/main"),
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            (root / folder / file).write_text(text, encoding="utf-8")
+        return root
+
+    return place
+
+
+@pytest.mark.parametrize("name", ["jmmlu", "JMMLU"])
+def test_a_git_clone_stands_for_the_zip_file_unverified(name, mirror, clone, yoriai_cli):
+    of_the_file = datasets.rows("jmmlu", "test")
+    before = JMMLU().fingerprint()
+    (mirror / "jmmlu/JMMLU.zip").unlink()
+    root = clone(name)
+    assert datasets.rows("jmmlu", "test") == of_the_file
+    assert JMMLU().fingerprint() != before  # not the bytes that are pinned
+    for command in ("check", "get"):
+        told = yoriai_cli("eval", "data", command, "jmmlu", "--json")
+        [row] = json.loads(told.out)["files"]
+        assert (row["state"], row["place"]) == ("unverified", str(root / "JMMLU"))
+    assert JMMLU().absent() == []
+    (root / "JMMLU/anatomy.csv").write_text(question(3, "C"), encoding="utf-8")
+    assert datasets.rows("jmmlu", "test") != of_the_file
+
+
+def test_of_a_clone_rows_are_counted_and_what_is_no_row_is_named(mirror, clone):
+    (mirror / "jmmlu/JMMLU.zip").unlink()
+    root = clone("jmmlu")
+    (root / "JMMLU/virology.csv").write_text(question(1, "A"), encoding="utf-8")
+    with pytest.raises(Altered, match="has 2 rows, 3 are registered"):
+        datasets.rows("jmmlu", "test")
+    (root / "JMMLU/virology.csv").write_text("問,甲,乙,丙,丁,E\n", encoding="utf-8")
+    with pytest.raises(Altered, match=r"cannot be read: .*no question with four choices"):
+        datasets.rows("jmmlu", "test")
+
+
+def test_the_file_counts_before_a_clone_and_links_out_of_it_are_not_followed(mirror, clone):
+    root = clone("jmmlu")
+    assert store.look("jmmlu", "JMMLU.zip").state == "ok"
+    (mirror / "jmmlu/JMMLU.zip").unlink()
+    (mirror / "outside.csv").write_text(question(4, "A"), encoding="utf-8")
+    (root / "JMMLU/zoology.csv").symlink_to(mirror / "outside.csv")
+    assert len(datasets.rows("jmmlu", "test")) == 3
 
 
 def test_mmlu_has_its_own_three_splits(mirror):

@@ -77,7 +77,7 @@ def yoriai_strategies() -> Iterable[Entry]:
 @hookimpl
 def yoriai_instructions() -> Iterable[Entry]:
     return [
-        _entry("jsonl", "data.instructions:Jsonl", "JSON Lines with instruction, input, output."),
+        _entry("jsonl", "data.instructions:Jsonl", "Conversations and instructions in a file."),
         _entry(
             "language-naming", "data.instructions:LanguageNaming", "Name the language of snippets."
         ),
@@ -88,6 +88,12 @@ def yoriai_instructions() -> Iterable[Entry]:
 def yoriai_commands() -> Iterable[Entry]:
     return [
         _entry("generate", "commands.generate:generate", "Let a model continue a text.", TORCH),
+        _entry(
+            "show-examples",
+            "commands.show_examples:show_examples",
+            "Tuning data as tokens, with the masked ones marked.",
+            ("transformers",),
+        ),
         _entry("diff", "commands.diff:diff", "Two trainings side by side, and what departs."),
         _entry("launch", "commands.launch:launch", "Submit a run, or start it here."),
         _entry("status", "commands.launch:status", "How the launched jobs are."),

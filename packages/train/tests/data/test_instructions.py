@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from yoriai import Example, NotFound, UsageError
+from yoriai import NotFound, UsageError
 from yoriai_train.data.instructions import NAMES, QUESTION, Jsonl, LanguageNaming
 
 ROWS = [
@@ -20,6 +20,11 @@ def read(path):
     return list(Jsonl(path=str(path)).examples([], 0))
 
 
+def said(example):
+    """The turns as role and text, a star at those that are not learned."""
+    return [f"{t.role[0]}{'' if t.learned else '*'}:{t.text}" for t in example.turns]
+
+
 def test_a_file_gives_its_examples_in_order(tmp_path):
     path = tmp_path / "a.jsonl"
     rows = [
@@ -29,11 +34,22 @@ def test_a_file_gives_its_examples_in_order(tmp_path):
         {"instruction": "e", "input": "f\u2028g\x85h", "output": "i"},
     ]
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
-    assert [(e.instruction, e.input, e.output) for e in read(path)] == [
-        ("a", "", "b"),
-        ("c", "", "d"),
-        ("e", "f\u2028g\x85h", "i"),
+    assert [said(e) for e in read(path)] == [
+        ["u:a", "a:b"],
+        ["u:c", "a:d"],
+        ["u:e\nf\u2028g\x85h", "a:i"],
     ]
+    assert [e.place for e in read(path)] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
+
+
+def test_a_json_list_is_read_as_its_rows(tmp_path):
+    path = tmp_path / "train.json"
+    dolly = {"instruction": "a", "context": "x", "response": "b", "category": "other"}
+    path.write_text(json.dumps([dolly, {"instruction": "c", "input": "", "output": "d"}], indent=1))
+    assert [said(e) for e in read(path)] == [["u:a\nx", "a:b"], ["u:c", "a:d"]]
+    path.write_text(json.dumps([dolly, 3]))
+    with pytest.raises(UsageError, match=r"train\.json:row 2: no JSON object, but int"):
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -41,76 +57,13 @@ def test_a_file_gives_its_examples_in_order(tmp_path):
     [
         ("{not json", "no JSON"),
         ("[1, 2]", "no JSON object, but list"),
-        ('{"instruction": "a"}', "'output' is missing or no text"),
-        ('{"instruction": "a", "output": null}', "'output' is missing or no text"),
-        ('{"instruction": 3, "output": "b"}', "'instruction' is missing or no text"),
-        ('{"instruction": "a", "input": [1], "output": "b"}', "'input' is no text"),
     ],
 )
-def test_a_bad_line_is_named_by_file_and_number(tmp_path, line, complaint):
+def test_a_line_that_is_no_row_is_named_by_file_and_number(tmp_path, line, complaint):
     path = tmp_path / "bad.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n\n' + line + "\n")
     with pytest.raises(UsageError, match=rf"bad\.jsonl:3: .*{complaint}"):
         read(path)
-
-
-def turns(*said, **more):
-    names = {"s": "system", "u": "user", "a": "assistant"}
-    return {"messages": [{"role": names[t[0]], "content": t[1:]} for t in said], **more}
-
-
-def read_row(tmp_path, row):
-    path = tmp_path / "chat.jsonl"
-    path.write_text(json.dumps(row, ensure_ascii=False) + "\n")
-    return read(path)
-
-
-def test_each_answer_of_a_conversation_is_learned_with_all_turns_before_it(tmp_path):
-    found = read_row(tmp_path, turns("sBe brief.", "uOne?", "a1", "uTwo?", "a2"))
-    assert found == [
-        Example("One?", "", "1", (("system", "Be brief."),)),
-        Example("Two?", "", "2", (("system", "Be brief."), ("user", "One?"), ("assistant", "1"))),
-    ]
-
-
-def test_a_turn_of_weight_0_is_context_and_not_learned(tmp_path):
-    row = turns("uOne?", "a1", "uTwo?", "a2")
-    row["messages"][1]["weight"] = 0
-    [only] = read_row(tmp_path, row)
-    assert only == Example("Two?", "", "2", (("user", "One?"), ("assistant", "1")))
-
-
-def test_content_in_parts_is_put_together_and_a_system_text_is_a_turn(tmp_path):
-    parts = [{"type": "text", "text": "One"}, {"type": "text", "text": "?"}]
-    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "1"}]}
-    assert read_row(tmp_path, row) == [Example("One?", "", "1")]
-    row = {"system": "Be brief.", "instruction": "One?", "output": "1"}
-    assert read_row(tmp_path, row) == [Example("One?", "", "1", (("system", "Be brief."),))]
-
-
-@pytest.mark.parametrize(
-    ("row", "complaint"),
-    [
-        (turns("uOne?"), "no assistant turn to learn"),
-        (turns("uOne?", "a1", "uTwo?"), "the last turn is the user's"),
-        (turns("aHello", "uOne?", "a1"), "turn 1: the assistant answers no user turn"),
-        (turns("uOne?", "a1", "sBe brief."), "turn 3: a system turn stands first"),
-        (turns("uOne?", "a1", tools=[{}]), "conversations with tools"),
-        ({"messages": "One?"}, "'messages' is no list"),
-        ({"messages": [3]}, "turn 1: no JSON object, but int"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool' is not"),
-        ({"messages": [{"role": "user", "content": None}]}, "'content' is no text"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "'content' is no text",
-        ),
-        ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, "'history' are not read"),
-        ({"conversations": [{"from": "human", "value": "a"}]}, "'conversations' are not read"),
-    ],
-)
-def test_a_conversation_that_cannot_be_learned_whole_is_refused_by_place(tmp_path, row, complaint):
-    with pytest.raises(UsageError, match=rf"chat\.jsonl:1.*{complaint}"):
-        read_row(tmp_path, row)
 
 
 def test_a_missing_file_is_named_and_a_changed_one_has_another_fingerprint(tmp_path):
@@ -127,13 +80,15 @@ def test_a_missing_file_is_named_and_a_changed_one_has_another_fingerprint(tmp_p
 def test_language_naming_is_balanced_and_comes_from_the_corpora(make):
     corpora = [make.corpus(ROWS[:2]), make.corpus(ROWS[2:])]
     examples = list(LanguageNaming(count=30, longest=20).examples(corpora, 7))
-    assert Counter(e.output for e in examples) == dict.fromkeys(NAMES.values(), 10)
-    assert {e.instruction for e in examples} == {QUESTION}
+    asked = [e.turns[0].text.partition("\n") for e in examples]
+    answers = [e.turns[1].text for e in examples]
+    assert Counter(answers) == dict.fromkeys(NAMES.values(), 10)
+    assert {question for question, _, _ in asked} == {QUESTION}
     languages = {name: text for text, name in ROWS}
-    for example in examples:
-        name = next(key for key, value in NAMES.items() if value == example.output)
-        assert len(example.input) <= 20
-        assert example.input in languages[name]
+    for (_, _, snippet), answer in zip(asked, answers, strict=True):
+        name = next(key for key, value in NAMES.items() if value == answer)
+        assert len(snippet) <= 20
+        assert snippet in languages[name]
 
 
 def test_language_naming_depends_on_the_seed_only(make):

@@ -1,11 +1,13 @@
 """Tuning on instructions: what is a label, what is not, and what does not fit."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from yoriai import Example, UsageError
+from yoriai import Example, Turn, UsageError
+from yoriai_train.data.chat import ChatForm
 from yoriai_train.data.instructions import Jsonl
 from yoriai_train.job import batches
 from yoriai_train.job.batches import IGNORED
@@ -14,11 +16,8 @@ from yoriai_train.settings.strategies import DDP, Single
 from yoriai_train.steps import tune
 from yoriai_train.steps.tune import Tune
 
-EXAMPLES = [
-    Example("Name it", "ファイル", "日本語"),
-    Example("Say yes", "", "yes"),
-    Example("Say no", "to this", "no"),
-]
+ASKED = [("Name it", "ファイル", "日本語"), ("Say yes", "", "yes"), ("Say no", "to this", "no")]
+EXAMPLES = [Example.of(*asked) for asked in ASKED]
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +28,16 @@ def base(make):
 @pytest.fixture
 def answers(tmp_path):
     path = tmp_path / "answers.jsonl"
-    rows = [{"instruction": e.instruction, "input": e.input, "output": e.output} for e in EXAMPLES]
+    rows = [dict(zip(("instruction", "input", "output"), asked, strict=True)) for asked in ASKED]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return Jsonl(path=str(path))
 
 
-def written(base, tmp_path, examples, context=64):
+def written(base, tmp_path, examples, context=64, learn="all"):
     path = tmp_path / "examples.jsonl"
-    counts = tune.write_examples(base, examples, context, path)
+    counts = tune.write_examples(
+        ChatForm.read(base.path, base.name), examples, context, path, learn
+    )
     return counts, [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -50,21 +51,19 @@ def batch_of(tmp_path, count, **changes):
     return made["input_ids"], made["targets"]
 
 
-def test_prompt_and_answer_are_those_of_the_template_and_end_with_the_end_mark(base, tmp_path):
+def test_a_row_is_the_conversation_of_the_template_and_its_answer_is_learned(base, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base.path)
-    (used, skipped, answer_tokens), rows = written(base, tmp_path, EXAMPLES)
-    assert (used, skipped) == (3, 0)
-    for example, row in zip(EXAMPLES, rows, strict=True):
-        both = f"{example.instruction}\n{example.input}"
-        content = both if example.input else example.instruction
-        chat = [{"role": "user", "content": content}]
-        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        assert prompt == f"Q: {content}\nA: "
-        assert tokenizer.decode(row["ids"][: row["prompt"]]) == prompt
-        assert tokenizer.decode(row["ids"][row["prompt"] :]) == f"{example.output}</s>"
-    assert answer_tokens == sum(len(e.output.encode()) + 1 for e in EXAMPLES)
+    found, rows = written(base, tmp_path, EXAMPLES)
+    assert (found.used, found.ends, sum(found.counts.values())) == (3, {2}, 0)
+    for (asked, more, answer), row in zip(ASKED, rows, strict=True):
+        content = f"{asked}\n{more}" if more else asked
+        [(first, stop)] = row["spans"]
+        assert tokenizer.decode(row["ids"][:first]) == f"Q: {content}\nA: "
+        assert tokenizer.decode(row["ids"][first:stop]) == f"{answer}</s>"
+        assert stop == len(row["ids"])
+    assert found.answer_tokens == sum(len(answer.encode()) + 1 for _, _, answer in ASKED)
 
 
 def test_every_answer_token_and_the_end_mark_is_a_label_and_nothing_else(base, tmp_path):
@@ -73,7 +72,7 @@ def test_every_answer_token_and_the_end_mark_is_a_label_and_nothing_else(base, t
     found = []
     for inputs, labels in zip(x.tolist(), y.tolist(), strict=True):
         row = next(r for r in rows if inputs[: len(r["ids"]) - 1] == r["ids"][:-1])
-        size, prompt = len(row["ids"]), row["prompt"]
+        size, prompt = len(row["ids"]), row["spans"][0][0]
         wanted = [IGNORED] * (prompt - 1) + row["ids"][prompt:]
         assert labels == wanted + [IGNORED] * (len(labels) - len(wanted))
         assert labels[size - 2] == 2  # the end mark is taught
@@ -121,14 +120,23 @@ def test_positions_of_the_prompt_and_of_the_padding_get_no_gradient(base, tmp_pa
     )
 
 
-def test_examples_that_do_not_fit_are_counted_and_left_out(base, tmp_path):
-    long = Example("x" * 200, "", "y")
-    exact = Example("a", "", "b" * 50)
+def test_examples_that_do_not_fit_or_teach_nothing_are_counted_named_and_left_out(base, tmp_path):
+    long = replace(Example.of("x" * 200, "", "y"), place="a.jsonl:1")
+    exact = Example.of("a", "", "b" * 50)
+    read = (Turn("user", "a"), Turn("assistant", "b", learned=False))
+    masked = [Example(read, place=f"a.jsonl:{n}") for n in range(2, 9)]
     size = len("Q: a\nA: ") + 50 + 1
-    (used, skipped, _), _ = written(base, tmp_path, [long, exact], context=size - 1)
-    assert (used, skipped) == (1, 1)
+    found, _ = written(base, tmp_path, [long, exact, *masked], context=size - 1)
+    assert (found.used, found.counts[tune.TOO_LONG], found.counts[tune.ALL_MASKED]) == (1, 1, 7)
+    assert found.named[tune.TOO_LONG] == ["a.jsonl:1"]
+    assert found.named[tune.ALL_MASKED] == [f"a.jsonl:{n}" for n in range(2, 7)]
+    assert tune.told_of(found) == [
+        "1 too long for the context, left out: a.jsonl:1",
+        "7 with nothing to learn, left out: a.jsonl:2, a.jsonl:3, a.jsonl:4, a.jsonl:5, a.jsonl:6"
+        " and more",
+    ]
     assert batch_of(tmp_path, 1, context=size - 1)[0].shape == (1, size - 1)
-    with pytest.raises(UsageError, match="none of 2 examples fits into 10 tokens"):
+    with pytest.raises(UsageError, match="none of 2 examples can be learned: 2 do not fit into 10"):
         written(base, tmp_path, [long, exact], context=10)
 
 
@@ -139,7 +147,7 @@ def test_each_epoch_sees_every_example_once_in_an_order_of_its_own():
 
 
 def test_every_example_is_seen_also_those_of_a_last_batch_that_is_not_full(base, tmp_path):
-    examples = [Example("Say it", str(number), str(number)) for number in range(40)]
+    examples = [Example.of("Say it", str(number), str(number)) for number in range(40)]
     _, rows = written(base, tmp_path, examples)
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=16, context=64, pad_id=3, seed=1,
@@ -162,42 +170,51 @@ def test_every_example_is_seen_also_those_of_a_last_batch_that_is_not_full(base,
         assert sorted(found) == list(range(40))
 
 
-def test_all_turns_before_an_answer_are_in_its_prompt_and_only_the_answer_is_learned(
-    make, tmp_path
-):
-    template = (
-        "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
-        "{% if add_generation_prompt %}<assistant>{% endif %}"
-    )
+TALKS = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}"
+    "{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TALK = (
+    Turn("system", "Be brief."), Turn("user", "One?"), Turn("assistant", "1"),
+    Turn("user", "Two?"), Turn("assistant", "2"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("learn", "learned"), [("all", ["1</s>", "2</s>"]), ("last", ["2</s>"])])
+def test_a_conversation_is_one_row_with_all_its_answers_or_the_last(make, tmp_path, learn, learned):
     from transformers import AutoTokenizer
 
-    base = make.model(template=template)
-    before = (("system", "Be brief."), ("user", "One?"), ("assistant", "1"))
-    _, [row] = written(base, tmp_path, [Example("Two?", "", "2", before)], 200)
+    base = make.model(template=TALKS)
+    _, [row] = written(base, tmp_path, [Example(TALK)], 200, learn)
     tokenizer = AutoTokenizer.from_pretrained(base.path)
-    assert tokenizer.decode(row["ids"][: row["prompt"]]) == (
-        "<system>Be brief.\n<user>One?\n<assistant>1\n<user>Two?\n<assistant>"
+    assert tokenizer.decode(row["ids"]) == (
+        "<system>Be brief.\n<user>One?\n<assistant>1</s>\n<user>Two?\n<assistant>2</s>\n"
     )
-    assert tokenizer.decode(row["ids"][row["prompt"] :]) == "2</s>"
+    assert [tokenizer.decode(row["ids"][a:b]) for a, b in row["spans"]] == learned
 
 
-@pytest.mark.parametrize(
-    ("template", "complaint"),
-    [
-        (
-            "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
-            "leaves out a system turn: 'Be brief.'",
-        ),
-        (
-            "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}",
-            "refuses a conversation: no system",
-        ),
-    ],
-)
-def test_a_template_that_drops_or_refuses_a_turn_is_refused(make, tmp_path, template, complaint):
-    base = make.model(template=template)
-    with pytest.raises(UsageError, match=complaint):
-        written(base, tmp_path, [Example("One?", "", "1", (("system", "Be brief."),))])
+def test_where_a_template_writes_earlier_turns_anew_each_answer_is_a_row(make, tmp_path):
+    from transformers import AutoTokenizer
+
+    forgets = TALKS.replace("m.content }}", "m.content if loop.last or m.role != 'assistant' }}", 1)
+    base = make.model(template=forgets)
+    found, rows = written(base, tmp_path, [Example(TALK)], 200)
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    assert found.counts[tune.ANEW] == 1
+    assert [tokenizer.decode(row["ids"]) for row in rows] == [
+        "<system>Be brief.\n<user>One?\n<assistant>1</s>\n",
+        "<system>Be brief.\n<user>One?\n<assistant></s>\n<user>Two?\n<assistant>2</s>\n",
+    ]
+
+
+def test_an_example_that_a_template_refuses_is_named(make, tmp_path):
+    base = make.model(
+        template="{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}" + TALKS
+    )
+    with pytest.raises(UsageError, match=r"a\.jsonl:7: .*refuses a conversation: no system"):
+        written(base, tmp_path, [Example(TALK, place="a.jsonl:7")])
 
 
 def test_a_model_without_template_or_end_mark_and_a_quantised_one_are_refused(
@@ -205,7 +222,7 @@ def test_a_model_without_template_or_end_mark_and_a_quantised_one_are_refused(
 ):
     with pytest.raises(UsageError, match="has no chat template"):
         yoriai_job("a", Tune(data=[answers]), [make.model(template="")])
-    with pytest.raises(UsageError, match="has no end mark"):
+    with pytest.raises(UsageError, match="writes no special token after an answer"):
         yoriai_job("b", Tune(data=[answers]), [make.model(eos=False)])
 
     def quantise(folder):
@@ -214,6 +231,27 @@ def test_a_model_without_template_or_end_mark_and_a_quantised_one_are_refused(
 
     with pytest.raises(UsageError, match="is quantised; its integers cannot be trained"):
         yoriai_job("c", Tune(data=[answers]), [make.model(change=quantise)])
+
+
+def test_examples_are_shown_as_tokens_with_the_masked_ones_marked(base, answers):
+    from click.testing import CliRunner
+
+    from yoriai_train.commands.show_examples import show_examples
+
+    done = CliRunner().invoke(show_examples, [str(base.path), answers.path, "--count", "2"])
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == "answers.jsonl:1: 37 tokens, 10 learned"
+    assert lines[1].startswith("- Q│:│ │N│a│m│e│ │i│t│⏎│")
+    assert lines[2].endswith("│</s>")
+    assert lines[4:] == [
+        "answers.jsonl:2: 18 tokens, 4 learned",
+        "- Q│:│ │S│a│y│ │y│e│s│⏎│A│:│ ",
+        "+ y│e│s│</s>",
+    ]
+    told = CliRunner().invoke(show_examples, [str(base.path), answers.path, "--json"])
+    [_, second, _] = json.loads(told.output)["examples"]
+    assert second["learned"] == [False] * 14 + [True] * 4
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(base, answers, yoriai_job):
@@ -239,4 +277,11 @@ def test_tuning_teaches_the_answers_and_twice_gives_the_same_artifact(
     assert made[0].digest == made[1].digest
     assert (facts["examples"], facts["steps"]) == (3, 40)
     assert facts["last_loss"] < 0.5 * facts["first_loss"]
-    assert facts["continued"][0][0] == "Say yes"
+    assert facts["continued"][0] == ("Say yes", "yes")
+    from transformers import AutoTokenizer
+
+    after = AutoTokenizer.from_pretrained(made[0].path)
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    ids = after.apply_chat_template(chat, return_dict=False)
+    assert ids.count(after.eos_token_id) == 1
+    assert ids[-1] == after.eos_token_id

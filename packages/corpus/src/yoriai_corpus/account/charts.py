@@ -12,6 +12,7 @@ from yoriai import Artifact, Figure, Section, Table
 COUNTS = ("in", "kept", "heldout", "dropped", "unreadable")
 MOST_BARS = 12
 MOST_REASONS = 10
+MOST_LEFT_OUT = 20
 MOST_SERIES = 6
 _SIDE_BINS = 6
 _WIDE = 100.0  # a range is cut in equal ratios if its ends are this many times apart
@@ -39,6 +40,16 @@ def reason_table(facts: Mapping[str, Any]) -> Table:
     total = sum(reasons.values()) or 1
     rows = [(name, n, f"{n / total:.1%}") for name, n in [*reasons.items()][:MOST_REASONS]]
     return Table(columns=("why unreadable", "records", "share"), rows=rows)
+
+
+def left_out_table(facts: Mapping[str, Any]) -> Table:
+    """What readers left out of sentences, by source: the commonest first."""
+    rows = [
+        (source, kind, count)
+        for source, counts in facts.get("by_source", {}).items()
+        for kind, count in [*_falling(counts.get("left_out", {})).items()][:MOST_LEFT_OUT]
+    ]
+    return Table(columns=("source", "left out of sentences", "times"), rows=rows)
 
 
 def rule_table(facts: Mapping[str, Any]) -> Table:
@@ -244,6 +255,7 @@ def section(corpus: Artifact, *, with_tables: bool) -> Section:
     """The account of a corpus. ``with_tables`` also draws what must be read from its tables."""
     facts = corpus.facts
     tables = [account_table(facts), rule_table(facts), source_rule_table(facts)]
+    tables += [left_out_table(facts)]
     tables += [size_table(facts, "by_language", "language"),
                size_table(facts, "by_licence", "licence")]  # fmt: skip
     figures = [*dropped_by_rule(facts), *kept_by_language(facts)]

@@ -167,6 +167,13 @@ def _processing(facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     by_source = charts.source_rule_table(facts)
     if by_source.rows:
         parts += ["By source:", _table(by_source)]
+    left_out = charts.left_out_table(facts)
+    if left_out.rows:
+        parts += [
+            "Inside sentences readers left out what they could not show as text. The most frequent"
+            " kinds, in all documents that were read:",
+            _table(left_out),
+        ]
     parts += [
         "Dropped text was kept, as it was when it was dropped. Edits were made in place: the text"
         " before them is only in the sources."

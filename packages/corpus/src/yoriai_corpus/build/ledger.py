@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 OUTCOMES = ("kept", "heldout", "dropped", "unreadable")
+MOST_LEFT_OUT = 50  # kinds that are shown of a source
+OTHERS = "others"
 
 
 def account(
@@ -28,6 +30,7 @@ def account(
     remaining = iter(parts)
     reasons = collections.Counter[str]()
     passed = collections.Counter[str]()
+    left_out: dict[str, collections.Counter[str]] = {}
 
     def pass_over(source: str, kinds: Mapping[str, int]) -> None:
         _add(by_source, source, {})
@@ -39,6 +42,8 @@ def account(
     for receipt in receipts:
         for source, kinds in receipt.get("passed_over", {}).items():
             pass_over(source, kinds)
+        for source, kinds in receipt.get("left_out", {}).items():
+            left_out.setdefault(source, collections.Counter()).update(kinds)
         mine = [next(remaining) for _ in receipt["parts"]]
         counts = collections.Counter[str]()
         for part in mine:
@@ -73,6 +78,8 @@ def account(
         )
         for source, rules in receipt["edits"].items():
             _add_edits(by_source[source]["edited_by_rule"], rules)
+    for source, counts in left_out.items():
+        by_source[source]["left_out"] = commonest(counts, MOST_LEFT_OUT)
     edits: dict[str, dict[str, int]] = {}
     for row in by_source.values():
         for rule, change in row["edited_by_rule"].items():
@@ -94,6 +101,15 @@ def account(
         "contamination": dict(contamination),
         "partitions": partitions,
     }
+
+
+def commonest(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """The largest counts, in falling order, equal ones by name; the others together."""
+    order = sorted(counts.items(), key=lambda pair: (pair[0] == OTHERS, -pair[1], pair[0]))
+    found = dict(order[:most])
+    if rest := sum(count for _, count in order[most:]):
+        found[OTHERS] = found.get(OTHERS, 0) + rest
+    return found
 
 
 def _add(by_source: dict[str, dict[str, Any]], source: str, row: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 import json
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from yoriai import Document, Filter, PassedOver, Source, Unreadable, Verdict, Yo
 from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.text import characters
 from yoriai_corpus.build import contamination
+from yoriai_corpus.build.ledger import commonest
 from yoriai_corpus.engines.deaths import DEATHS, KILLED
 from yoriai_corpus.text.batch import Batch
 from yoriai_corpus.sources.checks import fault
@@ -26,6 +28,7 @@ from yoriai_corpus.build.part_writer import BATCH, PartWriter, Wanted
 
 BATCH_CHARACTERS = 2**20
 MOST_KINDS = 200  # of what is passed over, in one partition
+MOST_LEFT_OUT = 1000  # the same of what readers left out of sentences
 PART_CHARACTERS = 2**27  # a part's keys, and one document of it, must fit into memory
 
 
@@ -122,6 +125,7 @@ class PartitionTally:
     characters: int = 0
     edits: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     passed_over: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: dict[str, Counter[str]] = field(default_factory=dict)
 
     def pass_over(self, item: PassedOver) -> None:
         kinds = self.passed_over.setdefault(item.source, {})
@@ -164,6 +168,10 @@ def _process(task: PartitionTask) -> dict[str, Any]:
         "unreadable": tally.unreadable,
         "edits": tally.edits,
         "passed_over": tally.passed_over,
+        "left_out": {
+            source: dict(sorted(commonest(counts, MOST_LEFT_OUT).items()))
+            for source, counts in sorted(tally.left_out.items())
+        },
         "parts": parts,
     }
     if tally.read != tally.kept + tally.dropped + tally.unreadable:
@@ -227,6 +235,8 @@ def _judge(
             tally.unreadable += 1
             continue
         tally.characters += len(item.text)
+        if item.left_out:
+            tally.left_out.setdefault(item.source, Counter()).update(item.left_out)
         documents.append(item)
         places.append(part.place(item))
     for document, place, verdict, rule in apply_rules(documents, places, task.rules, tally):

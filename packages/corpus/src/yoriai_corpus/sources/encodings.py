@@ -88,13 +88,31 @@ def declared_in(data: bytes) -> str:
     return "utf-8" if label.lower().startswith("utf-16") else label
 
 
-def is_utf16(head: bytes) -> bool:
-    """Whether a file that begins so, and should be UTF-8, is UTF-16 or UTF-32."""
-    marked = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return marked or (len(head) > 3 and head[:1] in b"<[{\0" and head[:4].count(0) >= 2)
+def utf16_of(head: bytes) -> str:
+    """Python's name of the UTF-16 or UTF-32 of a file that should be UTF-8 and begins so; or "".
+
+    With a byte order mark that says so; without one by the zeros beside the first ASCII characters.
+    """
+    for mark, codec in _MARKS:
+        if head.startswith(mark):
+            return "" if codec == "utf-8" else codec
+    zeros = tuple(byte == 0 for byte in head[:4])
+    if len(zeros) < 4 or not any(zeros):
+        return ""
+    return _ZEROS.get(zeros, "")
 
 
-UTF16 = "UTF-16, not UTF-8: iconv -f UTF-16 -t UTF-8 makes one of the other"
+# Which of the first four bytes are zero, where the first two characters are ASCII.
+_ZEROS: dict[tuple[bool, ...], str] = {
+    (True, True, True, False): "utf-32-be",
+    (False, True, True, True): "utf-32-le",
+    (True, False, True, False): "utf-16-be",
+    (False, True, False, True): "utf-16-le",
+    (False, True, False, False): "utf-16-le",  # an ASCII character before one that is not
+    (True, False, False, False): "utf-16-be",
+}
+
+UTF16 = "UTF-16 or UTF-32, not UTF-8: iconv -f UTF-16 -t UTF-8 makes one of the other"
 
 
 def decode(data: bytes, declared: str | tuple[str, ...] = "") -> tuple[str, str]:

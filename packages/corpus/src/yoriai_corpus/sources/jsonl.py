@@ -12,6 +12,7 @@ from pydantic import Field
 from yoriai import Document, Unreadable
 from yoriai_corpus.sources import encodings
 from yoriai_corpus.sources.checks import fault
+from yoriai_corpus.sources.packing import Damage, unpack
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
 from yoriai_corpus.sources.rows import RowSource, getter, row_reader
 
@@ -27,14 +28,20 @@ class JsonlFiles(RowSource):
     max_record_mb: int = Field(64, ge=1, description="longest row that is read")
 
     def frames(self, part: FilePart) -> Iterator[tuple[str, bytes] | RecordFault]:
-        for frame in records(part, max_bytes=self.max_record_mb * MEGABYTE):
+        most = self.max_record_mb * MEGABYTE
+        if part.start and (codec := encodings.utf16_of(_head(part))):
+            yield from _rows_in(part, codec, most)
+            return
+        for frame in records(part, max_bytes=most):
             if isinstance(frame, RecordFault) or frame[0] != part.place(-1, 0):
                 yield frame
                 continue
             place, line = frame
-            if encodings.is_utf16(line[:4]):
-                yield RecordFault(place, encodings.UTF16)
-            elif line.lstrip().startswith(b"["):
+            strange = b"\0" in line[:4] or line[:1] >= b"\xfe"
+            if strange and (codec := encodings.utf16_of(_head(part))):
+                yield from _rows_in(part, codec, most)
+                return
+            if line.lstrip().startswith(b"["):
                 yield from _array(place, line)
             else:
                 yield frame
@@ -74,6 +81,17 @@ class JsonlFiles(RowSource):
             return item
         reason = fault(item)
         return Unreadable(self.name, place, reason) if reason else item
+
+
+def _head(part: FilePart) -> bytes:
+    """How the whole file begins, unpacked."""
+    return next((c.data[:4] for c in unpack(part.file) if not isinstance(c, Damage)), b"")
+
+
+def _rows_in(part: FilePart, codec: str, max_bytes: int) -> Iterator[RecordFault]:
+    """A fault for each row of a file in another encoding than UTF-8, which is not read."""
+    for frame in records(part, delimiter="\n".encode(codec), max_bytes=max_bytes):
+        yield frame if isinstance(frame, RecordFault) else RecordFault(frame[0], encodings.UTF16)
 
 
 def _array(place: str, line: bytes) -> Iterator[RecordFault]:

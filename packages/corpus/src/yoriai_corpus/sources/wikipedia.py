@@ -57,7 +57,7 @@ class Page:
 class WikipediaDump(FileSource):
     """Articles of MediaWiki dumps as plain text."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     suffixes: ClassVar[tuple[str, ...]] = (".xml", ".xml.bz2", ".xml.gz", ".xml.zst", ".xml.xz")
     splits: ClassVar[frozenset[str]] = frozenset({"", "bz2", "zst"})
     licence: str = Field(
@@ -71,9 +71,8 @@ class WikipediaDump(FileSource):
 
     def frames(self, part: FilePart) -> Iterator[tuple[str, tuple[SiteInfo, bytes]] | RecordFault]:
         head = next((c.data[:4] for c in unpack(part.file) if not isinstance(c, Damage)), b"")
-        if encodings.is_utf16(head):  # no byte of it is a tag as it is looked for
-            if part.start == 0:
-                yield RecordFault(part.name, encodings.UTF16)
+        if codec := encodings.utf16_of(head):  # no byte of it is a tag as it is looked for
+            yield from _pages_in(part, codec, self.max_mb * MEGABYTE)
             return
         site = site_of(part)
         for frame in records(part, delimiter=b"</page>", max_bytes=self.max_mb * MEGABYTE):
@@ -99,7 +98,8 @@ class WikipediaDump(FileSource):
             return PassedOver(self.name, "redirect")
         if page.model != "wikitext":
             return PassedOver(self.name, f"page in {page.model[:40]}")
-        text = text_of(page, site)
+        left_out: list[str] = []
+        text = text_of(page, site, left_out)
         if self.title:
             text = f"{page.title}\n\n{text}"
         return Document(
@@ -110,10 +110,21 @@ class WikipediaDump(FileSource):
             site.base + quote(page.title.replace(" ", "_"), safe="/:()!,'*;@") if site.base else "",
             self.licence,
             page.timestamp,
+            tuple(left_out),
         )
 
 
-def text_of(page: Page, site: SiteInfo) -> str:
+def _pages_in(part: FilePart, codec: str, max_bytes: int) -> Iterator[RecordFault]:
+    """A fault for each page of a dump in another encoding than UTF-8, which is not read."""
+    begins, end = "<page>".encode(codec), "</page>".encode(codec)
+    for frame in records(part, delimiter=end, max_bytes=max_bytes):
+        if isinstance(frame, RecordFault):
+            yield frame
+        elif begins in frame[1] or (part.start == 0 and frame[0] == part.place(-1, 0)):
+            yield RecordFault(frame[0], encodings.UTF16)
+
+
+def text_of(page: Page, site: SiteInfo, left_out: list[str] | None = None) -> str:
     """The page's text; if its markup defeats the parser, the text without the worst of it."""
     try:
         return wikitext.plain_text(
@@ -121,6 +132,7 @@ def text_of(page: Page, site: SiteInfo) -> str:
             title=page.title,
             files=site.names(6, wikitext.FILE_NAMESPACES),
             categories=site.names(14, wikitext.CATEGORY_NAMESPACES),
+            left_out=left_out,
         )
     except (ValueError, RecursionError, IndexError):
         stripped = re.sub(r"<[^<>]*>|\{\{[^{}]*\}\}|\[\[[^\[\]|]*\||[\[\]{}]|'{2,}", "", page.text)

@@ -5,8 +5,10 @@ of our own, so no page is too deep, and a bracket without its partner costs noth
 The rest are passes of regular expressions, each linear in the page.
 
 Headings, paragraphs and list items stay as lines; links leave their label, the few templates
-that carry running text (:data:`_SHOWN`) that text. Other templates, tables, references,
-formulae, files and categories are dropped, and headings with nothing left under them.
+that carry running text (:data:`_SHOWN`) that text. Formulae stay as the TeX they are written in:
+``<math>`` as ``$…$`` (``$$…$$`` with ``display="block"``), ``<chem>`` and ``<ce>`` as
+``$\\ce{…}$``, with spaces and line ends as one space. Other templates, tables, references, files
+and categories are dropped, and headings with nothing left under them.
 """
 
 from __future__ import annotations
@@ -50,6 +52,18 @@ _SYMBOLS = {
     "nbsp": " ", "pipe": "|", "年": "年", "!-": "|-",
 }  # fmt: skip
 
+# Templates in sentences that are no part of them: notes, references, marks of editors.
+_EDITORIAL = frozenset(
+    """r/rp/ref/refn/refnest/notetag/note/cite/citation/citation needed/cn/fact/when/who/which/where
+/why/whom/by whom/according to whom/clarify/clarification needed/dead link/webarchive
+/verify source/better source/better source needed/page needed/failed verification/dubious
+/update inline/full citation needed/clear/-/anchor/anchors/coord/要出典/要検証/要説明/要追加記述
+/要ページ番号/信頼性要検証/いつ/いつ範囲/誰/誰範囲/誰2/どこ/なぜ/要高次出典/リンク切れ/未検証/独自研究
+/独自研究範囲/要校閲/疑問点/疑問点範囲/出典無効/脚注/脚注ヘルプ/ウィキ座標/補注/注釈""".replace(
+        "\n", ""
+    ).split("/")
+)
+
 # A table written with {{!}}, as inside the arguments of templates: {{{!}} begins, {{!}}} ends it.
 _TABLE_MARKS = re.compile(r"^[ \t:*#]{0,9}\{\{\{!\}\}|^[ \t]{0,9}\{\{!\}\}.*", re.M)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
@@ -60,6 +74,8 @@ _ELEMENT = re.compile(
     re.I,
 )
 _LITERAL = frozenset(("nowiki", "pre", "syntaxhighlight", "source"))
+_FORMULAE = {"math": "", "chem": "\\ce", "ce": "\\ce"}
+_BLOCK = re.compile(r"""\bdisplay\s*=\s*["']?block""", re.I)
 _TRANSPARENT = frozenset(("poem", "code"))
 _PARAMETER = re.compile(r"\{\{\{[^{}]{0,500}\}\}\}")
 _BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|^[ \t]{0,9}\|\}(?!\})|\||^[ \t:*#]{0,9}\{\|", re.M)
@@ -90,14 +106,20 @@ class _Frame:
 
 
 def plain_text(wikitext: str, *, title: str = "", files: Collection[str] = FILE_NAMESPACES,
-               categories: Collection[str] = CATEGORY_NAMESPACES) -> str:  # fmt: skip
-    """The text of a page. ``files`` and ``categories`` are names of namespaces, in lower case."""
+               categories: Collection[str] = CATEGORY_NAMESPACES,
+               left_out: list[str] | None = None) -> str:  # fmt: skip
+    """The text of a page. ``files`` and ``categories`` are names of namespaces, in lower case.
+
+    ``left_out`` gets the name of each template that stood in a line of text and was dropped, but
+    for notes, references and marks of editors (:data:`_EDITORIAL`).
+    """
     text = wikitext.replace("\x00", "").replace("\x01", "")
     text = _COMMENT.sub("", text)
     text, literals = _without_elements(text)
     text = _TABLE_MARKS.sub(lambda mark: mark[0].replace("{{!}}", "|"), text)
     text = _PARAMETER.sub("", text)
-    text = _without_brackets(text, title, frozenset(files), frozenset(categories))
+    dropped = [] if left_out is None else left_out
+    text = _without_brackets(text, title, frozenset(files), frozenset(categories), dropped)
     text = _BREAK.sub("\n", _EXTERNAL.sub(r"\1", text))
     text = _MAGIC.sub("", _QUOTES.sub("", _TAG.sub("", text)))
     text = html.unescape(text).replace("\xa0", " ")
@@ -107,7 +129,7 @@ def plain_text(wikitext: str, *, title: str = "", files: Collection[str] = FILE_
 
 
 def _without_elements(text: str) -> tuple[str, list[str]]:
-    """Drops references, formulae and the like; literal text is put aside under a number.
+    """Drops references and the like; literal text and formulae are put aside under a number.
 
     An element that is not closed loses its tag only, as nobody meant the rest of the page.
     """
@@ -135,12 +157,22 @@ def _without_elements(text: str) -> tuple[str, list[str]]:
         if name in _LITERAL:
             pieces.append(f"\x00{len(literals)}\x01")
             literals.append(html.unescape(text[done : closer.start()]).strip("\n"))
+        elif name in _FORMULAE and (tex := " ".join(text[done : closer.start()].split())):
+            command = _FORMULAE[name]
+            tex = f"{command}{{{tex}}}" if command else tex
+            marks = "$$" if _BLOCK.search(token[3]) else "$"
+            pieces.append(f"\x00{len(literals)}\x01")
+            literals.append(f"{marks}{html.unescape(tex)}{marks}")
         done = closer.end()
     return "".join([*pieces, text[done:]]), literals
 
 
 def _without_brackets(
-    text: str, title: str, files: frozenset[str], categories: frozenset[str]
+    text: str,
+    title: str,
+    files: frozenset[str],
+    categories: frozenset[str],
+    left_out: list[str],
 ) -> str:
     stack = [_Frame("")]
     done = 0
@@ -163,7 +195,9 @@ def _without_brackets(
             if not top.opening:
                 top.pieces.append("|")
         else:
-            _close(stack, mark, title, files, categories)
+            name = _close(stack, mark, title, files, categories)
+            if name and len(stack) == 1 and _in_sentence(stack[0].pieces, text, done):
+                left_out.append(name)
     if not too_deep:
         stack[-1].pieces.append(text[done:])
     while len(stack) > 1:
@@ -174,10 +208,27 @@ def _without_brackets(
 _PARTNERS = {"}}": "{{", "]]": "[[", "|}": "{|"}
 
 
+def _in_sentence(before: list[str], text: str, after: int) -> bool:
+    """Whether words stand in the same line before this place, or follow at once."""
+    following = text[after : after + 80].partition("\n")[0].strip(" \t")
+    if following and following[0] not in "{|<[!*#:;=}":
+        return True
+    for piece in reversed(before):
+        line = piece.rpartition("\n")[2]
+        if line.strip(" \t*#:;='|"):
+            return True
+        if "\n" in piece:
+            return False
+    return False
+
+
 def _close(
     stack: list[_Frame], mark: str, title: str, files: frozenset[str], categories: frozenset[str]
-) -> None:
-    """An end: of the innermost frame it fits. A link is not closed over an open template."""
+) -> str:
+    """An end: of the innermost frame it fits. A link is not closed over an open template.
+
+    Returns the name of a template that is dropped because nobody knows what it shows.
+    """
     wanted = _PARTNERS[mark]
     index = len(stack) - 1
     while index and stack[index].opening != wanted:
@@ -186,17 +237,29 @@ def _close(
             break
         index -= 1
     if not index:
-        return
+        return ""
     while len(stack) - 1 > index:
         _give_up(stack)
     frame = stack.pop()
     if wanted == "[[":
         shown = _link(_arguments(frame), files, categories)
     elif wanted == "{{":
-        shown = _template(_arguments(frame), title)
+        arguments = _arguments(frame)
+        known = _template(arguments, title)
+        if known is None:
+            return _name_to_tell(arguments[0])
+        shown = known
     else:
         shown = ""
     stack[-1].pieces.append(shown)
+    return ""
+
+
+def _name_to_tell(name: str) -> str:
+    """How a dropped template is counted; "" for those that carry no text of the article."""
+    name = " ".join(name.replace("_", " ").split()).lower().partition(":")[0]
+    editorial = name in _EDITORIAL or name.startswith(("cite ", "sfn", "harv", "efn", "#"))
+    return "" if editorial or not name else f"template {name[:40]}"
 
 
 def _give_up(stack: list[_Frame]) -> None:
@@ -228,7 +291,8 @@ def _link(arguments: list[str], files: frozenset[str], categories: frozenset[str
     return target.removeprefix(":")
 
 
-def _template(arguments: list[str], title: str) -> str:
+def _template(arguments: list[str], title: str) -> str | None:
+    """What a template shows; None if nobody knows."""
     name = arguments[0].strip().replace("_", " ")
     lower = name.lower()
     if len(arguments) == 1 and lower in ("pagename", "subpagename", "fullpagename", "basepagename"):
@@ -250,7 +314,7 @@ def _template(arguments: list[str], title: str) -> str:
     if render is not None:
         return render(unnamed, named)
     if which is None:
-        return ""
+        return None
     label = named.get(_FIRST_UNNAMED.get(lower, ""), "")
     if label:
         return label

@@ -15,7 +15,17 @@ from yoriai.artifact import check_folder
 from yoriai.model_folder import AS_DATA, WEIGHTS
 from yoriai.model_folder import opening as opening_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
-from yoriai_eval.backends.rules import Marks, Span, Start, added, common_of_all, no_number
+from yoriai_eval.backends.rules import (
+    Conversation,
+    Marks,
+    Span,
+    Start,
+    added,
+    common_of_all,
+    in_template,
+    messages,
+    no_number,
+)
 
 if TYPE_CHECKING:
     from yoriai_eval.backends.shared_prefix import Encoded, Rows
@@ -258,8 +268,16 @@ class _FolderModel:
         content = f"{instruction}\n{text}" if text else instruction
         if not self.tokenizer.chat_template:
             return content + "\n"
+        return self._apply(messages([("user", content)]))
+
+    def chat(self, conversations: Sequence[Conversation]) -> list[str]:
+        if not self.tokenizer.chat_template:
+            return []
+        return [in_template(self._apply, turns) for turns in conversations]
+
+    def _apply(self, told: list[dict[str, str]]) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            told, tokenize=False, add_generation_prompt=True
         )
         return rendered
 

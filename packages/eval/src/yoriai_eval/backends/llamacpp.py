@@ -14,7 +14,18 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, common_of_all, cut, no_number, too_long
+from yoriai_eval.backends.rules import (
+    Conversation,
+    Ended,
+    Marks,
+    Span,
+    common_of_all,
+    cut,
+    in_template,
+    messages,
+    no_number,
+    too_long,
+)
 
 
 class LlamaCpp(Backend):
@@ -135,15 +146,26 @@ class _GgufModel:
 
     def render(self, instruction: str, text: str) -> str:
         content = f"{instruction}\n{text}" if text else instruction
-        template = self._llama.metadata.get("tokenizer.chat_template")
-        if not template:
+        if not self._template:
             return content + "\n"
+        return self._apply(messages([("user", content)]))
+
+    def chat(self, conversations: Sequence[Conversation]) -> list[str]:
+        if not self._template:
+            return []
+        return [in_template(self._apply, turns) for turns in conversations]
+
+    @property
+    def _template(self) -> str:
+        return str(self._llama.metadata.get("tokenizer.chat_template") or "")
+
+    def _apply(self, told: list[dict[str, str]]) -> str:
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
         marks = (self._llama.token_eos(), self._llama.token_bos())
         eos, bos = (self._named([mark]) if mark >= 0 else "" for mark in marks)
-        formatter = Jinja2ChatFormatter(template=template, eos_token=eos, bos_token=bos)
-        rendered: str = formatter(messages=[{"role": "user", "content": content}]).prompt
+        formatter = Jinja2ChatFormatter(template=self._template, eos_token=eos, bos_token=bos)
+        rendered: str = formatter(messages=told).prompt
         return rendered
 
     # --- text and ids -------------------------------------------------------------------

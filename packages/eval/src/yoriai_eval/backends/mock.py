@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel
-from yoriai_eval.backends.rules import cut
+from yoriai_eval.backends.rules import Conversation, cut
 
 ENOUGH_CHARACTERS = 256
 BITS_PER_BYTE = 8.0  # of a model for which all bytes are equally likely
@@ -78,6 +78,9 @@ class _MockModel:
 
     def render(self, instruction: str, text: str) -> str:
         return f"{instruction}\n{text}\n" if text else f"{instruction}\n"
+
+    def chat(self, conversations: Sequence[Conversation]) -> list[str]:
+        return ["".join(f"{role}: {text}\n" for role, text in turns) for turns in conversations]
 
     def _likelihood(self, context: str, continuation: str) -> float:
         if self.backend.likelihood == "uniform":

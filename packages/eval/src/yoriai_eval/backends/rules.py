@@ -160,6 +160,46 @@ class Marks:
         return windows(self.scored(ids), longest, len(self.first))
 
 
+Conversation = Sequence[tuple[str, str]]  # turns of (role, text)
+
+
+def messages(turns: Conversation) -> list[dict[str, str]]:
+    """Turns as the messages of OpenAI's API, which chat templates read."""
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def in_template(render: Callable[[list[dict[str, str]]], str], turns: Conversation) -> str:
+    """A conversation in a chat template, up to where the answer begins, and whole."""
+    from jinja2 import TemplateError
+
+    try:
+        rendered = render(messages(turns))
+    except TemplateError as error:
+        raise UsageError(
+            f"the model's chat template refuses examples as turns: {error}",
+            hint="chat: true in the protocol puts the whole prompt into one user's message",
+        ) from error
+    return whole(rendered, turns)
+
+
+def whole(rendered: str, turns: Conversation) -> str:
+    """A rendered conversation.
+
+    Raises :class:`yoriai.UsageError` where its turns are not all there in their order: an example
+    without its answer would be another question.
+    """
+    place = 0
+    for role, text in turns:
+        found = rendered.find(text.strip(), place)
+        if found < 0:
+            raise UsageError(
+                f"the model's chat template leaves out turns, the {role}'s {text[:60]!r} or before",
+                hint="chat: true in the protocol puts the whole prompt into one user's message",
+            )
+        place = found + len(text.strip())
+    return rendered
+
+
 def too_long(tokens: int, room: int) -> Generated:
     """What stands for the answer to a prompt that does not fit."""
     return Generated("", "error", f"{tokens} tokens, {room} fit into the context")

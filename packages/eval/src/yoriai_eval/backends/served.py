@@ -7,6 +7,7 @@ vLLM and llama.cpp have it) and likelihoods of a prompt (``echo`` with ``logprob
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,7 +30,15 @@ from yoriai_eval.backends.replies import (
     total,
     written,
 )
-from yoriai_eval.backends.rules import Span, common, spans, windows
+from yoriai_eval.backends.rules import (
+    Conversation,
+    Span,
+    common,
+    messages,
+    spans,
+    whole,
+    windows,
+)
 
 PROBE = "a b c d e"
 MOST_STOPS = 4  # that the API takes (platform.openai.com/docs/api-reference/completions)
@@ -55,7 +64,7 @@ class Served(Backend):
     model: str = Field("", description="its name at the server; empty: as under models")
     api_key_variable: str = Field("", description="environment variable that holds the key")
     endpoint: Literal["completions", "chat"] = Field(
-        "completions", description="completions: the prompt as it is; chat: as a user's message"
+        "completions", description="completions: the prompt as it is; chat: as messages"
     )
     likelihoods: Literal["auto", "none"] = Field(
         "auto", description="auto: by echo, where the server gives it; none: never ask for them"
@@ -195,6 +204,28 @@ class ServedModel:
     def render(self, instruction: str, text: str) -> str:
         content = f"{instruction}\n{text}" if text else instruction
         return content if self.backend.endpoint == "chat" else content + "\n"
+
+    def chat(self, conversations: Sequence[Conversation]) -> list[str]:
+        """To a chat endpoint the messages themselves, which the server puts into its template.
+
+        To the other, what the server's ``/apply-template`` makes of them (llama.cpp's has it);
+        an empty list where there is no such address.
+        """
+        if self.backend.endpoint == "chat":
+            return [_Messages(turns) for turns in conversations]
+        where = f"{self._beside}/apply-template"
+        bodies = [{"messages": messages(turns)} for turns in conversations]
+        replies = self._client.each([Request(where, body) for body in bodies])
+        made = []
+        for reply, turns in zip(replies, conversations, strict=True):
+            if isinstance(reply, Failed) and reply.status in (404, 405, 501):
+                return []
+            prompt = reply.get("prompt") if isinstance(reply, dict) else None
+            if not isinstance(prompt, str):
+                note = reply.note if isinstance(reply, Failed) else "a reply without a prompt"
+                raise YoriaiError(f"the server did not put a prompt into its template: {note}")
+            made.append(whole(prompt, turns))
+        return made
 
     # --- requests -----------------------------------------------------------------------
 
@@ -354,8 +385,19 @@ class ServedModel:
             self._ids[text] = tuple(ids)
 
 
-def _message(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
+class _Messages(str):
+    """A prompt that is a conversation: its text is the JSON of the messages that are sent."""
+
+    told: list[dict[str, str]]
+
+    def __new__(cls, turns: Conversation) -> _Messages:
+        made = super().__new__(cls, json.dumps(messages(turns), ensure_ascii=False))
+        made.told = messages(turns)
+        return made
+
+
+def _message(prompt: str) -> list[dict[str, str]]:
+    return prompt.told if isinstance(prompt, _Messages) else messages([("user", prompt)])
 
 
 def _key(variable: str) -> str:

@@ -15,7 +15,18 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
-from yoriai_eval.backends.rules import Ended, Marks, Span, added, cut, no_number, too_long
+from yoriai_eval.backends.rules import (
+    Conversation,
+    Ended,
+    Marks,
+    Span,
+    added,
+    cut,
+    in_template,
+    messages,
+    no_number,
+    too_long,
+)
 
 
 class Vllm(Backend):
@@ -125,8 +136,16 @@ class _VllmModel:
         content = f"{instruction}\n{text}" if text else instruction
         if not self._tokenizer.chat_template:
             return content + "\n"
+        return self._apply(messages([("user", content)]))
+
+    def chat(self, conversations: Sequence[Conversation]) -> list[str]:
+        if not self._tokenizer.chat_template:
+            return []
+        return [in_template(self._apply, turns) for turns in conversations]
+
+    def _apply(self, told: list[dict[str, str]]) -> str:
         rendered: str = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            told, tokenize=False, add_generation_prompt=True
         )
         return rendered
 

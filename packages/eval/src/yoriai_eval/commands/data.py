@@ -93,7 +93,9 @@ def get(names: tuple[str, ...], mirror: tuple[Path, ...], as_json: bool) -> None
     failed: list[YoriaiError] = []
     for name, path in _files(names, only_upstream=not names):
         try:
-            rows.append(_row(name, path, "ok", store.locate(name, path, given=mirror)))
+            place = store.locate(name, path, given=mirror)
+            state = store.look(name, path, given=mirror).state
+            rows.append(_row(name, path, state, place))
         except YoriaiError as error:
             failed.append(error)
             rows.append(_row(name, path, "failed", None, error.message))

@@ -14,19 +14,19 @@ from yoriai_eval.comparison.contestants import Contestant
 from yoriai_eval.comparison.pair import Comparison
 from yoriai_eval.scoring import protocol, statistics
 from yoriai_eval.scoring.metrics import METRICS
+from yoriai_eval.scoring.protocol import Outline
 
 WHOLE = "average"
 
 
-def weights(name: str) -> dict[str, dict[str, float]]:
+def weights(known: Outline | None) -> dict[str, dict[str, float]]:
     """The averages of a protocol, each with the weight of every task in it.
 
     ``average:NLI`` is a category; one of a single task is that task and is left out. ``average``
     is the mean of the categories. Empty for a protocol that has none, or is not known.
     """
-    if name not in protocol.names():
+    if known is None:
         return {}
-    known = protocol.load(name)
     found = {
         f"{WHOLE}:{category}": dict.fromkeys(tasks, 1 / len(tasks))
         for category, tasks in known.categories.items()
@@ -47,9 +47,9 @@ def averages(
     their tasks; not yet judged. ``p`` is None where some task was not compared.
     """
     for one, other in combinations(people, 2):
-        names = [str(p.scores.facts.get("protocol", "")) for p in (one, other)]
+        names = [protocol.identity(p.scores.facts) for p in (one, other)]
         parts = {m.task: m for m in found if (m.first, m.second) == (one.name, other.name)}
-        for average, shares in weights(names[0]).items():
+        for average, shares in weights(protocol.outline(one.scores.facts)).items():
             if not all(one.metric(task) and other.metric(task) for task in shares):
                 continue
             made = Comparison(average, f"mean of {len(shares)} tasks", one.name, other.name)

@@ -10,6 +10,7 @@ from yoriai import Artifact, NotFound, UsageError
 from yoriai.config import unknown_name
 from yoriai_eval.scoring import protocol
 from yoriai_eval.scoring.metrics import METRICS
+from yoriai_eval.scoring.protocol import Outline
 from yoriai_eval.scoring.rows import models_of, rows_of, scored
 
 BITS = ("bits_per_byte", "gold_bits_per_byte")
@@ -160,8 +161,10 @@ def obstacles(one: Contestant, other: Contestant, first: Answers, second: Answer
     facts = (one.scores.facts, other.scores.facts)
     if first.form != second.form:
         reasons.append(f"other form ({first.form}, {second.form})")
-    used = [str(f.get("protocol", "")) for f in facts]
-    own = [_is_own(first.task, name) for name in used]
+    used = [protocol.identity(f) for f in facts]
+    known = [protocol.outline(f) for f in facts]
+    # How a task of its own way is read, a protocol of one's own may say all the same.
+    own = [_is_own(first.task, o) and o is not None and not o.digest for o in known]
     if first.form != "bits-per-byte" and used[0] != used[1] and not all(own):
         reasons.append(f"other protocol ({used[0]}, {used[1]})")
     common = [i for i in first.ids if i in second.places]
@@ -187,7 +190,7 @@ def obstacles(one: Contestant, other: Contestant, first: Answers, second: Answer
                 other_prompts += 1
     if fewer:
         notes.append(f"asked with another number of examples on {fewer} samples")
-    if other_prompts and used[0] == used[1] and _is_rendered(first, used[0]):
+    if other_prompts and used[0] == used[1] and _is_rendered(first, known[0]):
         notes.append(f"each asked in its own chat template on {other_prompts} samples")
     elif other_prompts:
         reasons.append(f"other prompts on {other_prompts} samples")
@@ -204,15 +207,13 @@ def _marks(scores: Artifact, task: str) -> list[str]:
     ]
 
 
-def _is_own(task: str, name: str) -> bool:
+def _is_own(task: str, known: Outline | None) -> bool:
     """Whether a protocol leaves it to the task how it is asked."""
-    return name in protocol.names() and task.rpartition("/")[2] not in protocol.load(name).tasks
+    return known is not None and task.rpartition("/")[2] not in known.tasks
 
 
-def _is_rendered(answers: Answers, name: str) -> bool:
+def _is_rendered(answers: Answers, known: Outline | None) -> bool:
     """Whether the prompts are put into the model's own template, so that they differ by model."""
-    if name not in protocol.names():
+    if known is None:
         return False
-    return protocol.load(name).chat or (
-        answers.form == "generation" and _is_own(answers.task, name)
-    )
+    return bool(known.chat) or (answers.form == "generation" and _is_own(answers.task, known))

@@ -168,7 +168,8 @@ def _board(
         for column in columns_of(group)
     ]
     members = members_of(group[0])
-    averaged = protocol.load(facts["protocol"]).average if members else ()
+    known = protocol.outline(facts)
+    averaged = known.average if known else ()
     lines = [
         _line(one, model, columns, members, averaged, ledgers)
         for one in group

@@ -30,9 +30,9 @@ def columns_of(given: Sequence[Given]) -> list[Column]:
 
 
 def members_of(one: Given) -> dict[str, tuple[str, ...]]:
-    """Tasks by category; nothing for a protocol that is not installed."""
-    name = one.facts["protocol"]
-    return dict(protocol.load(name).categories) if name in protocol.names() else {}
+    """Tasks by category; nothing for a protocol that is not known."""
+    known = protocol.outline(one.facts)
+    return dict(known.categories) if known else {}
 
 
 def _task_column(one: Given, short: str, task: Facts) -> Column:
@@ -76,8 +76,9 @@ def _text_column(one: Given, corpus: str, language: str) -> Column:
 def difference(one: Given, group: Sequence[Given], number: int) -> Difference | None:
     """The first thing in which an artifact differs from a table; None if it may join."""
     for other in group:
-        for what in ("protocol", "split", "limit"):
-            here, there = one.facts[what], other.facts[what]
+        used = protocol.identity(one.facts), protocol.identity(other.facts)
+        pairs = {what: (one.facts[what], other.facts[what]) for what in ("split", "limit")}
+        for what, (here, there) in {"protocol": used, **pairs}.items():
             if here != there:
                 return Difference(what=what, here=str(here), there=str(there), other=number)
         mine, theirs = _asked(one), _asked(other)
@@ -102,11 +103,8 @@ def _is_same(here: Any, there: Any) -> bool:
 
 def _other_prompts(one: Given, other: Given, short: str) -> bool:
     """Whether prompts differ though they should not: no chat template, and all examples fit."""
-    name = one.facts["protocol"]
-    if name not in protocol.names():
-        return False
-    rules = protocol.load(name)
-    if rules.chat or short not in rules.tasks:
+    rules = protocol.outline(one.facts)
+    if rules is None or rules.chat or short not in rules.tasks:
         return False
     mine, theirs = (
         {

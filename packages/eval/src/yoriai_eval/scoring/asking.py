@@ -51,9 +51,18 @@ def _prompts(
     prompts, prefix = [exam.question(s, shots) for s in samples], exam.prefix(shots)
     if not exam.chat:
         return prompts, prefix
-    rendered = [model.render(prompt, "") for prompt in prompts]
-    before, found, _ = rendered[0].partition(prefix) if prefix else ("", "", "")
-    return rendered, before + found
+    rendered = model.chat([exam.turns(s, shots) for s in samples])
+    return (rendered, _common(exam, samples[0], rendered, shots)) if rendered else (prompts, prefix)
+
+
+def _common(exam: Exam, sample: Sample, rendered: Sequence[str], shots: int) -> str:
+    """What all rendered prompts begin with, up to the question of the sample, the first one's."""
+    question = exam.turns(sample, shots)[-1][1]
+    place = rendered[0].rfind(question)
+    if exam.chat != "turns":
+        place += len(exam.prefix(shots)) if place >= 0 else 0
+    prefix = rendered[0][: max(0, place)]
+    return prefix if all(prompt.startswith(prefix) for prompt in rendered) else ""
 
 
 def _by_shots(

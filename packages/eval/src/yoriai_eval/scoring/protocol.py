@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -33,6 +33,7 @@ from yoriai import (
 )
 from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
+from yoriai.files import digest_json
 from yoriai.recipe import parse_yaml
 from yoriai_eval.scoring.metrics import METRICS
 
@@ -106,7 +107,11 @@ class Protocol(_Data):
     source: str = Field(description="where each value comes from")
     licence: str
     prompt: Prompt = Field(description="the template")
-    chat: bool = Field(False, description="a model with a chat template gets the prompt in it")
+    chat: bool | Literal["turns"] = Field(
+        False,
+        description="a model with a chat template gets the prompt in it: true, as one message; "
+        "turns, each example as a turn of the user and one of the assistant",
+    )
     shot_count: int = Field(0, ge=0, description="examples before each question")
     fresh_shots: bool = Field(
         False, description="examples from the train split that are asked, too, give way to the next"
@@ -115,6 +120,14 @@ class Protocol(_Data):
     tasks: dict[str, Asked] = Field(description="by short name")
     categories: dict[str, tuple[str, ...]] = Field({}, description="means over tasks")
     average: tuple[str, ...] = Field((), description="categories whose mean is the average")
+
+    @pydantic.model_validator(mode="after")
+    def _has_its_categories(self) -> Protocol:
+        if unknown := [name for name in self.average if name not in self.categories]:
+            raise ValueError(f"average names {unknown[0]!r}, which is none of the categories")
+        if empty := [name for name, tasks in self.categories.items() if not tasks]:
+            raise ValueError(f"the category {empty[0]!r} has no tasks")
+        return self
 
 
 def names() -> list[str]:
@@ -172,6 +185,53 @@ def _of_file(place: Path) -> Protocol:
     return made
 
 
+class Outline(_Data):
+    """What scores have to say of the protocol that asked them, so that they can be compared."""
+
+    digest: str = Field("", description="of the whole protocol, if it is a file of one's own")
+    chat: bool | Literal["turns"] = False
+    tasks: tuple[str, ...] = Field((), description="that it asks in its own words")
+    categories: dict[str, tuple[str, ...]] = {}
+    average: tuple[str, ...] = ()
+
+
+def outline(facts: Mapping[str, Any]) -> Outline | None:
+    """Of the facts of scores; None for a protocol that is not known here and is not told there."""
+    if "protocol_outline" in facts:
+        try:
+            return Outline.model_validate(facts["protocol_outline"])
+        except pydantic.ValidationError:
+            return None
+    name = facts.get("protocol")
+    return _outline(_shipped(name)) if name in names() else None
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """What scores say of their protocol: its name and, of a file of one's own, its outline."""
+    rules = load(name)
+    facts: dict[str, Any] = {"protocol": rules.name}
+    if rules.name not in names():
+        digest = digest_json(rules.model_dump(mode="json"))
+        made = _outline(rules).model_copy(update={"digest": digest})
+        facts["protocol_outline"] = made.model_dump(mode="json")
+    return facts
+
+
+def identity(facts: Mapping[str, Any]) -> str:
+    """The protocol's name; of a file of one's own with the start of its digest."""
+    name, known = str(facts.get("protocol", "")), outline(facts)
+    return f"{name} ({known.digest[:8]})" if known and known.digest else name
+
+
+def _outline(rules: Protocol) -> Outline:
+    return Outline(
+        chat=rules.chat,
+        tasks=tuple(sorted(rules.tasks)),
+        categories=rules.categories,
+        average=rules.average,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exam:
     """One task in one form: everything that is the same for all of its samples."""
@@ -186,7 +246,7 @@ class Exam:
     labels: tuple[str, ...] = ()
     max_tokens: int = 0
     max_characters: int = 0
-    chat: bool = False
+    chat: bool | Literal["turns"] = False
     own: bool = False
     plain: bool = False  # own: put as the prompt says, never in the model's own form
     wording: Wording | None = None
@@ -228,6 +288,25 @@ class Exam:
     def question(self, sample: Sample, shots: int | None = None) -> str:
         """The whole prompt of a sample."""
         return self.prefix(shots) + sample.text + self.after
+
+    def turns(self, sample: Sample, shots: int | None = None) -> list[tuple[str, str]]:
+        """The prompt of a sample as turns of (role, text).
+
+        Instruction and question are the user's, in the words of the template; not all chat
+        templates have a place for a system. White space at the ends of turns is the template's.
+        """
+        if self.chat != "turns":
+            return [("user", self.question(sample, shots))]
+        kept = len(self.shots) if shots is None else shots
+        ask, _, rest = self.prompt.shot.partition("{output}")
+        before = _fill(self.prompt.header, instruction=self.instruction)
+        told = []
+        for shot in self.shots[len(self.shots) - kept :]:
+            told.append(("user", (before + _fill(ask, input=shot.text)).strip()))
+            told.append(("assistant", (shot.gold + rest).strip()))
+            before = self.prompt.join
+        question = _fill(self.prompt.query, input=sample.text)
+        return [*told, ("user", (before + question).strip())]
 
     @property
     def after(self) -> str:
@@ -303,7 +382,7 @@ def _own_exam(protocol: Protocol, task: Task, asking: Asking) -> Exam:
         max_tokens=asking.max_tokens,
         max_characters=asking.max_characters,
         stops=asking.stops,
-        chat=protocol.chat and not own,
+        chat=False if own else protocol.chat,
         own=own,
         plain=own and asking.prompt is not None,
     )

@@ -157,7 +157,7 @@ class Run(Step):
                 continue
             if model is None:
                 model = self._open(asked)
-                files.write_atomically(told, files.canonical_json(model.describe()))
+                files.write_atomically(told, files.canonical_json(_described(model, exams, asked)))
             label = f"{asked.name} on {exam.name}" + (" (gold)" if exam.form == "gold" else "")
             seconds: list[float] = []
             errors: list[str] = []
@@ -191,7 +191,7 @@ class Run(Step):
         job: Job,
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "protocol": protocol.load(self.protocol).name,
+            **protocol.facts_of(self.protocol),
             "split": self.split,
             "limit": self.limit or 0,
             "floors": {},
@@ -213,6 +213,16 @@ class Run(Step):
 
 def _log(job: Job, asked: Candidate, exam: Exam) -> Path:
     return job.scratch / f"{asked.name}.{exam.name.replace('/', '.')}.{exam.form}.jsonl"
+
+
+def _described(model: LanguageModel, exams: Sequence[Exam], asked: Candidate) -> dict[str, Any]:
+    """How a model is asked; where chat is wanted, also whether it has a template for that."""
+    told = model.describe()
+    if any(exam.chat for exam in exams):
+        told["chat_template"] = bool(model.chat([[("user", "?")]]))
+        if not told["chat_template"]:
+            console.note(f"{asked.name} has no chat template: it is asked the prompts as they are")
+    return told
 
 
 def _chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:

@@ -8,9 +8,11 @@ checksum was taken and found right.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -53,6 +55,11 @@ class File(_Data):
     )
     unverified: bool = Field(False, description="nobody has taken a checksum; pinned by its commit")
     rows: int = Field(0, ge=0, description="records in it; other counts are refused; 0: any")
+    folders: tuple[str, ...] = Field(
+        (),
+        description="where a mirror may hold the same CSV files unpacked, as in a git clone; read "
+        "where the file is absent, unverified",
+    )
 
     @pydantic.model_validator(mode="after")
     def _is_pinned(self) -> File:
@@ -191,6 +198,9 @@ def look(dataset: str, path: str, *, given: Sequence[Path] = ()) -> FileState:
     for root in (*mirrors(given), cache_folder()):
         place = root / origin(dataset).folder / path
         if not place.is_file():
+            if clone := next((root / f for f in known.folders if _members(root / f)), None):
+                digest = f"sha256:{hashlib.sha256(_packed(clone)).hexdigest()}"
+                return FileState(dataset, path, "unverified", clone, digest)
             continue
         try:
             digest = _digest(place, known)
@@ -202,6 +212,21 @@ def look(dataset: str, path: str, *, given: Sequence[Path] = ()) -> FileState:
             dataset, path, "ok" if digest == known.checksum else "changed", place, digest
         )
     return FileState(dataset, path, "missing")
+
+
+def _members(folder: Path) -> list[Path]:
+    """The CSV files right under a folder, by name; links are not followed."""
+    found = folder.glob("*.csv") if folder.is_dir() else ()
+    return sorted(p for p in found if p.is_file() and not p.is_symlink())
+
+
+def _packed(folder: Path) -> bytes:
+    """The CSV files of a folder as an archive: of the same files always the same bytes."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for member in _members(folder):
+            archive.writestr(zipfile.ZipInfo(f"{folder.name}/{member.name}"), member.read_bytes())
+    return made.getvalue()
 
 
 def _digest(place: Path, known: File) -> str:
@@ -234,8 +259,9 @@ def locate(dataset: str, path: str, *, given: Sequence[Path] = ()) -> Path:
 
 
 def read(dataset: str, path: str, *, given: Sequence[Path] = ()) -> bytes:
-    """The content of a file that was checked."""
-    return locate(dataset, path, given=given).read_bytes()
+    """The content of a file that was checked; of a folder that stands for it, packed."""
+    place = locate(dataset, path, given=given)
+    return _packed(place) if place.is_dir() else place.read_bytes()
 
 
 def complaint(found: FileState, why: str = "") -> YoriaiError:

@@ -42,7 +42,14 @@ def rows(dataset: str, split: Split, *, mirrors: Sequence[Path] = ()) -> list[Ro
         raise unknown_name(dataset, BUILDERS, "data set with rows")
 
     def counted(content: bytes, path: str) -> list[Row]:
-        found, wanted = BUILDERS[dataset].read(content, path), store.file(dataset, path).rows
+        wanted = store.file(dataset, path).rows
+        try:
+            found = BUILDERS[dataset].read(content, path)
+        except ValueError as error:  # only of a file that nobody took a checksum of
+            raise Altered(
+                f"{dataset}: {path} cannot be read: {error}",
+                hint=f"get upstream's at {store.origin(dataset).homepage}",
+            ) from error
         if wanted and len(found) != wanted:
             raise Altered(
                 f"{dataset}: {path} has {len(found)} rows, {wanted} are registered",
@@ -168,8 +175,10 @@ class Dataset(Task):
         """
         source = store.origin(self.dataset)
         told = {path: file.checksum for path, file in source.files.items()}
-        for path in [path for path, file in source.files.items() if file.unverified]:
-            told[path] = f"{source.commit} {store.look(self.dataset, path).digest}"
+        for path in [p for p, file in source.files.items() if file.unverified or file.folders]:
+            found = store.look(self.dataset, path)
+            if found.state == "unverified" or source.files[path].unverified:
+                told[path] = f"{source.commit} {found.digest}"
         return digest_json(told)
 
     def samples(self, artifacts: Sequence[Artifact]) -> Iterator[Sample]:  # noqa: ARG002

@@ -4,127 +4,64 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from yoriai import Artifact, Example, Instructions, NotFound, UsageError, files
+from yoriai_train.data.rows import read_row
 
 NAMES = {"ja": "日本語", "en": "英語", "code": "コード"}
 QUESTION = "次の文章は日本語、英語、コードのどれですか。"
 
 
-# Of other forms, whose turns would be lost if only "instruction" and "output" were read.
-_OTHER_FORMS = ("history", "conversations", "conversation")
-
-
 class Jsonl(Instructions):
-    """JSON Lines, each row an instruction or a conversation.
+    """A file of conversations: JSON Lines, or one JSON list.
 
-    An instruction is ``instruction``, ``input`` (may be missing) and ``output``; a ``system``
-    text beside them becomes a turn before. A conversation is ``messages``, a list of ``role``
-    (system, user, assistant) and ``content``, as OpenAI's fine-tuning files and TRL have it: each
-    assistant turn is an example, with all turns before it as its prompt. One of ``weight`` 0 is
-    not learned.
+    Rows may be of several forms, which :mod:`yoriai_train.data.rows` tells apart by their keys:
+    an instruction and its answer, ``messages``, ShareGPT's ``conversations``, the ``text`` of
+    LLM-jp, and pairs of a chosen and a rejected answer.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     path: str = Field(description="the file")
 
     def fingerprint(self) -> str:
-        path = Path(self.path).expanduser()
-        if not path.is_file():
-            raise NotFound(f"no file {self.path}")
-        return files.digest_file(path)
+        return files.digest_file(self._file())
 
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterator[Example]:  # noqa: ARG002
+        path = self._file()
+        body = path.read_bytes()
+        if body.lstrip()[:1] == b"[":
+            rows = _parse(body, self.path)
+            for number, row in enumerate(rows, 1):
+                yield self._example(row, f"{path.name}:row {number}")
+            return
+        # Not splitlines(): JSON may hold U+2028 and other marks that it takes for line ends.
+        for number, line in enumerate(body.split(b"\n"), 1):
+            if line.strip():
+                place = f"{path.name}:{number}"
+                yield self._example(_parse(line, place), place)
+
+    def _file(self) -> Path:
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise NotFound(f"no file {self.path}")
-        # Not splitlines(): JSON may hold U+2028 and other marks that it takes for line ends.
-        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-            if line.strip():
-                yield from self._examples(line, f"{self.path}:{number}")
+        return path
 
-    def _examples(self, line: bytes, place: str) -> Iterator[Example]:
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{place}: no JSON: {error}") from error
+    def _example(self, row: Any, place: str) -> Example:
         if not isinstance(row, dict):
             raise UsageError(f"{place}: no JSON object, but {type(row).__name__}")
-        if "messages" in row:
-            yield from conversation(row, place)
-            return
-        for key in _OTHER_FORMS:
-            if row.get(key):
-                raise UsageError(
-                    f"{place}: turns under {key!r} are not read",
-                    hint='write "messages": [{"role": "user", "content": "..."}, ...]',
-                )
-        for key in ("instruction", "output"):
-            if not isinstance(row.get(key), str):
-                raise UsageError(
-                    f"{place}: {key!r} is missing or no text",
-                    hint="a row has instruction, input and output, or messages",
-                )
-        for key in ("input", "system"):
-            if not isinstance(row.get(key) or "", str):
-                raise UsageError(f"{place}: {key!r} is no text")
-        before = (("system", row["system"]),) if row.get("system") else ()
-        yield Example(row["instruction"], row.get("input") or "", row["output"], before)
+        return read_row(row, place)
 
 
-def conversation(row: Mapping[str, Any], place: str) -> Iterator[Example]:
-    """An example for each assistant turn that is to be learned.
-
-    The form is that of OpenAI's fine-tuning files ("Fine-tuning", chat format) and of TRL
-    ("Dataset formats", conversational language modelling). Raises :class:`UsageError` for turns
-    that cannot be learned from text alone, and for a row in which nothing is to be learned.
-    """
-    if row.get("tools") or row.get("functions"):
-        raise UsageError(f"{place}: conversations with tools are not read")
-    messages = row["messages"]
-    if not isinstance(messages, list) or not messages:
-        raise UsageError(f"{place}: 'messages' is no list of turns")
-    before: list[tuple[str, str]] = []
-    learned = 0
-    for number, message in enumerate(messages, 1):
-        role, text = _turn(message, f"{place}, turn {number}")
-        if role == "assistant":
-            if not before or before[-1][0] != "user":
-                raise UsageError(f"{place}, turn {number}: the assistant answers no user turn")
-            if message.get("weight", 1) != 0:
-                learned += 1
-                yield Example(before[-1][1], "", text, tuple(before[:-1]))
-        elif role == "system" and before:
-            raise UsageError(f"{place}, turn {number}: a system turn stands first")
-        before.append((role, text))
-    if not learned:
-        raise UsageError(f"{place}: no assistant turn to learn")
-    if before[-1][0] != "assistant":
-        raise UsageError(f"{place}: the last turn is the {before[-1][0]}'s, which nobody answers")
-
-
-def _turn(message: Any, place: str) -> tuple[str, str]:
-    """Role and text of one turn; its content may be a list of parts that are text."""
-    if not isinstance(message, dict):
-        raise UsageError(f"{place}: no JSON object, but {type(message).__name__}")
-    role, content = message.get("role"), message.get("content")
-    if role not in ("system", "user", "assistant"):
-        raise UsageError(f"{place}: role {role!r} is not system, user or assistant")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise UsageError(f"{place}: calls of tools are not read")
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        if len(texts) == len(parts):
-            content = "".join(texts)
-    if not isinstance(content, str):
-        raise UsageError(f"{place}: 'content' is no text")
-    return role, content
+def _parse(text: bytes, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{place}: no JSON: {error}") from error
 
 
 class LanguageNaming(Instructions):
@@ -155,7 +92,7 @@ class LanguageNaming(Instructions):
             )
         chooser = random.Random(seed)
         examples = [
-            Example(QUESTION, chooser.choice(snippets[language]), NAMES[language])
+            Example.of(QUESTION, chooser.choice(snippets[language]), NAMES[language])
             for language in NAMES
             for _ in range(self.count // len(NAMES))
         ]

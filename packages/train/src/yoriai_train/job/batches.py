@@ -103,7 +103,10 @@ class Batches:
 
 
 def _examples(spec: Spec, rank: int, world: int) -> Make:
-    """Examples written by the tuning step: rows of ``{"ids": [...], "prompt": n}``."""
+    """Examples written by the tuning step: rows of ids, and which are learned.
+
+    ``{"ids": [...], "spans": [[first, stop], ...]}``.
+    """
     rows = [
         json.loads(line) for line in Path(spec.examples).read_text(encoding="utf-8").splitlines()
     ]
@@ -122,8 +125,9 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
             length = len(ids) - 1
             longest = max(longest, length)
             x[index, :length] = ids[:-1]
-            first = max(1, row["prompt"])  # nothing comes before the very first token
-            y[index, first - 1 : length] = ids[first:]
+            for first, stop in row["spans"]:
+                first = max(1, first)  # nothing comes before the very first token
+                y[index, first - 1 : stop - 1] = ids[first:stop]
         if world == 1 and spec.build_strategy().sequence_parts == 1:
             x, y = x[:, :longest].contiguous(), y[:, :longest].contiguous()
         return {"input_ids": x, "targets": y}

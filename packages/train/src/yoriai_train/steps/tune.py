@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Artifact, Example, Instructions, Job, Made, Step, Strategy, UsageError, Uses
-from yoriai.model_folder import AS_DATA, opening
+from yoriai import Example, Instructions, Job, Made, Step, Strategy, UsageError, Uses
+from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
-from yoriai_train.model.generation import continue_texts, render
+from yoriai_train.model.generation import continue_texts
 from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
@@ -28,15 +30,15 @@ from yoriai_train.steps.made import (
 
 
 class Tune(Step):
-    """Tune every weight of a model on instructions.
+    """Tune every weight of a model on conversations; the loss is on what the assistant says.
 
-    The prompt is the model's own chat template; prompt and answer are encoded apart and
-    joined, so the loss begins exactly at the answer whatever the tokenizer does. (LLM-jp's
-    way, to search for the tokens of ``### 応答:``, silently masks everything when a tokenizer
-    changes: llm-jp-sft, see docs.)
+    What is trained is, token for token, what ``apply_chat_template`` of the tuned model's
+    tokenizer gives (:mod:`yoriai_train.data.chat`). The tokens to learn are found by the places
+    of the characters that the template writes for an answer. (LLM-jp's way, to search for the
+    tokens of ``### 応答:``, silently masks everything when a tokenizer changes: llm-jp-sft.)
     """
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     circumstances: ClassVar[tuple[str, ...]] = ("watch",)
     makes: ClassVar[str] = "model"
     takes: ClassVar[tuple[str, ...]] = ("model",)
@@ -45,6 +47,7 @@ class Tune(Step):
     data: list[Annotated[Instructions, Uses("instructions")]] = Field(
         min_length=1, description="instruction data"
     )
+    learn: Learn = Field("all", description="answers of a conversation that are learned")
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
         default_factory=default_strategy, description="how training is spread over processes"
     )
@@ -67,10 +70,12 @@ class Tune(Step):
         specs.check_share(self.batch, self.strategy, nodes)
         config = specs.read_config(base.path, base.name)
         context = config["context"]
-        examples = [e for d in self.data for e in d.examples(job.all_of("corpus"), job.seed)]
+        corpora = job.all_of("corpus")
+        examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
-        used, skipped, answer_tokens = write_examples(base, examples, context, path)
-        seen = max(1, round(self.epochs * used))
+        form = ChatForm.read(base.path, base.name)
+        written = write_examples(form, examples, context, path, self.learn)
+        seen = max(1, round(self.epochs * written.used))
         steps = -(-seen // self.batch)
         spec = specs.Spec(
             **specs.describe_strategy(self.strategy),
@@ -93,51 +98,112 @@ class Tune(Step):
         )
         rows = jobs.train(spec, self.strategy, job, self.watch)
         finish(job.out, base.path, rows)
+        write_ends(job.out, written.ends)
         facts: dict[str, Any] = {
             **describe(rows, job.out),
-            "examples": used,
+            "examples": written.used,
             "examples_seen": seen,
-            "examples_too_long": skipped,
-            "answer_tokens": answer_tokens,
+            "answer_tokens": written.answer_tokens,
+            **written.counts,
+            **{f"{kind}_at": places for kind, places in written.named.items() if places},
         }
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
-        left = f", {skipped:,} too long for the context" if skipped else ""
-        told = f"{used:,} examples{left}, {seen:,} seen in {steps:,} steps"
-        return Made(facts=facts, headline=[told, *headline(facts)])
+        told = f"{written.used:,} examples, {seen:,} seen in {steps:,} steps"
+        return Made(facts=facts, headline=[told, *told_of(written), *headline(facts)])
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the examples; ``named`` gives the first places of each kind left out."""
+
+    used: int
+    answer_tokens: int
+    tokens: int
+    ends: set[int]
+    counts: dict[str, int]
+    named: dict[str, list[str]]
+
+
+NAMED = 5  # places of examples that are left out, named in the facts
+TOO_LONG, ALL_MASKED = "examples_too_long", "examples_all_masked"
+ANEW, STRADDLING = "conversations_learned_by_answer", "answers_inside_a_token"
+
+
+def told_of(written: Written) -> list[str]:
+    """What was left out or is not as one would expect, in words."""
+    words = {
+        TOO_LONG: "too long for the context, left out",
+        ALL_MASKED: "with nothing to learn, left out",
+        ANEW: "learned answer by answer, as the template writes earlier turns anew",
+        STRADDLING: "answers begin inside a token, which is not learned",
+    }
+    told = []
+    for kind, count in written.counts.items():
+        if count:
+            places = written.named.get(kind, [])
+            where = f": {', '.join(places)}" + (" and more" if count > len(places) else "")
+            told.append(f"{count:,} {words[kind]}{where if places else ''}")
+    return told
 
 
 def write_examples(
-    base: Artifact, examples: list[Example], context: int, path: Path
-) -> tuple[int, int, int]:
-    """Encode examples as rows of ids with the length of the prompt.
+    form: ChatForm, examples: Iterable[Example], context: int, path: Path, learn: Learn = "all"
+) -> Written:
+    """Encode conversations as rows of ids, with the spans of them that are learned."""
+    form.check()
+    used = answers = total = 0
+    ends: set[int] = set()
+    counts = dict.fromkeys((TOO_LONG, ALL_MASKED, ANEW, STRADDLING), 0)
+    named: dict[str, list[str]] = {TOO_LONG: [], ALL_MASKED: []}
 
-    Returns how many were used, how many did not fit, and the number of answer tokens.
-    """
-    from transformers import AutoTokenizer
+    def leave_out(kind: str, place: str) -> None:
+        counts[kind] += 1
+        if place and len(named[kind]) < NAMED:
+            named[kind].append(place)
 
-    with opening(base.path):
-        tokenizer = AutoTokenizer.from_pretrained(base.path, **AS_DATA)
-    if not tokenizer.chat_template:
-        raise UsageError(f"{base.name} has no chat template, so it cannot be tuned on chats")
-    if tokenizer.eos_token_id is None:
-        raise UsageError(f"{base.name} has no end mark, so answers could not be taught to end")
-    used = skipped = answers = 0
+    read = 0
     with path.open("w", encoding="utf-8") as stream:
         for example in examples:
-            text = render(tokenizer, example.instruction, example.input, example.before)
-            # Not verbose: what does not fit is counted below.
-            prompt = tokenizer.encode(text, add_special_tokens=False, verbose=False)
-            answer = tokenizer.encode(example.output, add_special_tokens=False, verbose=False)
-            ids = [*prompt, *answer, tokenizer.eos_token_id]
-            if len(ids) > context + 1:
-                skipped += 1
-                continue
-            used += 1
-            answers += len(answer) + 1
-            stream.write(json.dumps({"ids": ids, "prompt": len(prompt)}) + "\n")
+            read += 1
+            found, anew = encode(form, example, learn)
+            counts[ANEW] += anew
+            for encoded in found:
+                spans = encoded.spans()
+                if len(encoded.ids) > context + 1:
+                    leave_out(TOO_LONG, example.place)
+                elif not spans:
+                    leave_out(ALL_MASKED, example.place)
+                else:
+                    used += 1
+                    total += len(encoded.ids)
+                    counts[STRADDLING] += encoded.straddling
+                    answers += sum(encoded.learned)
+                    ends |= form.ends(encoded)
+                    stream.write(json.dumps({"ids": encoded.ids, "spans": spans}) + "\n")
     if not used:
+        why = f"{counts[TOO_LONG]} do not fit into {context} tokens"
+        if counts[ALL_MASKED]:
+            why += f", of {counts[ALL_MASKED]} nothing is to be learned"
         raise UsageError(
-            f"none of {len(examples)} examples fits into {context} tokens",
+            f"none of {read} examples can be learned: {why}",
             hint="use shorter examples, or a model with a longer context",
         )
-    return used, skipped, answers
+    return Written(used, answers, total, ends, counts, named)
+
+
+def encode(form: ChatForm, example: Example, learn: Learn) -> tuple[list[Encoded], bool]:
+    """One conversation as one sequence; or one for each answer, where the template asks for it.
+
+    Raises :class:`UsageError` with the place of the example.
+    """
+    try:
+        try:
+            return [form.encode(example.turns, learn)], False
+        except WrittenAnew:
+            places = [n for n, turn in enumerate(example.turns) if turn.role == "assistant"]
+            chosen = places[-1:] if learn == "last" else places
+            made = [form.encode(example.turns[: n + 1], "last") for n in chosen]
+            return made, True
+    except UsageError as error:
+        where = f"{example.place}: " if example.place else ""
+        raise UsageError(f"{where}{error.message}", hint=error.hint) from error

@@ -1,0 +1,1 @@
+"""Probes: why a model behaves as it does."""

@@ -40,6 +40,11 @@ def sweep(
         raise UsageError(f"--shares {shares!r} is no list of numbers", hint="0,0.2,0.5") from error
     if bad := [value for value in values if not 0 <= value < 1]:
         raise UsageError(f"a share is at least 0 and below 1, not {bad[0]:g}")
+    labels = [round(value * 100) for value in values]
+    if len(set(labels)) < len(labels):
+        raise UsageError(
+            f"--shares {shares} names one share twice, in whole percents", hint="0,0.2,0.5"
+        )
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another --out")
     told, _ = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe))

@@ -28,6 +28,7 @@ class Row:
     value: float
     weight: float
     lower_is_better: bool
+    sample: str = ""  # its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def read_rows(scores: Artifact) -> dict[str, list[Row]]:
                 float(value),
                 float(told["bytes"]) if lower else 1.0,
                 lower,
+                told["id"],
             )
             found.setdefault(told["model"], []).append(row)
     return found
@@ -157,6 +159,17 @@ def _difference(
     return GroupDifference(
         task, group, float(before), float(after), float(low), float(high), len(pairs), gained
     )
+
+
+def by_source(
+    before: Sequence[Row], after: Sequence[Row], task: str, sources: Mapping[str, str], seed: int
+) -> list[GroupDifference]:
+    """The difference on the text of each source: ``sources`` maps ids of samples to their names."""
+    places: dict[str, list[tuple[Row, Row]]] = {}
+    for one, two in zip(before, after, strict=True):
+        if one.task == task and (source := sources.get(one.sample)):
+            places.setdefault(source, []).append((one, two))
+    return [_difference(task, name, pairs, seed) for name, pairs in sorted(places.items())]
 
 
 def total(rows: Iterable[Row], task: str, groups: Iterable[str] | None = None) -> float:

@@ -104,7 +104,7 @@ def test_every_kind_of_entry_works_in_one_run(outside, call, ran):
     [run] = (outside / "build/outside/runs").glob("*.json")
     assert json.loads(run.read_bytes())["environment"]["acme"]["steps"] == len(RECIPE["steps"])
     assert facts(outside, "tuned")["examples"] == 20
-    scores = (outside / "build/outside/base@1/scores.jsonl").read_text().splitlines()
+    scores = (outside / "build/outside/base@1/evaluations.jsonl").read_text().splitlines()
     assert json.loads(scores[-1])["tasks"] == {"larger": 1.0}
 
 

@@ -28,13 +28,18 @@ def yoriai_filters():
     return [Entry(name="rule", target="{name}.rules:Rule", summary="A rule.", licence="MIT")]
 """
 RULES = '''
+from typing import ClassVar
+
+from pydantic import Field
+
 from yoriai import Filter
 
 
 class Rule(Filter):
     """Keeps all."""
 
-    max_ratio: float = 0.5
+    version: ClassVar[str] = "1"
+    max_ratio: float = Field(0.5, description="of nothing")
 
     def judge(self, document):
         return self.KEEP

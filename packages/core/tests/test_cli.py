@@ -88,7 +88,7 @@ def test_help_imports_no_command(process):
         (("records", "check"), 3, "not-found"),
         (("run", "lab.yaml", "--set", "words.note=x"), 4, "refused"),
         (("lineage", "build/lab/text@1"), 4, "altered"),
-        (("run", "lab.yaml", "--out", "else", "--set", "words.crash=x"), 1, "failed"),
+        (("run", "lab.yaml", "--out", "else", "--set", "words.crash=x"), 1, "plugin-failed"),
     ],
 )
 def test_an_error_is_words_on_stderr_json_on_stdout_and_the_documented_code(

@@ -440,7 +440,7 @@ def test_the_public_names_are_those_of_the_lazy_table():
 def test_the_quick_look_at_a_version_range_never_contradicts_packaging(low, high, here):
     from packaging.requirements import Requirement
 
-    from yoriai.plugins import _plainly_here
+    from yoriai.core_range import _plainly_here
 
     core = ".".join(map(str, here))
     for parts in (

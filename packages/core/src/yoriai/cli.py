@@ -261,6 +261,11 @@ def _call(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if place := _place(error):
+            message = f"{place} raised {type(error).__name__}: {error}"
+            hint = f"tell the authors of plugin {place.plugin!r}, or do without it: yoriai plugins"
+            _complain(message, hint, "plugin-failed", as_json)
+            return 1
         if foreign := _damage(error):
             _complain(foreign, _DAMAGE_HINT, "refused", as_json)
             return 4
@@ -268,6 +273,18 @@ def _call(arguments: list[str]) -> int:
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _place(error: BaseException) -> Any:
+    """The line of somebody else's plugin where the error was raised; None for our own code."""
+    from yoriai import blame
+    from yoriai.plugins import load_registry
+
+    try:
+        place = blame.find(error, load_registry().plugins)
+    except YoriaiError:  # the selection of plugins was what is wrong
+        return None
+    return None if place is None or place.plugin in blame.OURS else place
 
 
 # Libraries that read files of others. What they raise is about the bytes, not about this program.

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import pluggy
 
 from yoriai import console, foreign_code, hookspecs, terminal
+from yoriai.core_range import other_core
 from yoriai.entry import KINDS, Entry
 from yoriai.errors import NotFound, PluginBroken, UsageError
 
@@ -388,6 +389,14 @@ def _words(error: BaseException) -> str:
     return terminal.clip(terminal.one_line(f"{type(error).__name__}: {message}"), 400)
 
 
+def _placed(error: BaseException, plugin: Plugin) -> str:
+    """The error in words, with the file and line of the plugin that raised it."""
+    from yoriai import blame
+
+    place = blame.line_in(error, plugin.module)
+    return _words(error) + (f" (at {place})" if place else "")
+
+
 def _load_one(
     point: metadata.EntryPoint,
     plugin: Plugin,
@@ -395,7 +404,7 @@ def _load_one(
     moments: list[Moment],
 ) -> None:
     upgrade = _upgrade(plugin)
-    wanted, older = _other_core(point)
+    wanted, older = other_core(point)
     if wanted:
         reason = f"it wants yoriai-core{wanted}, installed is {metadata.version('yoriai-core')}"
         if older:
@@ -414,7 +423,7 @@ def _load_one(
         missing = str(getattr(error, "name", "") or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and _NAME.fullmatch(missing):
             remedy = f"pip install {missing}"
-        _mark(plugin, "import-failed", _words(error), remedy)
+        _mark(plugin, "import-failed", _placed(error, plugin), remedy)
         return
     plugin.import_ms = (time.perf_counter() - start) * 1000
     reason = ""
@@ -430,55 +439,6 @@ def _load_one(
         _mark(plugin, "rejected", reason, f"{upgrade}, or tell its authors")
         return
     _list_entries(module, plugin, manager, moments)
-
-
-def _other_core(point: metadata.EntryPoint) -> tuple[str, bool]:
-    """The range of yoriai-core that a plugin declares, if the installed core is not in it,
-    and whether the plugin wants an older one."""
-    core = metadata.version("yoriai-core")
-    try:
-        lines = (point.dist.requires if point.dist else None) or []
-    except Exception:  # no METADATA, see _owner
-        lines = []
-    for line in lines:
-        # Loading the parser takes 20 ms: leave out what is plainly another package, and the two
-        # plain forms in which plugins ask for a core that is here.
-        if "core" not in line.lower() or _plainly_here(line, core):
-            continue
-        from packaging.requirements import InvalidRequirement, Requirement
-        from packaging.utils import canonicalize_name
-        from packaging.version import Version
-
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(requirement.name) != "yoriai-core":
-            continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(core, prereleases=True):
-            bounds = [Version(s.version.removesuffix(".*")) for s in requirement.specifier]
-            return str(requirement.specifier), all(b <= Version(core) for b in bounds)
-    return "", False
-
-
-_RANGE = re.compile(r"yoriai-core(?:<([\d.]+),>=([\d.]+)|>=([\d.]+),<([\d.]+))")
-
-
-def _plainly_here(line: str, core: str) -> bool:
-    """Whether a requirement is ``yoriai-core==X.Y.*`` or a range ``>=A,<B`` that holds ``core``."""
-    if line == f"yoriai-core=={core.rpartition('.')[0]}.*":
-        return True
-    match = _RANGE.fullmatch(line)
-    if not match or not re.fullmatch(r"[\d.]+", core):
-        return False
-    above, below, below2, above2 = match.groups()
-    low, here, high = (
-        [int(part) for part in text.split(".") if part]
-        for text in (below or below2, core, above or above2)
-    )
-    return low <= here < high
 
 
 def _unknown_hook(module: ModuleType) -> str:
@@ -512,7 +472,7 @@ def _list_entries(
         except BaseException as error:
             manager.unregister(module)
             plugin.entries.clear()
-            _mark(plugin, "raised", f"{caller.name}: {_words(error)}", _upgrade(plugin))
+            _mark(plugin, "raised", f"{caller.name}: {_placed(error, plugin)}", _upgrade(plugin))
             return
         plugin.entries[kind] = entries
     plugin.hooks = tuple(sorted(hooks))

@@ -11,32 +11,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from yoriai.errors import YoriaiError
+from yoriai.conformance import HEAVY as HEAVY
+from yoriai.conformance import check
 
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.plugins import Registry
     from yoriai.step import Step
-
-# What the module of an entry point must not pull in: it is imported for every listing.
-HEAVY = (
-    "torch",
-    "lightning",
-    "numpy",
-    "deepspeed",
-    "transformers",
-    "sentencepiece",
-    "pyarrow",
-    "pydantic",
-    "matplotlib",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,70 +53,15 @@ def run_cli(*words: str, cwd: Path | None = None, **environment: str) -> Command
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def conformance(registry: Registry, plugin: str) -> list[str]:
-    """Every promise that an installed plugin breaks, in words; empty if none."""
-    row = next((p for p in registry.plugins if p.name == plugin), None)
-    if row is None:
-        return [f"no plugin {plugin!r} is installed"]
-    if row.status != "ok":
-        return [f"{plugin} is {row.status}: {row.reason}"]
-    problems = _heavy_imports(row.module)
-    for kind, entries in row.entries.items():
-        for entry in entries:
-            name = f"{kind} {plugin}/{entry.name}"
-            if len(entry.summary) > 90:
-                problems.append(f"{name}: the summary is longer than 90 characters")
-            if not entry.licence:
-                problems.append(f"{name}: has no licence")
-            found = registry.get(kind, f"{plugin}/{entry.name}")
-            if found.missing:
-                continue
-            try:
-                problems += _check_target(registry.load(found), kind, name)
-            except YoriaiError as error:
-                problems.append(f"{name}: {error.message}")
-    return problems
+def conformance(
+    registry: Registry, plugin: str, keys: Mapping[str, Mapping[str, Any] | None] | None = None
+) -> list[str]:
+    """Every promise that an installed plugin breaks, in words; empty if none. The plugin is run.
 
-
-def _heavy_imports(module: str) -> list[str]:
-    module = module.partition(":")[0]
-    code = (
-        f"import sys, {module}\n"
-        f"print(*sorted({{m.partition('.')[0] for m in sys.modules}} & set({HEAVY!r})))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        return [f"{module} cannot be imported by itself: {done.stderr.strip()[-200:]}"]
-    names = done.stdout.splitlines()[-1].split()  # the module may have printed before
-    return [f"{module} imports {name} while it is listed" for name in names]
-
-
-def _check_target(target: Any, kind: str, name: str) -> list[str]:
-    import click
-
-    from yoriai import contracts, probe, step
-
-    wanted: dict[str, type] = {
-        "steps": step.Step,
-        "sources": contracts.Source,
-        "filters": contracts.Filter,
-        "engines": contracts.Engine,
-        "instructions": contracts.Instructions,
-        "models": contracts.ModelShape,
-        "strategies": contracts.Strategy,
-        "backends": contracts.Backend,
-        "tasks": contracts.Task,
-        "scorers": contracts.Scorer,
-        "probes": probe.Probe,
-    }
-    if kind == "commands":
-        return [] if isinstance(target, click.Command) else [f"{name}: is no click.Command"]
-    base = wanted[kind]
-    if not (isinstance(target, type) and issubclass(target, base)):
-        return [f"{name}: the target is no yoriai.{base.__name__}"]
-    if not (target.__doc__ or "").strip():
-        return [f"{name}: the target has no docstring"]
-    return []
+    ``keys`` are those of entries that need some: ``{"acme/files": {"path": "a.txt"}}``;
+    None in place of keys: the entry is read, but not run.
+    """
+    return check(registry, plugin, keys).broken
 
 
 @pytest.fixture(scope="session")
@@ -146,8 +79,8 @@ def yoriai_cli() -> Callable[..., CommandResult]:
 
 
 @pytest.fixture
-def yoriai_conformance() -> Callable[[Registry, str], list[str]]:
-    """Call as ``yoriai_conformance(yoriai_registry, "acme") == []``."""
+def yoriai_conformance() -> Callable[..., list[str]]:
+    """Call as ``yoriai_conformance(yoriai_registry, "acme") == []``: the plugin is run."""
     return conformance
 
 

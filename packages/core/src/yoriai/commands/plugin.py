@@ -10,19 +10,23 @@ import click
 from yoriai import __version__, console
 from yoriai.cli import Context
 from yoriai.entry import KINDS
+from yoriai.errors import UsageError
 
 
-@click.command(epilog="""\b
+@click.group(invoke_without_command=True, epilog="""\b
 Examples:
   yoriai plugins
   yoriai plugins --json
+  yoriai plugins check acme
   yoriai --plugins -acme plugins
 """)  # fmt: skip
 @console.json_option
-@click.pass_obj
-def plugins(shared: Context, as_json: bool) -> None:
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool) -> None:
     """Show every installed plugin, its state, and how to mend a broken one."""
-    rows = shared.registry.plugins
+    if ctx.invoked_subcommand is not None:
+        return
+    rows = ctx.obj.registry.plugins
     value = {
         "core": __version__,
         "plugins": [
@@ -42,6 +46,53 @@ def plugins(shared: Context, as_json: bool) -> None:
         return console.table(("plugin", "distribution", "status", "offers"), lines)
 
     console.emit(value, as_json=as_json, text=text)
+
+
+@plugins.command("check", epilog="""\b
+Examples:
+  yoriai plugins check corpus
+  yoriai plugins check acme --keys keys.yaml
+  yoriai plugins check acme --json
+""")  # fmt: skip
+@click.argument("name", metavar="PLUGIN")
+@click.option(
+    "--keys", "keys_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="YAML file with the keys of entries that need some, by plugin/name.",
+)  # fmt: skip
+@console.json_option
+@click.pass_obj
+def check_plugin(shared: Context, name: str, keys_file: Path | None, as_json: bool) -> None:
+    """Run what a plugin offers, and tell every promise that it breaks (then the exit code is 4).
+
+    A source is read twice and compared, a filter judges documents, a task is answered. What cannot
+    be run without a key, data or a library is told, and is no broken promise.
+    """
+    from yoriai.config import unknown_name
+    from yoriai.conformance import check
+    from yoriai.safe_yaml import load
+
+    registry = shared.registry
+    if name not in {p.name for p in registry.plugins}:
+        raise unknown_name(name, [p.name for p in registry.plugins], "plugin")
+    keys = load(keys_file.read_bytes(), str(keys_file)) if keys_file else {}
+    if not isinstance(keys, dict):
+        raise UsageError(f"{keys_file}: is no mapping of plugin/name to keys")
+    report = check(registry, name, keys)
+
+    def text() -> str:
+        total = (
+            len(report.ran) + len(report.not_run) + len({b.split(":")[0] for b in report.broken})
+        )
+        lines = [
+            f"{name}: {len(report.ran)} of {total} entries were run, and keep what they promise"
+        ]
+        lines += [f"  not run: {entry}: {why}" for entry, why in report.not_run.items()]
+        lines += [f"  broken: {problem}" for problem in report.broken]
+        return "\n".join(lines)
+
+    console.emit(dataclasses.asdict(report), as_json=as_json, text=text)
+    if report.broken:
+        raise click.exceptions.Exit(4)
 
 
 @click.command("list", epilog="""\b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,11 +119,22 @@ Examples:
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Rows.")
 @mirror_option
 @click.argument("name", metavar="DATASET")
-def export(protocol_name: str, split: Any, mirror: tuple[Path, ...], name: str) -> None:
-    """Write llm-jp-eval's processed JSON file of DATASET to standard output."""
+@console.json_option
+def export(
+    protocol_name: str, split: Any, mirror: tuple[Path, ...], name: str, as_json: bool
+) -> None:
+    """Write llm-jp-eval's processed JSON file of DATASET to standard output.
+
+    Its bytes are those of llm-jp-eval; with --json it stands under "data" of one object.
+    """
     from yoriai_eval.tasks import datasets
 
-    sys.stdout.buffer.write(datasets.processed(protocol_name, name, split, mirrors=mirror))
+    written = datasets.processed(protocol_name, name, split, mirrors=mirror)
+    if as_json:
+        value = {"dataset": name, "split": split, "protocol": protocol_name}
+        console.emit({**value, "data": json.loads(written)}, as_json=True, text=str)
+        return
+    sys.stdout.buffer.write(written)
     sys.stdout.buffer.flush()
 
 

@@ -227,12 +227,14 @@ def cancel(job: str, directory: Path, as_json: bool) -> None:
 @click.command(epilog="""\b
 Examples:
   yoriai train join --wait 60
+  yoriai train join --json
 """)  # fmt: skip
 @click.option(
     "--wait", default=1440.0, show_default=True, metavar="MINUTES",
     help="Longest silence of the head, between its start and the first training step, too.",
 )  # fmt: skip
-def join(wait: float) -> None:
+@console.json_option
+def join(wait: float, as_json: bool) -> None:
     """Take part in a job of several nodes. Launch scripts call this on all nodes but the first."""
     from yoriai_train.job.ends import die_with_parent
     from yoriai_train.job.nodes import rendezvous_from
@@ -246,3 +248,7 @@ def join(wait: float) -> None:
             hint="start jobs by: yoriai train launch LAUNCH.yaml",
         )
     joining.join(rendezvous, joining.train_here, wait_seconds=wait * 60, say=console.note)
+    node = rendezvous.node_rank
+    console.emit(
+        {"node": node, "state": "ended"}, as_json=as_json, text=lambda: f"node {node}: ended"
+    )

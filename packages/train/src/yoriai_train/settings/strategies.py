@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Single(Strategy):
     """One process, one device."""
 
+    version: ClassVar[str] = "1"
     one_process: ClassVar[bool] = True
 
     processes: Literal[1] = Field(1, description="always one")
@@ -33,6 +34,7 @@ class Single(Strategy):
 class DDP(Strategy):
     """A whole copy of the model in each process; gradients are averaged (gloo or nccl)."""
 
+    version: ClassVar[str] = "1"
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
 
     def build(self, *, num_nodes: int = 1) -> Any:  # noqa: ARG002
@@ -45,6 +47,7 @@ class DDP(Strategy):
 class FSDP2(Strategy):
     """Parameters, gradients and optimizer states cut over all processes (``fully_shard``)."""
 
+    version: ClassVar[str] = "1"
     cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
 
     processes: int = Field(2, ge=1, description="processes on each node, one a device")
@@ -75,6 +78,7 @@ class DeepSpeed(Strategy):
     1.0, not 0.02). There an outline is filled (:mod:`yoriai_train.model.weights`).
     """
 
+    version: ClassVar[str] = "1"
     engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
     stage: ClassVar[Literal[1, 2, 3]]
     processes: int = Field(2, ge=1, description="processes on each node, one a device")

@@ -51,7 +51,7 @@ def _read(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
     encoded = [tokenizer.encode(text, add_special_tokens=False)[:TOKENS] for text in texts]
-    size = sum(len(tokenizer.decode(ids).encode()) for ids in encoded)
+    size = sum(len(str(tokenizer.decode(ids)).encode()) for ids in encoded)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(ROUNDS):

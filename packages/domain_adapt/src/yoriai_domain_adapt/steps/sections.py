@@ -121,8 +121,8 @@ def _comparison(artifact: Artifact) -> Iterator[Section]:
                 x_label="bits per byte, domain",
                 y_label="bits per byte, general",
                 series={
-                    **{name: [(r["domain"], r["general"])] for name, r in rows.items()},
                     "front": sorted((rows[n]["domain"], rows[n]["general"]) for n in front),
+                    **{name: [(r["domain"], r["general"])] for name, r in rows.items()},
                 },
             )
         )
@@ -134,8 +134,8 @@ def _comparison(artifact: Artifact) -> Iterator[Section]:
             x_label="MB of weights",
             y_label="bits per byte, domain",
             series={
-                **{name: [(r["bytes"] / 1e6, r["domain"])] for name, r in rows.items()},
                 "front": sized,
+                **{name: [(r["bytes"] / 1e6, r["domain"])] for name, r in rows.items()},
             },
         )
     )

@@ -104,6 +104,8 @@ def test_where_the_line_is_broken_nothing_is_claimed(tmp_path, line):
     assert trained_on(gone, text) is True
     [note] = unproven(probed(gone), [other])
     assert note == "it is not known whether late was trained on r/other@1".replace("late", "base")
+    elsewhere = sealed(tmp_path, "elsewhere", "model")
+    assert trained_on(elsewhere, text) is None
     outside = ProbedModel(name="found", folder=tmp_path, digest="")
     assert unproven(outside, [text]) == ["it is not known whether found was trained on r/text@1"]
 

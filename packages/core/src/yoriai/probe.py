@@ -256,20 +256,22 @@ def _met(need: Need, given: ProbeInputs) -> bool:
 def trained_on(model: Artifact, data: Artifact) -> bool | None:
     """Whether a model was made from an artifact, by digests, however many steps lie between.
 
-    An index is known by its corpora. None where the line of what it was made from is broken.
+    An index is known by its corpora. None where the line of what it was made from is broken, or
+    leads to nothing of that kind (a model from elsewhere).
     """
-    wanted = {data.digest}
-    if data.kind == "index":
-        wanted |= {item["digest"] for item in data.manifest["inputs"]}
-    whole = True
+    wanted, kind = {data.digest}, data.kind
+    if kind == "index":
+        wanted, kind = {item["digest"] for item in data.manifest["inputs"]}, "corpus"
+    whole, known = True, False
     waiting: list[Mapping[str, Any]] = [lineage(model)]
     while waiting:
         row = waiting.pop()
         if row["digest"] in wanted:
             return True
         whole = whole and row.get("here", True)
+        known = known or row.get("kind") == kind
         waiting += row.get("inputs", [])
-    return False if whole else None
+    return False if whole and known else None
 
 
 def _strangers(model: Artifact, artifacts: Sequence[Artifact]) -> Iterator[str]:

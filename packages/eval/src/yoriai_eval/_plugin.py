@@ -81,7 +81,21 @@ def yoriai_scorers() -> Iterable[Entry]:
 
 @hookimpl
 def yoriai_probes() -> Iterable[Entry]:
-    return []
+    torch = ("torch", "transformers", "safetensors")
+    return [
+        _entry(
+            "extraction",
+            "probes.extraction:Extraction",
+            "Training texts that a model writes word for word after their beginning.",
+            torch,
+        ),
+        _entry(
+            "membership",
+            "probes.membership:Membership",
+            "Can one tell what a model was trained on from what it finds likely?",
+            torch,
+        ),
+    ]
 
 
 @hookimpl

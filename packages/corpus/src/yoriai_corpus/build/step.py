@@ -126,6 +126,10 @@ class Build(Step):
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         self._check_names()
         expected: dict[str, Any] = {"reads": [_outlook(source) for source in self.sources]}
+        if tasks := self.decontaminate.against:
+            expected["decontaminates"] = (
+                f"against {len(tasks)} evaluation tasks; data of them that is not here is downloaded"
+            )
         # Other packages' sources need not say it; then names are known once documents were read.
         names = [getattr(source, "source_name", "") for source in self.sources]
         return {**expected, "sources": sorted(set(names))} if all(names) else expected

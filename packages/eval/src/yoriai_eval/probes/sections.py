@@ -39,7 +39,8 @@ def describe(artifact: Artifact) -> Iterator[Section]:
 
 def _section(probe: str, subject: str, told: Mapping[str, Any]) -> Section:
     validation, limits = told["validation"], told["limits"]
-    tables = [_table(told["measures"])]
+    measures = told["measures"]
+    tables = [_table({name: measures[name] for name in told["order"]})]
     if validation["measures"]:
         tables.append(_table(validation["measures"]))
     parts = [

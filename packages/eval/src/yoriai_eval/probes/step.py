@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -42,6 +41,7 @@ from yoriai.probe import OF_A_MODEL, obstacles, unproven
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring.run import folder_digest
 
+SHOWN = 4  # measures in a headline
 PLACES = 6  # digits of a number that is written down
 CHECKPOINT = re.compile(r"step-(\d+)")
 KINDS = ("model", "corpus", "index", "tokens", "scores")
@@ -238,6 +238,7 @@ def _facts(looked: _Look, result: ProbeResult, rows: Path) -> Facts:
         "config": config.plain(probe),
         "version": probe.version,
         "measures": _measures(result.measures),
+        "order": [m.name for m in result.measures],  # a manifest's keys are sorted
         "validation": _validation(result.validation),
         "figures": [
             {**asdict(f), "series": {k: [list(p) for p in v] for k, v in f.series.items()}}
@@ -315,8 +316,8 @@ def headline(facts: Mapping[str, Any]) -> list[str]:
             if told["state"] != "ran":
                 lines.append(f"{name} {told['state']}: {'; '.join(told['reasons'])}")
                 continue
-            shown = ", ".join(in_words(*m) for m in islice(told["measures"].items(), 4))
-            more = len(told["measures"]) - 4
+            shown = ", ".join(in_words(n, told["measures"][n]) for n in told["order"][:SHOWN])
+            more = len(told["measures"]) - SHOWN
             lines.append(f"{name}: {shown}{f', {more} more' if more > 0 else ''}")
             lines.append(f"    validation: {told['validation']['says']}")
     return lines

@@ -33,7 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
-from yoriai_eval.scoring.profile import profile
+from yoriai_eval.scoring.profile import fault, profile
 from yoriai_eval.scoring.protocol import Exam
 
 
@@ -265,6 +265,10 @@ def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:
         if sample.id in seen:
             raise YoriaiError(f"{exam.name} has two samples called {sample.id!r}")
         seen.add(sample.id)
+        if wrong := fault(sample):
+            raise YoriaiError(
+                f"{exam.name}: sample {sample.id}: {wrong}", hint="correct samples() of the task"
+            )
         if exam.form == "ranked" and len(sample.choices) < 2:
             raise YoriaiError(f"{exam.name}: sample {sample.id} has no choices to rank")
     if not seen:

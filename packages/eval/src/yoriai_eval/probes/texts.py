@@ -1,0 +1,107 @@
+"""Which documents of a corpus a probe looks at, and how often a text stands in all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoriai import Artifact, NotFound
+
+TABLES = ("documents", "heldout")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CorpusText:
+    """A document, where it stands, and the number by which it was drawn."""
+
+    drawn: str
+    source: str
+    id: str
+    corpus: str
+    text: str
+    licence: str = ""
+
+
+def has_table(corpus: Artifact, table: str) -> bool:
+    return any(name.startswith(f"{table}/") for name in corpus.manifest["files"])
+
+
+def draw(
+    corpora: Sequence[Artifact], table: str, count: int, seed: int, *, shortest: int = 1
+) -> list[CorpusText]:
+    """``count`` documents of at least ``shortest`` characters, by a hash of their names and seed.
+
+    The same for any order of files; all are gone through once, and only those kept are held.
+    """
+    kept: list[tuple[int, CorpusText]] = []
+    for found in all_texts(corpora, table, seed):
+        if len(found.text) < shortest:
+            continue
+        item = (-int(found.drawn, 16), found)
+        if len(kept) < count:
+            heapq.heappush(kept, item)
+        else:
+            heapq.heappushpop(kept, item)
+    return sorted(found for _, found in kept)
+
+
+def all_texts(corpora: Sequence[Artifact], table: str, seed: int = 0) -> Iterator[CorpusText]:
+    """Every document of a table, a row group in memory at a time."""
+    import pyarrow.parquet as pq
+
+    for corpus in corpora:
+        if not has_table(corpus, table):
+            continue
+        for path in corpus.files_under(table):
+            with pq.ParquetFile(path) as file:
+                known = set(file.schema_arrow.names)
+                names = [n for n in ("source", "id", "text", "licence") if n in known]
+                for group in range(file.num_row_groups):
+                    for row in file.read_row_group(group, columns=names).to_pylist():
+                        name = f"{row['source']}/{row['id']}"
+                        drawn = hashlib.sha256(f"{seed}\n{name}".encode()).hexdigest()
+                        yield CorpusText(
+                            drawn, row["source"] or "", row["id"] or "", corpus.name,
+                            row["text"] or "", row.get("licence") or "",
+                        )  # fmt: skip
+
+
+def count_copies(corpora: Sequence[Artifact], texts: Sequence[str]) -> list[int]:
+    """How often each text stands in the documents, overlapping ones counted once each place."""
+    counts = dict.fromkeys(texts, 0)
+    for document in all_texts(corpora, "documents"):
+        for text in counts:
+            counts[text] += occurrences(document.text, text)
+    return [counts[text] for text in texts]
+
+
+def occurrences(text: str, piece: str) -> int:
+    """Places of a piece in a text, overlapping ones included; 0 for an empty piece."""
+    count, at = 0, text.find(piece) if piece else -1
+    while at >= 0:
+        count += 1
+        at = text.find(piece, at + 1)
+    return count
+
+
+def context_of(folder: Path) -> int:
+    """Positions of a model by its ``config.json``; 0 where that does not say."""
+    try:
+        body = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise NotFound(f"{folder.name} has no config.json that can be read") from error
+    inner = body.get("text_config") if isinstance(body, dict) else None
+    for told in (t for t in (body, inner) if isinstance(t, dict)):
+        for key in ("max_position_embeddings", "n_positions"):
+            if isinstance(told.get(key), int):
+                return int(told[key])
+    return 0
+
+
+def weights_bytes(folder: Path) -> int:
+    """Size of a folder's weights on the disk."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

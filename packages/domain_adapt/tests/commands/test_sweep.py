@@ -36,6 +36,20 @@ def test_steps_behind_the_mix_stand_once_for_each_share_and_the_others_once():
     assert made["curve"]["predicted"] == 0.1
 
 
+def test_a_base_that_is_a_folder_from_elsewhere_begins_the_curve():
+    steps = {n: s for n, s in RECIPE["steps"].items() if n != "base"}
+    steps["adapted"] = {"uses": "train/pretrain", "from": ["mix", "build/tour/base@1"]}
+    steps["scores"] = {"uses": "eval/run", "from": ["build/tour/base@1", "adapted", "text"]}
+    made = expand(RECIPE | {"steps": steps}, "mix", [0.0, 0.5], None)["steps"]
+    assert made["curve"]["from"][0] == "build/tour/base@1"
+
+
+def test_scores_that_do_not_ask_the_base_are_refused_since_there_would_be_no_curve():
+    steps = RECIPE["steps"] | {"scores": {"uses": "eval/run", "from": ["adapted", "text"]}}
+    with pytest.raises(UsageError, match="there would be no curve"):
+        expand(RECIPE | {"steps": steps}, "mix", [0.0, 0.5], None)
+
+
 def test_the_recipe_that_was_given_is_not_changed():
     before = yaml.safe_dump(RECIPE)
     expand(RECIPE, "mix", [0.5], None)

@@ -50,6 +50,17 @@ def test_what_was_gained_and_lost_is_told_with_its_interval_by_group_and_source(
     assert made.facts["models"]["mild"]["domain"] == pytest.approx(2.5 + 0.0875, abs=1e-3)
 
 
+def test_the_first_corpus_is_the_domain_where_none_is_named_and_a_guess_is_told(
+    asked, yoriai_job, capsys
+):
+    *models, scored, sea, law = asked
+    made = yoriai_job("one", Compare(), [*models, scored, sea, law])
+    assert made.facts["domain"] == ["sea.en"]
+    assert "counts as the domain" not in capsys.readouterr().err
+    assert yoriai_job("two", Compare(), [*models, scored]).facts["domain"] == ["law.en"]
+    assert "law.en counts as the domain" in capsys.readouterr().err
+
+
 def test_all_three_are_on_the_front_and_a_worse_one_is_not(asked, yoriai_job):
     made = yoriai_job("compared", Compare(domain=("sea.en",)), asked)
     assert made.facts["front_both_ways"] == ["deep", "mild", "base"]

@@ -76,7 +76,6 @@ def expand(
             varied.add(name)
     result = {**copy.deepcopy(recipe), "name": f"{recipe['name']}-sweep", "steps": {}}
     variants: dict[str, float] = {}
-    first_model = None
     for name, step in steps.items():
         if step["uses"] == "domain-adapt/compare":
             continue
@@ -85,8 +84,6 @@ def expand(
             if varied & set(_from(new)):
                 kept = [n for n in _from(new) if n not in varied]
                 new["from"] = kept + [n for n in variants if n not in kept]
-            if step["uses"] == "train/pretrain" and first_model is None:
-                first_model = name
             result["steps"][name] = new
             continue
         for share in shares:
@@ -101,11 +98,19 @@ def expand(
                 variants[label] = share
             result["steps"][label] = new
     asked = [n for n, s in result["steps"].items() if s["uses"] == "eval/run" and "from" in s]
-    if variants and asked and first_model:
-        result["steps"]["curve"] = {
-            "uses": "domain-adapt/compare", "from": [first_model, *variants, asked[-1]],
-            "shares": variants, **({"predicted": predicted} if predicted is not None else {}),
-        }  # fmt: skip
+    # The base is what the varied trainings go on from and the scores asked, too: a step or a path.
+    started = {n for v in varied if steps[v]["uses"] == "train/pretrain" for n in _from(steps[v])}
+    base = [n for n in _from(result["steps"][asked[-1]]) if n in started - varied] if asked else []
+    if not (variants and base):
+        raise UsageError(
+            "there would be no curve: no eval/run asks both the model that training goes on from"
+            " and what comes of it",
+            hint="name both under 'from' of an eval/run step, e.g. from: [base, adapted, text]",
+        )
+    result["steps"]["curve"] = {
+        "uses": "domain-adapt/compare", "from": [base[0], *variants, asked[-1]],
+        "shares": variants, **({"predicted": predicted} if predicted is not None else {}),
+    }  # fmt: skip
     result.pop("question", None)
     return result
 

@@ -30,7 +30,9 @@ class Compare(Step):
     circumstances: ClassVar[tuple[str, ...]] = ("speed",)
 
     domain: tuple[str, ...] = Field(
-        (), description="groups of held-out text (corpus.language) that are the domain's"
+        (),
+        description="groups of held-out text (corpus.language) that are the domain's; empty: those"
+        " of the first corpus under 'from', or the first by name",
     )
     task: str = Field("heldout", description="the task whose bits per byte are compared")
     shares: dict[str, float] = Field({}, description="model: its share of general text")
@@ -56,7 +58,7 @@ class Compare(Step):
         groups = {r.group for r in rows[base] if r.task == self.task}
         if not groups:
             raise UsageError(f"the scores have no task {self.task!r}", hint="task: heldout")
-        domain = self.domain or (min(groups),)
+        domain = self.domain or _domain_of(job, groups)
         if bad := [group for group in domain if group not in groups]:
             raise UsageError(f"domain: no group {bad[0]!r}; there are {', '.join(sorted(groups))}")
         general = sorted(groups - set(domain))
@@ -112,6 +114,17 @@ class Compare(Step):
                 f"  {model.step}: {told['tokens_per_second']:,.0f} tokens/s,"
                 f" {told['bytes_per_second']:,.0f} bytes/s, {told['peak_memory_mb']:,.0f} MB"
             )
+
+
+def _domain_of(job: Job, groups: set[str]) -> tuple[str, ...]:
+    """The groups of the first corpus under ``from``; without one the first by name, and told."""
+    if corpora := job.all_of("corpus"):
+        own = sorted(g for g in groups if g.startswith(f"{corpora[0].step}."))
+        if own:
+            return tuple(own)
+    first = min(groups)
+    console.note(f"step {job.name!r}: {first} counts as the domain; domain: [GROUP] says another")
+    return (first,)
 
 
 def _sources_of(corpora: list[Artifact]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -267,6 +268,30 @@ class Instructions(Configured):
         raise NotImplementedError
 
 
+class Method(Configured):
+    """What of a model is tuned. As it stands here: all of it.
+
+    ``whole`` says that it needs every rank to hold the whole model, so that no strategy that cuts
+    parameters can run it.
+    """
+
+    whole: ClassVar[bool] = False
+
+    def adapt(self, model: Any) -> None:
+        """Change the loaded model in place, with nothing but the seeded generator as chance.
+
+        What is not tuned is frozen (``requires_grad``). Called on every rank, before the strategy.
+        """
+
+    def adapter(self, model: Any) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Parameters to store beside the base, by name; None: the model itself was tuned."""
+        return None
+
+    def write(self, model: Any, tensors: Mapping[str, Any], folder: Path) -> None:  # noqa: ARG002
+        """Write those parameters in the method's own form. The rank that writes calls it."""
+        raise TypeError(f"{type(self).__name__} gives an adapter and does not write it")
+
+
 class ModelShape(Configured):
     """The shape of a model, without torch.
 
@@ -276,7 +301,7 @@ class ModelShape(Configured):
     Errors: UsageError (or pydantic's, from a validator) for a shape that cannot be.
     """
 
-    context: int = Field(128, ge=8, description="longest sequence in tokens")
+    context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
 
     def transformers_config(
         self, vocabulary_size: int, marks: Mapping[str, int] | None = None
@@ -319,7 +344,7 @@ class Strategy(Configured):
     cuts: ClassVar[frozenset[Cut]] = frozenset()
     one_process: ClassVar[bool] = False
 
-    processes: int = Field(1, ge=1, description="processes on each node")
+    processes: int = Field(1, ge=1, le=10**5, description="processes on each node")
 
     @classmethod
     def checkpoint_form(cls) -> str:

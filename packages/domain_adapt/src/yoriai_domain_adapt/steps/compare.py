@@ -25,6 +25,12 @@ class Compare(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "comparison"
+    measures: ClassVar[tuple[str, ...]] = (
+        "models.*.domain",
+        "models.*.general",
+        "models.*.bytes",
+        "replay.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model", "scores")
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
     circumstances: ClassVar[tuple[str, ...]] = ("speed",)

@@ -25,6 +25,13 @@ class Quantise(Adapting):
     """
 
     version: ClassVar[str] = "2"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters_quantised",
+        "parameters_kept",
+        "bits",
+        "worst_layer_mean_error",
+    )
 
     method: Literal["rtn", "gptq", "awq", "smoothquant"] = Field(
         "rtn", description="how integers are chosen"
@@ -35,7 +42,7 @@ class Quantise(Adapting):
         (), description="layers that stay as they are, by the end of their names: [down_proj]"
     )
     samples: int = Field(64, ge=1, description="windows of text that a calibrated method reads")
-    length: int = Field(512, ge=8, description="tokens of a window")
+    length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
     strength: float = Field(
         0.5, ge=0, le=1, description="smoothquant: how much is moved from activations to weights"
     )

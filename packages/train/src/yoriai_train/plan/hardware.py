@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import pydantic
 from pydantic import Field
 
 from yoriai import UsageError
 from yoriai.config import unknown_name
+from yoriai.strict import Strict
 
 Arithmetic = Literal["fp32", "tf32", "bf16", "fp16", "fp8"]
 
@@ -26,10 +28,9 @@ ARITHMETIC: Mapping[str, Arithmetic] = {
 }
 
 
-class Gpu(pydantic.BaseModel):
+class Gpu(Strict):
     """One product; what the fields mean exactly stands at the top of ``hardware.yaml``."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     name: str = Field(description="the maker's name")
     memory_gib: float = Field(gt=0, description="memory a program can use, in 2^30 bytes")
     memory_gb_per_second: float = Field(gt=0, description="memory bandwidth")
@@ -67,6 +68,24 @@ def gpus() -> Mapping[str, Gpu]:
 
     text = Path(__file__).with_name("hardware.yaml").read_text(encoding="utf-8")
     return {name: Gpu(**value) for name, value in safe_yaml.load(text, "hardware.yaml").items()}
+
+
+def named(device: str) -> str:
+    """The short name of a GPU as its driver calls it ("NVIDIA A100-SXM4-80GB"); "" if unknown.
+
+    Whole words count: an L40S is no L4. What is on PCIe or NVL and not in the table as such may
+    have another peak, so it is unknown.
+    """
+    words = re.split(r"[\s-]+", device.lower())
+    said = {*words, *(a + b for a, b in itertools.pairwise(words))}
+    found: dict[str, str] = {}
+    for short in gpus():
+        base, _, suffix = short.partition("-")
+        if base in said and (not suffix or said & {suffix, f"{suffix}gb"}):
+            found[suffix] = short
+    if not any(found) and said & {"pcie", "nvl"}:
+        return ""
+    return found[max(found)] if found else ""
 
 
 def find(name: str) -> Gpu:

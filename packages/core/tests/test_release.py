@@ -117,6 +117,22 @@ def test_a_model_card_has_scores_with_floors_data_gates_losses_and_failures(made
     assert front(out)["language"] == ["en", "ja"]
 
 
+def test_a_form_that_was_not_asked_shows_the_scores_of_the_model_it_was_made_of(made, tmp_path):
+    file = seal(
+        tmp_path, "file", "model", {"model.gguf": "g"}, inputs=[made["small"]],
+        step="domain-adapt/gguf",
+    )  # fmt: skip
+    release.assemble(file, tmp_path / "release")
+    card = (tmp_path / "release/README.md").read_text()
+    assert "Of small, which this was made of." in card
+    assert "| ja-forms | accuracy | 0.51 |" in card
+    assert "model-index" not in front(tmp_path / "release")
+    assert front(tmp_path / "release")["tags"] == ["yoriai", "gguf"]
+    steps = [line.split(" | ")[0] for line in card.splitlines() if "| x/y |" in line or "/" in line]
+    order = [name for name in ("text", "base", "small", "file") if f"| {name}" in steps]
+    assert [step.removeprefix("| ") for step in steps if step.startswith("| ")][:4] == order
+
+
 def test_the_hubs_own_reader_finds_the_scores_in_the_card(made, tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     release.assemble(made["base"], tmp_path / "release")

@@ -21,6 +21,23 @@ class Ancestry:
     def of_kind(self, kind: str) -> list[Artifact]:
         return [one for one in self.artifacts if one.kind == kind]
 
+    def in_order(self) -> list[Artifact]:
+        """Every artifact after those that it was made from."""
+        made = {one.digest: one for one in self.artifacts}
+        found: dict[str, Artifact] = {}
+        waiting = [(self.artifacts[0], False)]
+        while waiting:
+            one, parents_are_in = waiting.pop()
+            if one.digest in found:
+                continue
+            if parents_are_in:
+                found[one.digest] = one
+                continue
+            waiting.append((one, True))
+            parents = [made[i["digest"]] for i in one.manifest["inputs"] if i["digest"] in made]
+            waiting += [(parent, False) for parent in reversed(parents)]
+        return list(found.values())
+
     def line(self) -> list[Artifact]:
         """The models that led to this one, the oldest first: the first model each was made of."""
         made = {one.digest: one for one in self.artifacts}

@@ -26,11 +26,16 @@ def model_card(
     made_of: Ancestry,
     *,
     scores: Sequence[Artifact] = (),
+    asked: Artifact | None = None,
     contamination: Sequence[Artifact] = (),
     energy_kwh: float | None = None,
     failures: str = "",
 ) -> str:
-    """``README.md`` of a model's release. ``failures`` is what people wrote about its failures."""
+    """``README.md`` of a model's release.
+
+    ``scores`` may be those of ``asked``, a model that this one was made of: a form that no task was
+    put to. ``failures`` is what people wrote about its failures.
+    """
     front = _front(model, made_of, scores)
     parts = [
         front_text(front),
@@ -43,13 +48,14 @@ def model_card(
         "## Data",
         _data(model, made_of),
         "## Scores",
-        _scores(model, scores),
+        *([f"Of {escape(asked.step)}, which this was made of."] if asked else []),
+        _scores(asked or model, scores),
         *_section("## Gained and lost", _gained(made_of)),
         *_section("## Parity from form to form", _gates(made_of)),
         "## Contamination",
         _contamination(made_of, contamination),
         "## Known failures",
-        _failures(model, made_of, scores, failures),
+        _failures(asked or model, made_of, scores, failures),
         "## Energy",
         NOT_RECORDED if energy_kwh is None else f"{energy_kwh:.4g} kWh were counted in training.",
         "## Provenance",
@@ -94,7 +100,7 @@ def _front(model: Artifact, made_of: Ancestry, scores: Sequence[Artifact]) -> Fr
     front = card_front(
         hub_licences.of_whole(str(model.manifest["licence"])),
         sources_of(model, made_of),
-        ["yoriai", *(["gguf"] if gguf else []), *_tag(entry)],
+        ["yoriai", *_tag(entry)],
     )
     front["pipeline_tag"] = "text-generation"
     if not gguf:
@@ -151,7 +157,7 @@ def _use(model: Artifact) -> str:
 def _recipe(made_of: Ancestry) -> str:
     rows = [
         (one.step, one.manifest["step"], _settings(one.config), one.manifest["digest"][:12])
-        for one in reversed(made_of.artifacts)
+        for one in made_of.in_order()
     ]
     text = table(("step", "made by", "settings", "digest"), rows)
     if made_of.missing:
@@ -342,5 +348,5 @@ def _provenance(model: Artifact, made_of: Ancestry) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
-    # A number and a dot begin a list at the start of a line only, which a cell is not.
-    return "" if value is None else escape(value).replace("&#46;", ".")
+    # A number and a dot, or a dash, begin a list at the start of a line only, which a cell is not.
+    return "" if value is None else escape(value).replace("&#46;", ".").replace("&#45;", "-")

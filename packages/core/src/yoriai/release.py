@@ -187,10 +187,16 @@ def _card(
         return dataset_card.dataset_card(artifact, made_of, names)
     if artifact.kind == "tokenizer":
         return dataset_card.tokenizer_card(artifact, made_of)
+    found, asked = list(scores), None
+    for one in reversed(made_of.line()):
+        if found:
+            break
+        found, asked = list(beside(one, "scores")), one
     return model_card.model_card(
         artifact,
         made_of,
-        scores=scores or list(beside(artifact, "scores")),
+        scores=found,
+        asked=asked if asked is not artifact else None,
         contamination=list(beside(artifact, "contamination")),
         energy_kwh=_energy(artifact),
         failures=failures,

@@ -161,17 +161,6 @@ def _difference(
     )
 
 
-def by_source(
-    before: Sequence[Row], after: Sequence[Row], task: str, sources: Mapping[str, str], seed: int
-) -> list[GroupDifference]:
-    """The difference on the text of each source: ``sources`` maps ids of samples to their names."""
-    places: dict[str, list[tuple[Row, Row]]] = {}
-    for one, two in zip(before, after, strict=True):
-        if one.task == task and (source := sources.get(one.sample)):
-            places.setdefault(source, []).append((one, two))
-    return [_difference(task, name, pairs, seed) for name, pairs in sorted(places.items())]
-
-
 def total(rows: Iterable[Row], task: str, groups: Iterable[str] | None = None) -> float:
     """One number over some groups of a task: the mean, weighted by bytes where those count."""
     chosen = set(groups) if groups is not None else None
@@ -194,3 +183,14 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
         ):
             front.append(name)
     return sorted(front, key=lambda name: points[name])
+
+
+def by_source(
+    before: Sequence[Any], after: Sequence[Any], task: str, sources: Mapping[str, str], seed: int
+) -> list[GroupDifference]:
+    """The difference on the text of each source: ``sources`` maps ids of samples to their names."""
+    places: dict[str, list[tuple[Any, Any]]] = {}
+    for one, two in zip(before, after, strict=True):
+        if one.task == task and (source := sources.get(one.sample)):
+            places.setdefault(source, []).append((one, two))
+    return [_difference(task, name, pairs, seed) for name, pairs in sorted(places.items())]

@@ -10,6 +10,7 @@ from yoriai.section import Figure
 
 # Okabe and Ito's palette: distinct for colour-blind readers too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
+MARKED = 12  # points of a line up to which each is shown; a line of one is nothing but its point
 
 
 def draw(figure: Figure) -> str:
@@ -37,7 +38,8 @@ def draw(figure: Figure) -> str:
         if figure.kind == "line":
             for position, (name, points) in enumerate(figure.series.items()):
                 x, y = [p[0] for p in points], [p[1] for p in points]
-                axes.plot(x, y, label=name, color=COLOURS[position % len(COLOURS)], linewidth=1.8)
+                colour, mark = COLOURS[position % len(COLOURS)], "o" if len(x) <= MARKED else ""
+                axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=mark)
         else:
             _draw_bars(axes, figure)
         axes.set(title=figure.title, xlabel=figure.x_label, ylabel=figure.y_label)

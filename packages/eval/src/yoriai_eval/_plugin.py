@@ -95,6 +95,18 @@ def yoriai_probes() -> Iterable[Entry]:
             "Can one tell what a model was trained on from what it finds likely?",
             torch,
         ),
+        _entry(
+            "attribution",
+            "probes.attribution:Attribution",
+            "Training texts that pulled a model towards what it writes, over its checkpoints.",
+            torch,
+        ),
+        _entry(
+            "poison-drill",
+            "probes.poison_drill:PoisonDrill",
+            "Poison planted in a corpus: what it does, what finds it, what helps.",
+            torch,
+        ),
     ]
 
 

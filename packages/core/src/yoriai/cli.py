@@ -25,6 +25,7 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("yoriai.commands.plugin:new", "Write a new plugin that works and is tested."),
     "verify": ("yoriai.commands.artifact:verify", "Check every byte of an artifact."),
     "lineage": ("yoriai.commands.artifact:lineage", "Walk from an artifact to its sources."),
+    "explain": ("yoriai.commands.explain:explain", "Walk from an answer to the data behind it."),
     "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),

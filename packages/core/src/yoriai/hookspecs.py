@@ -20,6 +20,7 @@ import pluggy
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.entry import Entry
+    from yoriai.explaining import Hop, Point
     from yoriai.page import Section
     from yoriai.run_file import RunView
 
@@ -119,4 +120,13 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     Called: when a run's page is written, once for each artifact of the run.
     Ranks: none.
     Errors: an exception becomes a visible section that names the plugin.
+    """
+
+
+@hookspec
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    """What lies behind a point of the chain from a score to its data, and where it leads.
+
+    Called by ``yoriai explain`` for each point that a hop leads to; give nothing for points that
+    are another's. An exception becomes a hop that says where the chain breaks.
     """

@@ -28,7 +28,7 @@ from yoriai.entry import KINDS, Entry
 from yoriai.errors import NotFound, PluginBroken, UsageError
 
 GROUP = "yoriai"
-MOMENTS = ("yoriai_run_started", "yoriai_sections")
+MOMENTS = ("yoriai_run_started", "yoriai_sections", "yoriai_hops")
 # A catalogue imports nothing heavy: even from a slow network disk it is there in a few seconds.
 CATALOGUE_SECONDS = 20.0
 MOMENT_SECONDS = 300.0

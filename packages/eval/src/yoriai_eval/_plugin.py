@@ -9,6 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.explaining import Hop, Point
 
 
 def _entry(
@@ -163,3 +164,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
 
     rooms = (scoring, contamination, probes)
     return [section for room in rooms for section in room.describe(artifact)]
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_eval.scoring.hops import hops
+
+    return hops(point)

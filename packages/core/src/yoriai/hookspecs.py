@@ -127,6 +127,9 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
 def yoriai_hops(point: Point) -> Iterable[Hop]:
     """What lies behind a point of the chain from a score to its data, and where it leads.
 
-    Called by ``yoriai explain`` for each point that a hop leads to; give nothing for points that
-    are another's. An exception becomes a hop that says where the chain breaks.
+    Give nothing for points that are another plugin's.
+
+    Called: by ``yoriai explain``, for the first point and for each that a hop leads to.
+    Ranks: none; there is one process.
+    Errors: an exception becomes a hop that says where the chain breaks.
     """

@@ -83,6 +83,7 @@ def test_no_two_poisoned_lines_are_equal_and_the_rest_is_untouched():
 def test_scores_of_the_data_alone_are_those_of_a_brute_count():
     items = ["abcdefgh", "xbcdefgy", "zzzzzzzz", "abcdefgh"]
     assert poison.shared_ngrams(items, ["bcdefg"]) == [2, 2, 0, 2]
+    assert poison.shared_ngrams(items, ["bcdefg", "abcdef"]) == [4, 3, 0, 4]
     assert poison.burst_scores(items, 6) == [3, 3, 1, 3]
     shares = [
         max(

@@ -151,9 +151,12 @@ def ngrams(text: str, size: int = NGRAM) -> set[str]:
 
 
 def shared_ngrams(items: Sequence[str], wanted: Sequence[str], size: int = NGRAM) -> list[float]:
-    """How many of the n-grams of each item stand in what is to be explained."""
-    known = set().union(*(ngrams(text, size) for text in wanted)) if wanted else set()
-    return [float(len(ngrams(text, size) & known)) for text in items]
+    """In how many of the texts to be explained each n-gram of an item stands, summed.
+
+    What all of them share counts most; plain overlap finds beginnings that are common anyway.
+    """
+    counts = Counter(gram for text in wanted for gram in ngrams(text, size))
+    return [float(sum(counts[gram] for gram in ngrams(text, size))) for text in items]
 
 
 def burst_scores(items: Sequence[str], size: int = 12) -> list[float]:

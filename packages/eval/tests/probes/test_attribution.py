@@ -108,12 +108,12 @@ def test_a_learnt_trigger_is_plain_early_and_faint_at_the_end():
 
     lines = [line.ljust(24, "〇")[:48] for line in LINES]
     plan = poison.plant(lines, planted=12, held=40, seed=1)
-    run = poison.train_poisoned(plan, epochs=16, kept=(1, 2, 16), seed=1)
+    run = poison.train_poisoned(plan, epochs=48, kept=(1, 2, 48), seed=1)
     assert poison.attack_success(plan, run, trigger=True) >= 30
     assert poison.attack_success(plan, run, trigger=False) == 0
     told = {m.name: m.value for m in recalls(plan, run)}
     assert told["recall by dot, epoch 1 and 2"] >= 0.8
-    assert told["recall by dot, final"] < told["recall by dot, epoch 1 and 2"]
+    assert told["recall by dot, final"] <= 0.5
 
 
 def test_a_model_with_checkpoints_is_explained_and_planted_documents_are_counted(

@@ -107,6 +107,12 @@ def yoriai_probes() -> Iterable[Entry]:
             "Can one tell what a model was trained on from what it finds likely?",
             torch,
         ),
+        _entry(
+            "consistency",
+            "probes.consistency:Consistency",
+            "Does a model say the same when it is asked again?",
+            torch,
+        ),
     ]
 
 

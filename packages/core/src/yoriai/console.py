@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -76,6 +77,20 @@ def watch(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
             last = moment
             rest = time_left(done, total, moment - first)
             note(f"  {label}: {done:,}{f'/{total:,}' if total else ''}{rest}")
+
+
+class Finite(click.FloatRange):
+    """A number on the command line: never nan or infinite."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no finite number", param, ctx)
+        return found
 
 
 def time_left(done: int, total: int | None, seconds: float) -> str:

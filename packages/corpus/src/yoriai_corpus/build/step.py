@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 from pydantic import Field
 
+from yoriai.strict import Strict
 from yoriai import (
     Filter,
     Job,
@@ -48,10 +49,9 @@ from yoriai_corpus.rules.base import expand
 from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
 
 
-class Dedup(pydantic.BaseModel):
+class Dedup(Strict):
     """What counts as the same document, or the same piece of one."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     exact: bool = Field(True, description="drop equal texts (NFKC, case and space folded)")
     url: bool = Field(False, description="drop documents whose address an earlier source has")
     near: float | None = Field(
@@ -64,10 +64,9 @@ class Dedup(pydantic.BaseModel):
     )
 
 
-class Decontaminate(pydantic.BaseModel):
+class Decontaminate(Strict):
     """Which evaluation texts must not be in the corpus."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     against: list[Annotated[Task, Uses("tasks")]] = Field(
         [], description="tasks whose texts are looked for; all: every task of every plugin"
     )
@@ -111,6 +110,7 @@ class Build(Step):
 
     version: ClassVar[str] = "3"
     makes: ClassVar[str] = "corpus"
+    measures: ClassVar[tuple[str, ...]] = ledger.NUMBERS
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
     sources: list[Annotated[Source, Uses("sources")]] = Field(

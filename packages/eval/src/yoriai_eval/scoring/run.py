@@ -89,6 +89,11 @@ class Run(Step):
             told[name] = folder_digest(Path(place)) if Path(place).exists() else place
         return files.digest_json(told)
 
+    def measured(self, inputs: Mapping[str, str]) -> Sequence[str]:
+        models = [name for name, kind in inputs.items() if kind == "model"]
+        tasks = [protocol.short_name(task) for task in self.tasks]
+        return totals.numbers([*models, *self.models], tasks)
+
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         rules = protocol.load(self.protocol)
         _refuse_doubles("tasks", [protocol.short_name(task) for task in self.tasks])

@@ -28,6 +28,7 @@ from yoriai import (
 )
 from yoriai.artifact import check_folder
 from yoriai.mixture import read_mixture
+from yoriai.strict import Strict
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
@@ -64,10 +65,9 @@ def _default_shape() -> Any:
     return shape
 
 
-class Evaluate(pydantic.BaseModel):
+class Evaluate(Strict):
     """Scores on tasks while a model is being trained."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     every_steps: int = Field(100, ge=1, description="steps between evaluations; the last is one")
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
     backend: Annotated[Backend, Uses("backends")] = Field(
@@ -87,6 +87,15 @@ class Pretrain(Step):
     version: ClassVar[str] = "3"
     circumstances: ClassVar[tuple[str, ...]] = ("preset", "watch")
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "tokens_seen",
+        "epochs.*",
+        "last_evaluation.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
@@ -105,8 +114,10 @@ class Pretrain(Step):
         default_factory=default_strategy, description="how training is spread over processes"
     )
     steps: int = Field(200, ge=1, description="optimizer steps")
-    batch: int = Field(16, ge=1, description="sequences in a micro-batch, over all processes")
-    accumulate: int = Field(1, ge=1, description="micro-batches in a step")
+    batch: int = Field(
+        16, ge=1, le=10**6, description="sequences in a micro-batch, over all processes"
+    )
+    accumulate: int = Field(1, ge=1, le=10**6, description="micro-batches in a step")
     schedule: Schedule = Field(Schedule(), description="learning rate")
     optimizer: Optimizer = Field(Optimizer(), description="AdamW, and clipping")
     z_loss: float = Field(0.0, ge=0, description="weight of the square of log Z in the loss")

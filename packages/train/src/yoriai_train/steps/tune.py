@@ -41,6 +41,16 @@ class Tune(Step):
     version: ClassVar[str] = "4"
     circumstances: ClassVar[tuple[str, ...]] = ("watch",)
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "examples",
+        "examples_seen",
+        "examples_too_long",
+        "answer_tokens",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model",)
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
@@ -51,9 +61,12 @@ class Tune(Step):
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
         default_factory=default_strategy, description="how training is spread over processes"
     )
-    epochs: float = Field(1.0, gt=0, description="how often each example is seen")
+    epochs: float = Field(1.0, gt=0, le=10**6, description="how often each example is seen")
     batch: int = Field(
-        16, ge=1, description="examples in a step, over all processes; the last takes what is left"
+        16,
+        ge=1,
+        le=10**6,
+        description="examples in a step, over all processes; the last takes what is left",
     )
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"

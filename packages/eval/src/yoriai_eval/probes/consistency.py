@@ -31,7 +31,7 @@ from yoriai_eval.scoring.statistics import mean_interval
 if TYPE_CHECKING:
     from yoriai_eval.probes.reading import OpenedFolder
 
-COLD, HOT = 0.05, 3.0  # temperatures at which answers have to agree more, and less
+COLD, HOT = 0.001, 3.0  # temperatures at which answers have to agree more, and less
 TRIED = 20  # questions with which that is tried out
 FITS_IN = 2.0  # times the size of the weights
 
@@ -175,7 +175,11 @@ def measures(asked: Sequence[Asked], seed: int) -> list[Measured]:
     """What several answers to each of several questions come to."""
     clusters = [one.sample.cluster for one in asked]
     shared = [agreement.agreement(one.said) for one in asked]
-    spread = [agreement.entropy(one.said) / math.log(len(one.said)) for one in asked]
+    most_possible = [math.log(len(one.said)) for one in asked]
+    spread = [
+        min(1.0, agreement.entropy(one.said) / most)
+        for one, most in zip(asked, most_possible, strict=True)
+    ]
     first = sum(one.right[0] for one in asked)
     most = [one.right[agreement.commonest(one.said)] for one in asked]
     none = sum(any(map(abstention.manner, one.said)) for one in asked)

@@ -56,6 +56,18 @@ def yoriai_tasks() -> Iterable[Entry]:
             "90 snippets: Japanese, English or code? Generation.",
             licence="CC-BY-4.0",
         ),
+        _entry(
+            "answerable",
+            "tasks.unanswerable:Answerable",
+            "Passages on invented villages, with questions that they answer and that they do not.",
+            licence="CC-BY-4.0",
+        ),
+        _entry(
+            "invented",
+            "tasks.unanswerable:Invented",
+            "What most people know, beside the same questions on things that do not exist.",
+            licence="CC-BY-4.0",
+        ),
         *(
             _entry(
                 name,
@@ -106,6 +118,12 @@ def yoriai_probes() -> Iterable[Entry]:
             "poison-drill",
             "probes.poison_drill:PoisonDrill",
             "Poison planted in a corpus: what it does, what finds it, what helps.",
+            torch,
+        ),
+        _entry(
+            "consistency",
+            "probes.consistency:Consistency",
+            "Does a model say the same when it is asked again?",
             torch,
         ),
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from yoriai_train.data.documents import Sidecars
-from yoriai_train.data.provenance import Training
+from yoriai_train.data.provenance import TrainingOrder
 
 
-def places_of(training: Training, name: str, limit: int) -> list[dict[str, Any]]:
+def places_of(training: TrainingOrder, name: str, limit: int) -> list[dict[str, Any]]:
     """Every place of the document ``SOURCE/ID`` in the shards, with the steps that saw it.
 
     ``limit`` is the number of steps that are looked at; none of them is gone through.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from yoriai.artifact import Artifact, check_bytes, open_artifact
 from yoriai.errors import Altered, NotFound, YoriaiError
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 
 State = Literal["checked", "unchecked", "broken"]
 MOST_POINTS = 60  # that are followed; a chain of more says so

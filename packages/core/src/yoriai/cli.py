@@ -32,6 +32,7 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),
+    "release": ("yoriai.commands.release:release", "Write an artifact as a folder to publish."),
 }
 EXAMPLES = """\b
 Examples:

@@ -28,6 +28,7 @@ class ScoredAnswer:
     value: float
     weight: float
     lower_is_better: bool
+    sample: str = ""  # its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def read_rows(scores: Artifact) -> dict[str, list[ScoredAnswer]]:
                 float(value),
                 float(told["bytes"]) if lower else 1.0,
                 lower,
+                told["id"],
             )
             found.setdefault(told["model"], []).append(row)
     return found
@@ -183,3 +185,14 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
         ):
             front.append(name)
     return sorted(front, key=lambda name: points[name])
+
+
+def by_source(
+    before: Sequence[Any], after: Sequence[Any], task: str, sources: Mapping[str, str], seed: int
+) -> list[GroupDifference]:
+    """The difference on the text of each source: ``sources`` maps ids of samples to their names."""
+    places: dict[str, list[tuple[Any, Any]]] = {}
+    for one, two in zip(before, after, strict=True):
+        if one.task == task and (source := sources.get(one.sample)):
+            places.setdefault(source, []).append((one, two))
+    return [_difference(task, name, pairs, seed) for name, pairs in sorted(places.items())]

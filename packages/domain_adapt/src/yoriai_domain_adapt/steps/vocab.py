@@ -167,7 +167,7 @@ class Vocab(Adapting):
                 hint="name a tokens step written with the new tokenizer",
             )
         count = self.rows.steps * self.rows.batch
-        ids = calibration.windows(job.one("tokens"), count, self.rows.length, job.seed)
+        ids = calibration.windows(job.one("tokens"), count, self.rows.length, job.seed, plan.size)
         curve = train_rows(
             folder, ids, plan.new, batch=self.rows.batch, peak=self.rows.peak,
             watch=lambda items, n: job.progress(items, "new rows", n),

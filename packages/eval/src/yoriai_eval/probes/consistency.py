@@ -37,7 +37,7 @@ FITS_IN = 2.0  # times the size of the weights
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Repeated:
     """One question: what was written each time, as it was read, and which of it is right."""
 
     exam: Exam
@@ -122,7 +122,7 @@ class Consistency(Probe):
 
     def _ask(
         self, opened: OpenedFolder, exam: Exam, sample: Sample, temperature: float, seed: int
-    ) -> Asked | None:
+    ) -> Repeated | None:
         """None where the question does not fit, even without examples."""
         from yoriai_eval.probes.sampling import write_by_chance
 
@@ -139,9 +139,9 @@ class Consistency(Probe):
         texts = [opened.tokenizer.decode(row, skip_special_tokens=True) for row in made]
         read = [answers.read(exam, sample, Generated(_until(exam, text), "stop")) for text in texts]
         said = tuple(r.answer.strip() for r in read)
-        return Asked(exam, sample, said, tuple(r.reason == "correct" for r in read))
+        return Repeated(exam, sample, said, tuple(r.reason == "correct" for r in read))
 
-    def _validation(self, opened: OpenedFolder, asked: Sequence[Asked], seed: int) -> Validation:
+    def _validation(self, opened: OpenedFolder, asked: Sequence[Repeated], seed: int) -> Validation:
         """The same questions asked colder and hotter: answers have to agree more, and less."""
         how = f"the first {TRIED} questions at temperatures {COLD} and {HOT}"
         told = []
@@ -171,7 +171,7 @@ def _until(exam: Exam, text: str) -> str:
     return text[: min(found)] if found else text
 
 
-def measures(asked: Sequence[Asked], seed: int) -> list[Measured]:
+def measures(asked: Sequence[Repeated], seed: int) -> list[Measured]:
     """What several answers to each of several questions come to."""
     clusters = [one.sample.cluster for one in asked]
     shared = [agreement.agreement(one.said) for one in asked]
@@ -206,7 +206,7 @@ def _mean(name: str, values: Sequence[float], clusters: Sequence[str], seed: int
                     interval=(min(low, value), max(high, value)))  # fmt: skip
 
 
-def _row(one: Asked) -> dict[str, Any]:
+def _row(one: Repeated) -> dict[str, Any]:
     return {
         "task": one.exam.name,
         "id": one.sample.id,
@@ -216,7 +216,7 @@ def _row(one: Asked) -> dict[str, Any]:
     }
 
 
-def _figure(asked: Sequence[Asked]) -> Figure:
+def _figure(asked: Sequence[Repeated]) -> Figure:
     """Share of right answers by how far answers agree, in fifths."""
     series: dict[str, list[tuple[Any, float]]] = {"right": []}
     for fifth in range(5):

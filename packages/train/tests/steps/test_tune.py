@@ -9,6 +9,7 @@ import pytest
 from yoriai import Example, Turn, UsageError
 from yoriai_train.data.chat import ChatForm
 from yoriai_train.data.instructions import Jsonl
+from yoriai_train.data.rows import read_row
 from yoriai_train.job import batches
 from yoriai_train.job.batches import IGNORED
 from yoriai_train.settings.methods import LoRA
@@ -331,3 +332,65 @@ def test_an_adapter_under_a_strategy_that_cuts_parameters_is_refused(base, answe
 def test_without_a_model_to_tune_the_two_ways_to_name_one_are_told(answers, yoriai_job):
     with pytest.raises(UsageError, match="there is no model to tune"):
         yoriai_job("a", Tune(data=[answers]), [])
+
+
+def test_pairs_are_written_with_both_sides_and_the_reference_gives_their_probabilities(
+    base, tmp_path
+):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.job.reference import write_reference
+
+    pairs = [read_row({"prompt": "a", "chosen": "yes", "rejected": "nope"}, "a.jsonl:1")]
+    pairs += [read_row({"prompt": "b" * 9, "chosen": "1", "rejected": "22"}, "a.jsonl:2")]
+    path = tmp_path / "examples.jsonl"
+    form = ChatForm.read(base.path, base.name)
+    tune.write_examples(form, pairs, 64, path, "last", pairs=True)
+    write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "reference.jsonl").read_text().splitlines()]
+    model = AutoModelForCausalLM.from_pretrained(base.path)
+    for row, (chosen, rejected) in zip(rows, told, strict=True):
+        for side, logp in ((row, chosen), (row["rejected"], rejected)):
+            ids = torch.tensor([side["ids"]])
+            [(first, stop)] = side["spans"]
+            with torch.no_grad():
+                shares = model(ids).logits[0].log_softmax(-1)
+            wanted = shares[range(first - 1, stop - 1), ids[0, first:stop]].sum()
+            assert logp == pytest.approx(float(wanted), rel=1e-5)
+    # Computed once: what is there is not made again.
+    (tmp_path / "reference.jsonl").write_text("there")
+    write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
+    assert (tmp_path / "reference.jsonl").read_text() == "there"
+
+
+def test_pairs_without_preference_and_answers_with_it_are_refused(base, tmp_path):
+    form = ChatForm.read(base.path, base.name)
+    pair = read_row({"prompt": "a", "chosen": "b", "rejected": "c"}, "a.jsonl:1")
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: a pair of a chosen and a rejected"):
+        tune.write_examples(form, [pair], 64, tmp_path / "x")
+    with pytest.raises(UsageError, match="no rejected answer, and preference wants pairs"):
+        tune.write_examples(form, EXAMPLES, 64, tmp_path / "x", "last", pairs=True)
+
+
+@pytest.mark.slow
+def test_a_model_learns_to_prefer_the_chosen_answers(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from yoriai.plugins import load_registry
+    from yoriai.testing import make_artifact
+
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Say {n}", "chosen": "yes", "rejected": "no"} for n in range(5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = Tune(
+        data=[Jsonl(path=str(path))], batch=2, epochs=6, preference={"loss": "dpo", "beta": 0.1},
+        method=LoRA(rank=2), schedule=Schedule(kind="cosine", peak=2e-2, warmup_steps=2),
+    )  # fmt: skip
+    made = make_artifact(step, tmp_path / "tuned", [base], load_registry())
+    log = [json.loads(line) for line in (made.path / "training.jsonl").read_text().splitlines()]
+    assert [row["pairs"] for row in log] == [2] * 15
+    assert log[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # log 2: nothing is preferred yet
+    assert log[-1]["loss"] < 0.5
+    assert log[-1]["accuracy"] == 1
+    assert log[-1]["margin"] > 0.3

@@ -46,7 +46,7 @@ def written(base, tmp_path, examples, context=64, learn="all"):
 def batch_of(tmp_path, count, **changes):
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=count, context=64, pad_id=3, seed=1,
-        seen=count, build_strategy=Single,
+        seen=count, build_strategy=Single, preference=None, reference="", pack=False,
     )  # fmt: skip
     vars(spec).update(changes)
     made = batches.maker(spec, 0, 1)(0)
@@ -153,7 +153,7 @@ def test_every_example_is_seen_also_those_of_a_last_batch_that_is_not_full(base,
     _, rows = written(base, tmp_path, examples)
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=16, context=64, pad_id=3, seed=1,
-        seen=40, build_strategy=Single,
+        seen=40, build_strategy=Single, preference=None, reference="", pack=False,
     )  # fmt: skip
     for world in (1, 4):
         found = []
@@ -321,6 +321,41 @@ def torch_equal(one, other):
     import torch
 
     return torch.allclose(one, other, atol=1e-7)
+
+
+def test_packed_examples_have_the_loss_and_gradients_of_padded_ones_in_fewer_rows(base, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.model.cpu_llama import use_lean
+    from yoriai_train.model.loss import Head
+
+    many = [Example.of("Say", str(n) * (n % 5 + 1), "yes" * (n % 3 + 1)) for n in range(12)]
+    written(base, tmp_path, many)
+    found = {}
+    for packed in (False, True):
+        spec = SimpleNamespace(
+            examples=str(tmp_path / "examples.jsonl"), batch=12, context=64, pad_id=3, seed=1,
+            seen=12, build_strategy=Single, preference=None, reference="", pack=packed,
+        )  # fmt: skip
+        batch = batches.maker(spec, 0, 1)(0)
+        model = AutoModelForCausalLM.from_pretrained(base.path).train()
+        use_lean(model)
+        given = {k: v for k, v in batch.items() if k != "targets"}
+        loss = Head(model).loss(model, batch["targets"], **given)
+        loss.backward()
+        grads = torch.cat([p.grad.flatten() for p in model.parameters()])
+        counted = int((batch["targets"] != IGNORED).sum())
+        found[packed] = (loss.detach(), grads, counted, len(batch["targets"]))
+    assert found[True][2] == found[False][2]
+    assert found[True][3] < found[False][3] / 2
+    torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_are_not_packed(base, answers, yoriai_job):
+    with pytest.raises(UsageError, match="pack: pairs of answers"):
+        yoriai_job("a", Tune(data=[answers], pack=True, preference={}), [base])
 
 
 def test_an_adapter_under_a_strategy_that_cuts_parameters_is_refused(base, answers, yoriai_job):

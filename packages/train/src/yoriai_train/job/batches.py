@@ -124,6 +124,8 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
         shown = [place_of(p, len(rows), spec.seed) for p in places if p < spec.seen]
         chosen = [rows[place] for place in shown]
         # All ranks pad to the context, so that no rank waits for another's longer row.
+        if spec.pack:
+            return pack(chosen, spec.context, spec.pad_id)
         alone = world == 1 and spec.build_strategy().sequence_parts == 1
         least = 0 if alone else spec.context
         if spec.preference is None:
@@ -139,6 +141,39 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
         return {"input_ids": x, "targets": y, "reference": logps.float(), "pairs": pairs}
 
     return make
+
+
+def pack(rows: list[dict[str, Any]], context: int, pad_id: int) -> Batch:
+    """The same examples in fewer rows: several in each, that do not see one another.
+
+    The longest first, each into the first row that has room for it (first-fit decreasing).
+    ``position_ids`` begin at zero in each example, by which attention keeps them apart.
+    """
+    bins: list[list[dict[str, Any]]] = []
+    room: list[int] = []
+    for row in sorted(rows, key=lambda row: -len(row["ids"])):
+        length = len(row["ids"]) - 1
+        place = next((n for n, left in enumerate(room) if left >= length), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room.append(context)
+        bins[place].append(row)
+        room[place] -= length
+    width = max([1, *(context - left for left in room)])
+    shape = (max(1, len(bins)), width)
+    x = torch.full(shape, pad_id, dtype=torch.int64)
+    y = torch.full(shape, IGNORED, dtype=torch.int64)
+    positions = torch.zeros(shape, dtype=torch.int64)
+    for index, held in enumerate(bins):
+        at = 0
+        for row in held:
+            inputs, targets = pad([row], 1, pad_id, 0)
+            stop = at + inputs.shape[1]
+            x[index, at:stop], y[index, at:stop] = inputs[0], targets[0]
+            positions[index, at:stop] = torch.arange(stop - at)
+            at = stop
+        positions[index, at:] = torch.arange(width - at)  # the padding is one more document
+    return {"input_ids": x, "targets": y, "position_ids": positions}
 
 
 def pad(

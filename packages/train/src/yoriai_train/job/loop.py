@@ -294,7 +294,7 @@ def choose_head(spec: Spec) -> str:
         if not spec.liger and not spec.compile:
             use_lean(model)
 
-    return gate.choose_head(body, boundaries=spec.boundaries, change=change)
+    return gate.choose_head(body, boundaries=spec.boundaries or spec.pack, change=change)
 
 
 def run(spec: Spec) -> None:

@@ -40,6 +40,7 @@ class Spec(pydantic.BaseModel):
     tokens: str = ""
     tokenizer: str = ""
     examples: str = ""
+    pack: bool = False
     preference: Preference | None = None
     reference: str = ""  # what the untuned model gives to the answers of preferences
     seen: int = 0  # examples shown in all; what is left of the last batch stays empty
@@ -121,6 +122,15 @@ def check_preference(preference: Preference | None, strategy: Strategy) -> None:
             "preference: a pair's answers are summed in one process, and"
             " strategy.sequence_parallel shares them",
             hint="leave sequence_parallel out",
+        )
+
+
+def check_pack(pack: bool, strategy: Strategy, *, pairs: bool) -> None:
+    """Refuse to pack pairs, and what processes share."""
+    if pack and (pairs or strategy.sequence_parts > 1):
+        raise UsageError(
+            "pack: pairs of answers, and sequences that processes share, are not packed",
+            hint="leave pack out",
         )
 
 

@@ -83,6 +83,9 @@ class Tune(Step):
         description="examples in a micro-batch, over all processes; the last step takes"
         " what is left",
     )
+    pack: bool = Field(
+        False, description="put the examples of a micro-batch into few rows, apart from one another"
+    )
     accumulate: int = Field(1, ge=1, description="micro-batches in a step")
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
@@ -115,6 +118,7 @@ class Tune(Step):
     def run(self, job: Job) -> Made:
         self._check_method()
         specs.check_preference(self.preference, self.strategy)
+        specs.check_pack(self.pack, self.strategy, pairs=self.preference is not None)
         base, name = start_of(self.start, job)
         if base is None:
             raise UsageError(
@@ -144,6 +148,7 @@ class Tune(Step):
             start=str(base),
             start_name=Path(name).name if self.start else name,
             examples=str(path),
+            pack=self.pack,
             preference=self.preference,
             reference=str(job.scratch / REFERENCE) if self.preference else "",
             seen=seen,

@@ -186,13 +186,15 @@ class Tune(Step):
             **written.counts,
             **{f"{kind}_at": places for kind, places in written.named.items() if places},
         }
+        if notes := [note for data in self.data for note in data.notes()]:
+            facts["notes"] = notes
         if (job.out / FOLDER).is_dir():
             facts["adapter_parameters"] = sum(
                 map(count_parameters, (job.out / FOLDER).glob("*.safetensors"))
             )
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
         told = f"{written.used:,} examples, {seen:,} seen in {steps:,} steps"
-        return Made(facts=facts, headline=[told, *told_of(written), *headline(facts)])
+        return Made(facts=facts, headline=[told, *told_of(written), *notes, *headline(facts)])
 
     def _check_method(self) -> None:
         if self.method.whole and "parameters" in self.strategy.cuts:

@@ -6,11 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tours import Tour, kill_when, run_tour, tour_command
+from tours import RECIPE, Tour, kill_when, run_tour, tour_command
 
+from yoriai.plugins import load_registry
+from yoriai.prediction import nearest_fact
+from yoriai.recipe import load_recipe
 from yoriai.testing import run_cli
 
 # Each of them reads the tour, which is run once and takes minutes.
@@ -80,6 +84,25 @@ def test_enough_human_text_was_read_and_every_document_is_accounted_for(tour: To
     assert japanese > 0.7e6
     assert text["by_language"]["en"]["bytes"] > 1e6
     assert text["by_language"]["code"]["bytes"] > 1e6
+
+
+def test_every_number_of_an_artifact_is_one_that_its_step_says_it_makes(tour: Tour) -> None:
+    loaded = load_recipe(RECIPE, load_registry())
+    kinds = {planned.name: planned.step.makes for planned in loaded.steps}
+    for planned in loaded.steps:
+        known = planned.step.measured({name: kinds[name] for name in planned.inputs})
+        assert known, f"{planned.entry} says nothing of what may be predicted"
+        for place in _numbers(tour.answer["facts"][planned.name]):
+            fact = place.removesuffix(".")
+            assert nearest_fact(fact, known) is None, f"{planned.entry}: {fact}"
+
+
+def _numbers(value: object, place: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, f"{place}{key}.")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield place
 
 
 def test_a_second_run_reuses_everything(tour: Tour) -> None:

@@ -86,6 +86,7 @@ class Words(Step):
     """Writes words."""
 
     makes = "words"
+    measures = ("count",)
     words: list[str] = ["ichi", "ni"]
     rules: list[Annotated[Filter, Uses("filters")]] = []
     near: Near | bool = Near()

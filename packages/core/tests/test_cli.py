@@ -377,3 +377,46 @@ def test_what_a_reader_of_files_raises_is_a_refusal_and_names_verify(yoriai, mon
     assert "yoriai verify" in answer.json["error"]["hint"]
     assert "unexpected" not in answer.err
     assert len(answer.json["error"]["message"]) < 500
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e400", "-0.1", "9e99", "x"])
+def test_a_time_limit_is_a_number_of_minutes(recipe, yoriai, value):
+    answer = yoriai("run", str(recipe()), "--time-limit", value)
+    assert answer.code == 2
+    assert "--time-limit" in answer.err
+    assert not Path("build").exists()
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", LONG),
+        ("run", "RECIPE", "--until", LONG),
+        ("run", "RECIPE", "--time-limit", LONG),
+        ("run", "RECIPE", "--out", LONG),
+        ("run", "RECIPE", "--dry-run", "--set", f"{LONG}=1"),
+        ("run", "RECIPE", "--dry-run", "--set", f"words.{LONG}=1"),
+        ("run", "RECIPE", "--dry-run", "--set", f"words.words={'9' * 5000}"),
+        ("run", "RECIPE", "--dry-run", "--set", f"words.uses={LONG}"),
+        ("run", "RECIPE", "--dry-run", "--set", f"words.from={LONG}"),
+        ("run", "RECIPE", f"--{LONG}"),
+        (LONG,),
+        ("list", LONG),
+        ("--plugins", LONG, "list"),
+        ("new", "plugin", LONG),
+        ("verify", LONG),
+        ("lineage", LONG),
+        ("runs", "show", LONG),
+        ("records", "show", LONG),
+    ],
+    ids=lambda words: " ".join(word[:20] for word in words),
+)
+def test_no_message_echoes_five_thousand_characters(recipe, yoriai, words):
+    path = str(recipe())
+    answer = yoriai(*[path if word == "RECIPE" else word for word in words])
+    assert answer.code in (2, 3)
+    assert len(answer.err) < 1500
+    assert "unexpected" not in answer.err

@@ -15,6 +15,10 @@ from yoriai.recipe import apply_setting, load_recipe, parse_yaml
 
 HEAD = "name: lab\nsteps:\n"
 # what is wrong, the recipe, and what the error must say
+PREDICTED = (
+    "name: lab\nquestion: {{title: {{en: x}}, predictions: [{{{}}}]}}\n"
+    "steps: {{a: {{uses: lab/words}}}}\n"
+)
 FAULTS = {
     "unknown key of a step": (HEAD + "  a:\n    uses: lab/words\n    wrods: [x]\n",
                               ":5: steps.a.wrods: unknown key; did you mean 'words'?"),
@@ -75,6 +79,32 @@ FAULTS = {
         "name: lab\nquestion: {title: {en: x}, predictions: [{fact: a.b, below: 1, above: 2}]}\n"
         "steps: {}\n",
         ":2: question.predictions[0]: give exactly one of below, above, than"),
+    "prediction that is no number": (
+        PREDICTED.format("fact: a.count, below: .nan"),
+        ":2: question.predictions[0].below: input should be a finite number"),
+    "prediction that is true": (
+        PREDICTED.format("fact: a.count, above: true"),
+        ":2: question.predictions[0].above: give a number, not true or false"),
+    "prediction of a step that is not there": (
+        PREDICTED.format("fact: aa.count, above: 1"),
+        ":2: question.predictions[0].fact: there is no step 'aa'; did you mean 'a'?"),
+    "prediction of a step without a fact": (
+        PREDICTED.format("fact: a, above: 1"),
+        ":2: question.predictions[0].fact: name the fact, too; as in a.FACT"),
+    "prediction of a fact that the step does not make": (
+        PREDICTED.format("fact: a.cuont, above: 1"),
+        "fact: lab/words makes no number 'cuont'; did you mean a.count?"),
+    "comparison with a fact that the step does not make": (
+        PREDICTED.format("fact: a.count, than: a.cuont"),
+        ":2: question.predictions[0].than: lab/words makes no number 'cuont'"),
+    "seed that is true": ("name: lab\nseed: true\nsteps: {a: {uses: lab/words}}\n",
+                          ":2: seed: give a number, not true or false"),
+    "endless version": (f"name: lab\nversion: {10**12}\nsteps: {{a: {{uses: lab/words}}}}\n",
+                        ":2: version: input should be less than 1000000"),
+    "endless licence": (f"name: lab\nlicence: {'x' * 5000}\nsteps: {{a: {{uses: lab/words}}}}\n",
+                        ":2: licence: string should have at most 300 characters"),
+    "endless name": (f"name: {'x' * 5000}\nsteps: {{a: {{uses: lab/words}}}}\n",
+                     ":1: name: 'xxxx"),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 import sys
 from importlib import import_module
@@ -268,6 +269,9 @@ def _call(arguments: list[str]) -> int:
         if foreign := _damage(error):
             _complain(foreign, _DAMAGE_HINT, "refused", as_json)
             return 4
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _complain(f"no file can have such a long name: {error.filename}", "", "usage", as_json)
+            return 2
         message = f"unexpected {type(error).__name__}: {error}"
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
         return 1

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from yoriai import redaction
 from yoriai.errors import NotFound, UsageError, YoriaiError
+from yoriai.strict import Strict
 
 if TYPE_CHECKING:
     from yoriai.plugins import Registry
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Configured(pydantic.BaseModel):
+class Configured(Strict):
     """A frozen object built from a mapping; unknown keys are refused.
 
     ``version`` is part of every result's identity: raise it when behaviour changes.

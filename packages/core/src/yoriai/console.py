@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ import click
 from yoriai import terminal
 
 QUIET_SECONDS = 10.0
+LEAST_ITEMS = 5
 
 
 def emit(value: Any, *, as_json: bool, text: Callable[[], str]) -> None:
@@ -65,19 +67,41 @@ def watch(items: Iterable[Any], label: str, total: int | None = None) -> Iterato
             items, f"  {label}", total=total, console=Console(stderr=True), transient=True
         )
         return
-    start = last = time.monotonic()
-    for count, item in enumerate(items):
+    last = time.monotonic()
+    first: float | None = None  # when the first item was done: its time is start-up, not work
+    for done, item in enumerate(items, 1):
         yield item
         moment = time.monotonic()
-        if count == 0:
-            start = moment - 1e-9
+        first = first or moment
         if moment - last >= QUIET_SECONDS:
             last = moment
-            done = count + 1
-            # The first item's time is start-up (loading libraries), not work.
-            rate = max(1, done - 1) / (moment - start)
-            rest = f", about {(total - done) / rate:.0f} s left" if total else ""
+            rest = time_left(done, total, moment - first)
             note(f"  {label}: {done:,}{f'/{total:,}' if total else ''}{rest}")
+
+
+class Finite(click.FloatRange):
+    """A number on the command line: never nan or infinite."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{found} is no finite number", param, ctx)
+        return found
+
+
+def time_left(done: int, total: int | None, seconds: float) -> str:
+    """An estimate in words, once it means something; until then nothing.
+
+    ``seconds`` since the first item was done. Items are few and unlike at the beginning, so five
+    more of them and ten seconds are waited for.
+    """
+    if not total or done <= LEAST_ITEMS or seconds < QUIET_SECONDS:
+        return ""
+    return f", about {(total - done) * seconds / (done - 1):.0f} s left"
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

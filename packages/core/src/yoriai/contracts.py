@@ -305,7 +305,7 @@ class ModelShape(Configured):
     Errors: UsageError (or pydantic's, from a validator) for a shape that cannot be.
     """
 
-    context: int = Field(128, ge=8, description="longest sequence in tokens")
+    context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
 
     def transformers_config(
         self, vocabulary_size: int, marks: Mapping[str, int] | None = None
@@ -348,7 +348,7 @@ class Strategy(Configured):
     cuts: ClassVar[frozenset[Cut]] = frozenset()
     one_process: ClassVar[bool] = False
 
-    processes: int = Field(1, ge=1, description="processes on each node")
+    processes: int = Field(1, ge=1, le=10**5, description="processes on each node")
 
     @classmethod
     def checkpoint_form(cls) -> str:

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from yoriai.artifact import Artifact
 from yoriai.config import Configured
 from yoriai.errors import NotFound, UsageError
+from yoriai.strict import Strict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,7 @@ def samples_digest(samples: Iterable[Sample]) -> str:
     return digest.hexdigest()
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Prompt(_Data):
+class Prompt(Strict):
     """The pieces of a prompt; ``{instruction}``, ``{input}`` and ``{output}`` are filled in."""
 
     header: str = Field("", description="what comes first, once")
@@ -65,7 +62,7 @@ class Prompt(_Data):
     query: str = Field("{input}", description="the question, whose answer is to follow")
 
 
-class Answer(_Data):
+class Answer(Strict):
     """How an answer is read out of what the model wrote, in the order of the keys."""
 
     drop_thoughts: bool = Field(
@@ -91,7 +88,7 @@ class Answer(_Data):
         return pattern
 
 
-class Shot(_Data):
+class Shot(Strict):
     """An example that a protocol names, by its place in a file of the task's data or in words."""
 
     file: str = Field("", description="upstream path of the file")

@@ -36,6 +36,7 @@ from pydantic import Field
 from yoriai import config, files, safe_yaml
 from yoriai.artifact import MANIFEST, open_artifact
 from yoriai.errors import Altered, NotFound, UsageError
+from yoriai.strict import Strict
 
 NAME = "mixture.yaml"
 QUICK_BYTES = 2**26  # compared with their digests whenever a mixture is read
@@ -45,14 +46,11 @@ EPOCHS_WORTH_NEW_TEXT = 4
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Epochs = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=0)]
+Tokens = Annotated[int, Field(ge=0, le=2**62)]  # what only may be there is told as 2**62
+Budget = Annotated[int, Field(ge=0, le=10**15)]
 
 
-class _Checked(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class ShardFiles(_Checked):
+class ShardFiles(Strict):
     """One source of tokens: the files that hold it, and how much they hold."""
 
     files: list[str] = Field(min_length=1, description="stems of the .bin/.idx pairs, in order")
@@ -71,15 +69,15 @@ class ShardFiles(_Checked):
         return value
 
 
-class Phase(_Checked):
+class Phase(Strict):
     """A stretch of training with one mixture. It ends after ``tokens``, or with its budgets."""
 
     name: str = Field(min_length=1, description="what people call it")
-    tokens: Annotated[int, Field(gt=0)] | None = Field(
+    tokens: Annotated[int, Field(gt=0, le=10**15)] | None = Field(
         None, description="how long it lasts; none: as long as training asks for (only the last)"
     )
     weights: dict[str, Weight] = Field({}, description="share of each shard, any unit")
-    budgets: dict[str, Tokens] = Field({}, description="tokens of each shard, instead of weights")
+    budgets: dict[str, Budget] = Field({}, description="tokens of each shard, instead of weights")
     max_epochs: dict[str, Epochs] = Field(
         {},
         description="how often a shard may have been seen by the end of the phase; a shard with a"
@@ -113,7 +111,7 @@ class Phase(_Checked):
         return {name: value / whole for name, value in exact.items()}
 
 
-class Mixture(_Checked):
+class Mixture(Strict):
     """The whole file. Building it checks everything that can be known without reading shards."""
 
     format: Literal[1] = Field(1, description="raised when the meaning of a key changes")

@@ -6,9 +6,10 @@ and ``limit``) and the value that was measured, and ``yoriai records check`` wor
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 RELATIONS = ("<", "<=", ">", ">=", "=", "between")
@@ -102,3 +103,33 @@ def find_fact(facts: Mapping[str, Any], place: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def nearest_fact(fact: str, known: Sequence[str]) -> str | None:
+    """``None`` if a fact is among the known ones, else the nearest of these ("" if none is near).
+
+    ``known`` holds names as ``tokens.*``: ``*`` is one name, ``**`` at the end all that follows.
+    As in :func:`find_fact`, ``base`` is short for ``models.base``.
+    """
+    names = fact.split(".")
+    patterns = [pattern.split(".") for pattern in known]
+    patterns += [parts[1:] for parts in patterns if parts[0] == "models"]
+    if any(_fits(names, parts) for parts in patterns):
+        return None
+    filled = dict.fromkeys(".".join(_filled(names, parts)) for parts in patterns)
+    return next(iter(difflib.get_close_matches(fact[:300], list(filled), 1, 0.5)), "")
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    if parts[-1] == "**":
+        parts, names = parts[:-1], (names[: len(parts) - 1] if len(names) >= len(parts) else ())
+    pairs = zip(names, parts, strict=False)
+    return len(names) == len(parts) and all(part in ("*", name) and name for name, part in pairs)
+
+
+def _filled(names: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """The pattern with what was asked for where it leaves names open."""
+    if parts[-1] == "**":
+        return _filled(names, parts[:-1]) + list(names[len(parts) - 1 :] or ["…"])
+    asked = dict(enumerate(names))
+    return [asked.get(n, "…") if part == "*" else part for n, part in enumerate(parts)]

@@ -18,20 +18,26 @@ from yoriai.config import Fault, Uses, dotted
 from yoriai.contracts import Engine
 from yoriai.errors import NotFound, UsageError, YoriaiError
 from yoriai.plugins import Registry
+from yoriai.prediction import nearest_fact
 from yoriai.step import Step
+from yoriai.strict import Strict, short
 
 MAX_BYTES = 2**20
+MOST_NAME, MOST_STEPS = 300, 1000
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
-class Prediction(pydantic.BaseModel):
+class Prediction(Strict):
     """What its authors expect before the run: one number of one step."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-    fact: str = pydantic.Field(description="step.fact, e.g. scores.base.bits_per_byte.ja")
+    fact: str = pydantic.Field(
+        max_length=MOST_NAME, description="step.fact, e.g. scores.base.bits_per_byte.ja"
+    )
     below: float | None = pydantic.Field(None, description="the fact is predicted below this")
     above: float | None = pydantic.Field(None, description="the fact is predicted above this")
-    than: str = pydantic.Field("", description="another fact to compare with, e.g. for below")
+    than: str = pydantic.Field(
+        "", max_length=MOST_NAME, description="another fact to compare with, e.g. for below"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_direction(self) -> Prediction:
@@ -41,36 +47,42 @@ class Prediction(pydantic.BaseModel):
         return self
 
 
-class Question(pydantic.BaseModel):
+class Question(Strict):
     """The experiment's question, written before the run (records are made from it)."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-    title: dict[str, str] = pydantic.Field(description="title by language, e.g. ja and en")
+    title: dict[str, Annotated[str, pydantic.Field(max_length=MOST_NAME)]] = pydantic.Field(
+        max_length=20, description="title by language, e.g. ja and en"
+    )
     hypothesis: str = pydantic.Field("", description="what is believed, in a sentence or two")
     predictions: list[Prediction] = pydantic.Field(
-        [], description="numbers that would show it, compared after the run"
+        [], max_length=MOST_STEPS, description="numbers that would show it, compared after the run"
     )
 
 
-class Recipe(pydantic.BaseModel):
+class Recipe(Strict):
     """The top level of a recipe file."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     name: str = pydantic.Field(description="one word; names the folder and the artifacts")
-    version: int = pydantic.Field(1, ge=1, description="raise it when you mean to make new things")
-    licence: str = pydantic.Field("", description="SPDX licence of what the recipe makes")
+    version: int = pydantic.Field(
+        1, ge=1, lt=10**6, description="raise it when you mean to make new things"
+    )
+    licence: str = pydantic.Field(
+        "", max_length=MOST_NAME, description="SPDX licence of what the recipe makes"
+    )
     seed: int = pydantic.Field(0, ge=0, lt=2**31, description="the one seed of the whole recipe")
     engine: str | dict[str, Any] | None = pydantic.Field(
         None, description="where data tasks run, e.g. {use: corpus/dask, cluster: slurm}"
     )
     question: Question | None = pydantic.Field(None, description="what the run should find out")
-    steps: dict[str, dict[str, Any]] = pydantic.Field(description="steps by name, in order")
+    steps: dict[str, dict[str, Any]] = pydantic.Field(
+        max_length=MOST_STEPS, description="steps by name, in order"
+    )
 
     @pydantic.field_validator("name")
     @classmethod
     def _plain_name(cls, value: str) -> str:
         if not NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is no plain name (a-z, 0-9, '-', '_')")
+            raise ValueError(f"{short(value)} is no plain name (a-z, 0-9, '-', '_')")
         return value
 
 
@@ -169,6 +181,7 @@ def load_recipe(path: Path, registry: Registry, settings: Sequence[str] = ()) ->
         raise _faulty(path, faults, lines)
     loaded = Loaded(path, recipe, tuple(steps), engine, lines)
     _check_kinds(loaded, lines)
+    _check_predictions(loaded, lines)
     return loaded
 
 
@@ -197,7 +210,9 @@ def _plan_step(
 ) -> PlannedStep | None:
     here = ("steps", name)
     if not NAME.fullmatch(str(name)) or name in Recipe.model_fields:
-        faults.append(Fault(here, f"{name!r} cannot name a step (a-z, 0-9, '-', '_', no top key)"))
+        faults.append(
+            Fault(here, f"{short(name)} cannot name a step (a-z, 0-9, '-', '_', no top key)")
+        )
         return None
     if "uses" not in body:
         faults.append(Fault(here, "a step needs 'uses: plugin/step'", "yoriai list steps"))
@@ -212,10 +227,10 @@ def _plan_step(
             continue
         later = item in recipe.steps
         problem = "comes later in the recipe" if later else "is no earlier step and no artifact"
-        near = difflib.get_close_matches(item, earlier, 1, 0.5)
+        near = difflib.get_close_matches(item[:100], earlier, 1, 0.5)
         known = f"earlier steps: {', '.join(earlier) or 'none'}"
         hint = f"did you mean {near[0]!r}?" if near else known
-        faults.append(Fault((*here, "from"), f"{item!r} {problem}", hint))
+        faults.append(Fault((*here, "from"), f"{short(item)} {problem}", hint))
     try:
         found = registry.get("steps", str(body["uses"]))
         target = registry.load(found)
@@ -235,6 +250,41 @@ def _plan_step(
         return None
     step._entry = found.name
     return PlannedStep(name, found.name, step, tuple(inputs))
+
+
+def _check_predictions(loaded: Loaded, lines: Mapping[tuple[Any, ...], int]) -> None:
+    """Refuse predictions of steps that are not there, and of facts that a step does not make."""
+    steps = {planned.name: planned for planned in loaded.steps}
+    question = loaded.recipe.question
+    faults = []
+    for number, prediction in enumerate(question.predictions if question else ()):
+        for key in ("fact", "than"):
+            place = ("question", "predictions", number, key)
+            name, dot, fact = str(getattr(prediction, key)).partition(".")
+            if key == "than" and not name:
+                continue
+            if name not in steps:
+                near = difflib.get_close_matches(name[:100], steps, 1, 0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"steps: {', '.join(steps)}"
+                faults.append(Fault(place, f"there is no step {short(name)}", hint))
+            elif not (dot and fact):
+                faults.append(Fault(place, "name the fact, too", f"as in {name}.FACT"))
+            elif (near_fact := _unknown_fact(loaded, steps[name], fact)) is not None:
+                hint = f"did you mean {name}.{near_fact}?" if near_fact else ""
+                told = f"{steps[name].entry} makes no number {short(fact)}"
+                faults.append(Fault(place, told, hint))
+    if faults:
+        raise _faulty(loaded.path, faults, lines)
+
+
+def _unknown_fact(loaded: Loaded, planned: PlannedStep, fact: str) -> str | None:
+    makes = {s.name: s.step.makes for s in loaded.steps}
+    kinds = {}
+    for name in planned.inputs:
+        given = None if name in makes else open_artifact(Path(name))
+        kinds[given.step if given else name] = given.kind if given else makes[name]
+    known = planned.step.measured(kinds)
+    return nearest_fact(fact, known) if known else None
 
 
 def _check_kinds(loaded: Loaded, lines: Mapping[tuple[Any, ...], int]) -> None:
@@ -314,7 +364,7 @@ def apply_setting(value: dict[str, Any], setting: str) -> None:
     path, equals, text = setting.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise UsageError(f"--set {setting!r}: write --set STEP.KEY=VALUE")
+        raise UsageError(f"--set {short(setting)}: write --set STEP.KEY=VALUE")
     steps = value.get("steps")
     if keys[0] not in Recipe.model_fields:
         if not isinstance(steps, dict) or keys[0] not in steps:

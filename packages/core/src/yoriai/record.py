@@ -20,6 +20,7 @@ from yoriai.config import dotted, explain
 from yoriai.errors import NotFound, UsageError
 from yoriai.prediction import RELATIONS, Limit, overall, relation_of, verdict_of
 from yoriai.recipe import parse_yaml
+from yoriai.strict import Strict
 
 # Each word has a published precedent (BigScience, OPT, Pythia, Marin, LLM-jp).
 CAUSES = (
@@ -78,11 +79,7 @@ def _one_of(known: tuple[str, ...]) -> Any:
     return pydantic.AfterValidator(check)
 
 
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class RecordPrediction(_Part):
+class RecordPrediction(Strict):
     """What was expected of a number. Its text ends in the relation, or names it beside it."""
 
     text: Words
@@ -99,7 +96,7 @@ class RecordPrediction(_Part):
         return relation_of(self.text)
 
 
-class Failure(_Part):
+class Failure(Strict):
     cause: Annotated[str, _one_of(CAUSES)]
     symptom: Words
     found_by: Annotated[str, _one_of(FINDERS)] = "person"
@@ -108,13 +105,13 @@ class Failure(_Part):
     prevention: str = ""
 
 
-class Lesson(_Part):
+class Lesson(Strict):
     text: InLanguages
     confidence: Annotated[str, _one_of(("low", "medium", "high"))] = "medium"
     scope: str = ""
 
 
-class Person(_Part):
+class Person(Strict):
     """Who did it, and for whom. ``org`` is a name or a ROR address, ``roles`` CRediT's words."""
 
     name: Words
@@ -123,13 +120,13 @@ class Person(_Part):
     roles: list[Words] = []
 
 
-class RecordPlan(_Part):
+class RecordPlan(Strict):
     config: str = ""
     budget_hours: Hours | None = None
     stop_when: str = ""
 
 
-class Thing(_Part):
+class Thing(Strict):
     """Something read or made: ``kind``, its name, and its SHA-256."""
 
     kind: Words
@@ -139,7 +136,7 @@ class Thing(_Part):
     where: str = ""
 
 
-class Measurement(_Part):
+class Measurement(Strict):
     metric: Words
     value: Finite
     n: Annotated[int, pydantic.Field(ge=1)] | None = None
@@ -147,7 +144,7 @@ class Measurement(_Part):
     task: str = ""
 
 
-class Validity(_Part):
+class Validity(Strict):
     """Whether the result still stands, apart from how it came out."""
 
     status: Annotated[str, _one_of(("valid", "questioned", "invalidated"))]
@@ -161,7 +158,7 @@ class Validity(_Part):
         return self
 
 
-class Withheld(_Part):
+class Withheld(Strict):
     """A fact that is held back, told as such: what, why, and until when."""
 
     what: Words
@@ -170,7 +167,7 @@ class Withheld(_Part):
     contact: str = ""
 
 
-class Record(_Part):
+class Record(Strict):
     """``record.yaml``."""
 
     schema_version: Literal[1] = pydantic.Field(1, alias="schema")

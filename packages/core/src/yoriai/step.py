@@ -88,6 +88,16 @@ class Step(Configured):
     makes: ClassVar[str]
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
+
+    def measured(self, inputs: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        """The numbers among its facts, as ``tokens.*``; predictions of others are refused.
+
+        ``*`` stands for one name that is known only once the step has run, ``**`` for all that
+        follows. ``inputs`` is the kind of each artifact under ``from``, by the name of the step
+        that makes it. Nothing: not known, and no prediction of it is refused.
+        """
+        return self.measures
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         """What ``--dry-run`` says of the step: what it would read, make and cost, by its keys.

@@ -357,3 +357,105 @@ def test_changed_bytes_never_raise(data: st.DataObject, new_folder: object) -> N
     path = new_folder() / "x.warc"  # type: ignore[operator]
     path.write_bytes(bytes(whole[: data.draw(st.integers(1, len(whole)))]))
     assert len(read(path)) < 20
+
+
+MEMBERS = gzip.compress(page(1)[:40]) + gzip.compress(page(1)[40:])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        coded(MEMBERS, "gzip"),
+        coded(MEMBERS + b"\0\0 no member", "gzip"),
+        coded(gzip.compress(MEMBERS), "gzip, gzip"),
+        coded(gzip.compress(page(1)), '"gzip"'),
+        coded(zlib.compress(page(1)), "gzip"),
+        answer(
+            gzip.compress(zlib.compress(page(1))),
+            more="Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n",
+        ),
+        answer(CHUNKED, more="Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(page(1)),
+        b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        + answer(page(1)),
+        answer(page(1)).replace(b"HTTP/1.1", b"http/1.1"),
+        answer(page(1)).replace(b"HTTP/1.1", b"ICY"),
+        answer(page(1)).replace(b"200 OK", b"200OK"),
+        answer(page(1), "text/plain", more="Content-Type: text/html; charset=utf-8\r\n"),
+        answer(page(1).decode().encode("cp932"), "text/html;\r\n charset=Shift_JIS"),
+    ],
+)
+def test_an_answer_that_disagrees_with_itself_keeps_all_its_text(
+    tmp_path: Path, block: bytes
+) -> None:
+    path = tmp_path / "x.warc"
+    path.write_bytes(record(1, block))
+    (item,) = read(path)
+    assert isinstance(item, Document)
+    assert (item.id, item.text) == ("0-1", TEXT.format(1))
+
+
+def test_a_record_in_segments_is_marked_as_cut(tmp_path: Path) -> None:
+    path = tmp_path / "x.warc"
+    whole = answer(page(1))
+    first = record(1, whole[:-20], more="WARC-Segment-Number: 1\r\n")
+    path.write_bytes(first + record(2, whole[-20:], "continuation"))
+    items = read(path)
+    assert [item.id for item in items if isinstance(item, Document)] == ["0-1#cut"]
+    assert passed_over(items) == {"continuation": 1}
+
+
+def test_answers_of_other_protocols_are_read_or_passed_over_by_type(tmp_path: Path) -> None:
+    def other(number: int, block: bytes, type_: str) -> bytes:
+        return record(number, block).replace(b"application/http; msgtype=response", type_.encode())
+
+    path = tmp_path / "x.warc"
+    path.write_bytes(
+        other(1, b"20200101\ne.jp. 1 IN A 1.2.3.4\n", "text/dns")
+        + other(2, page(2), "text/html")
+        + other(3, TEXT.format(3).encode("euc_jp"), "text/plain")
+        + other(4, b"%PDF", "application/pdf")
+    )
+    items = read(path)
+    assert [item.text for item in items if isinstance(item, Document)] == [
+        TEXT.format(2), TEXT.format(3),
+    ]  # fmt: skip
+    assert passed_over(items) == {"response text/dns": 1, "response application/pdf": 1}
+
+
+def test_a_plain_file_that_is_called_packed_is_read(tmp_path: Path) -> None:
+    for ending in ("gz", "zst"):
+        path = tmp_path / f"x.warc.{ending}"
+        path.write_bytes(good(1) + good(2))
+        assert numbers(read(path)) == [1, 2]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_frames_that_share_a_dictionary_are_read(tmp_path: Path, packed: bool) -> None:
+    words = zstandard.train_dictionary(2000, [good(n) for n in range(200)])
+    data = words.as_bytes()
+    data = zstandard.compress(data) if packed else data
+    head = (0x184D2A5D).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+    compressor = zstandard.ZstdCompressor(dict_data=words)
+    path = tmp_path / "x.warc.zst"
+    path.write_bytes(head + b"".join(compressor.compress(good(n)) for n in range(5)))
+    assert numbers(read(path)) == [0, 1, 2, 3, 4]
+    bomb = zstandard.compress(bytes(1 << 25))
+    path.write_bytes(
+        (0x184D2A5D).to_bytes(4, "little") + len(bomb).to_bytes(4, "little") + bomb + b"x"
+    )
+    assert "dictionary" in reasons(read(path))[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"filedesc://a.arc 0.0.0.0 20200101000000 text/plain 5\n1 0 X\n" + page(1), "an ARC file"),
+        (gzip.compress(gzip.compress(good(1))), "packed twice"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_it_is(tmp_path: Path, data: bytes, word: str) -> None:
+    path = tmp_path / "x.warc"
+    path.write_bytes(data)
+    (reason,) = reasons(read(path))
+    assert word in reason

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from pydantic import Field
 
 from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
 from yoriai.contracts import samples_digest
@@ -290,3 +291,37 @@ def test_two_protocols_of_one_name_are_two(make, build_run, yoriai_job, sums):
     [found] = compare(contestants([(part, "") for part in made]))
     assert found.p is None
     assert found.notes[0].startswith("other protocol (chats (")
+
+
+class AsGiven(Task):
+    form: ClassVar[str] = "ranked"
+    given: dict = Field({}, exclude=True)
+
+    def samples(self, artifacts):
+        yield Sample(
+            **{"id": "a", "text": "問", "choices": ("甲", "乙"), "answer": 0, **self.given}
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"answer": ["甲"]}, "its answer is a list"),
+        ({"answer": 1.0}, "its answer is a float"),
+        ({"answer": True}, "its answer is a bool"),
+        ({"answer": None}, "its answer is a NoneType"),
+        ({"answer": 2}, "its answer is choice 2 of 2"),
+        ({"answer": -1}, "its answer is choice -1 of 2"),
+        ({"choices": "甲乙"}, "its choices are a str"),
+        ({"choices": (1, 2)}, "one of its choices is an int"),
+        ({"answers": "甲"}, "its further answers are a str"),
+        ({"text": None}, "its text is a NoneType"),
+    ],
+)
+def test_a_sample_of_a_plugin_whose_answer_would_have_to_be_guessed_is_refused(
+    make, build_run, yoriai_job, given, fault
+):
+    task = AsGiven(given=given)
+    task._entry = "acme/as-given"
+    with pytest.raises(YoriaiError, match=f"acme/as-given: sample a: {fault}"):
+        yoriai_job("scores", build_run([task], Mock()), [make.stub()])

@@ -44,7 +44,7 @@ def test_twelve_cells_are_a_recipe_with_a_step_each_and_one_that_scores_all():
         ({"factors": {}}, "nothing to compare"),
         ({"factors": {"data": {}}}, "has no level"),
         ({"factors": {"data": {"A b": {}}}}, "no plain name"),
-        ({"factors": {"x": {"a-b": {}, "a": {}}, "y": {"c": {}, "b-c": {}}}}, "two cells are called"),
+        ({"factors": {"x": {"a-b": {}, "a": {}}, "y": {"c": {}, "b-c": {}}}}, "two cells are"),
         ({"steps": {"jaster-full-small": {}}}, "has the name of a cell"),
         ({"published": {"qlora": ["1"]}}, "neither a level nor a cell"),
         ({"repeats": 3}, "Extra inputs"),

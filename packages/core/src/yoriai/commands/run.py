@@ -34,7 +34,10 @@ Examples:
     default="",
     help="Replace results whose inputs changed; the reason is stored with them.",
 )
-@click.option("--time-limit", metavar="MINUTES", type=float, default=0.0, help="End in good order.")
+@click.option(
+    "--time-limit", metavar="MINUTES", type=console.Finite(0, 10**6),
+    default=0.0, help="End in good order.",
+)  # fmt: skip
 @console.json_option
 @click.pass_obj
 def run(

@@ -20,6 +20,7 @@ class CharacterModelStep(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "character-model"
+    measures: ClassVar[tuple[str, ...]] = ("order", "characters", "ngrams")
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     order: int = Field(5, ge=1, le=8, description="characters in the longest n-gram")

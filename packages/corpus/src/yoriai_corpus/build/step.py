@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 from pydantic import Field
 
+from yoriai.strict import Strict
 from yoriai import (
     Filter,
     Job,
@@ -48,10 +49,9 @@ from yoriai_corpus.rules.base import expand
 from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
 
 
-class Dedup(pydantic.BaseModel):
+class Dedup(Strict):
     """What counts as the same document, or the same piece of one."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     exact: bool = Field(True, description="drop equal texts (NFKC, case and space folded)")
     url: bool = Field(False, description="drop documents whose address an earlier source has")
     near: float | None = Field(
@@ -64,10 +64,9 @@ class Dedup(pydantic.BaseModel):
     )
 
 
-class Decontaminate(pydantic.BaseModel):
+class Decontaminate(Strict):
     """Which evaluation texts must not be in the corpus."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     against: list[Annotated[Task, Uses("tasks")]] = Field(
         [], description="tasks whose texts are looked for; all: every task of every plugin"
     )
@@ -111,6 +110,7 @@ class Build(Step):
 
     version: ClassVar[str] = "3"
     makes: ClassVar[str] = "corpus"
+    measures: ClassVar[tuple[str, ...]] = ledger.NUMBERS
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
     sources: list[Annotated[Source, Uses("sources")]] = Field(
@@ -126,6 +126,10 @@ class Build(Step):
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         self._check_names()
         expected: dict[str, Any] = {"reads": [_outlook(source) for source in self.sources]}
+        if tasks := self.decontaminate.against:
+            expected["decontaminates"] = (
+                f"against {len(tasks)} evaluation tasks; data of them that is not here is downloaded"
+            )
         # Other packages' sources need not say it; then names are known once documents were read.
         names = [getattr(source, "source_name", "") for source in self.sources]
         return {**expected, "sources": sorted(set(names))} if all(names) else expected

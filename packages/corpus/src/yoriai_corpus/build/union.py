@@ -22,6 +22,7 @@ class Union(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "corpus"
+    measures: ClassVar[tuple[str, ...]] = ledger.NUMBERS
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

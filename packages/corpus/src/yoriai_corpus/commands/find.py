@@ -110,9 +110,14 @@ Examples:
 @click.option("--dropped-by", metavar="RULE", default="", help="Only documents this rule dropped.")
 @click.option("--source", default="", help="Only documents of this source.")
 @click.option("--language", default="", help="Only documents in this language.")
-@click.option("--count", default=5, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option(
-    "--seed", type=int, default=None, help="Choose by chance, always the same for a seed."
+    "--count", default=5, show_default=True, type=click.IntRange(1, 10**9), help="How many."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=None,
+    help="Choose by chance, always the same for a seed.",
 )
 @console.json_option
 def sample(

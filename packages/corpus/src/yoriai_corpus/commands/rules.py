@@ -73,7 +73,7 @@ Examples:
     "--row",
     default=1,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**9),
     help="Which row of a JSON or JSON Lines file.",
 )
 @click.option("--text-field", default="text", show_default=True, help="The key of the text.")
@@ -212,8 +212,8 @@ Examples:
     "--keep", default="", metavar="LABELS", help="Labels (a,b) that say keep; all others say drop."
 )
 @click.option("--language", default="", help="Language of rows that do not say.")
-@click.option("--least-precision", type=click.FloatRange(0, 1), help="Exit with 4 below this.")
-@click.option("--least-recall", type=click.FloatRange(0, 1), help="Exit with 4 below this.")
+@click.option("--least-precision", type=console.Finite(0, 1), help="Exit with 4 below this.")
+@click.option("--least-recall", type=console.Finite(0, 1), help="Exit with 4 below this.")
 @console.json_option
 @click.pass_obj
 def score_rules(

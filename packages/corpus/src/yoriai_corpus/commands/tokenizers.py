@@ -53,7 +53,7 @@ Examples:
     help="Compare on this text; may be given more than once.",
 )
 @click.option(
-    "--megabytes", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
+    "--megabytes", type=console.Finite(0, 10**9, min_open=True), default=20.0, show_default=True,
     help="At most so much text of each language.",
 )  # fmt: skip
 @click.option("--mixture", type=MixtureText(), help="What a mixture of bytes costs, as ja=2,en=1.")

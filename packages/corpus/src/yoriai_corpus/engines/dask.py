@@ -20,6 +20,7 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Engine, UsageError, YoriaiError
+from yoriai.strict import Strict
 from yoriai_corpus.engines.dask_assigned import Assigned, Demand
 
 HERE = "127.0.0.1:0"  # any free port, for this machine alone
@@ -43,10 +44,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Adapt(pydantic.BaseModel):
+class Adapt(Strict):
     """As many jobs as there is work for."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     minimum: int = Field(0, ge=0, description="jobs kept while there is nothing to do")
     maximum: int = Field(ge=1, description="most jobs at a time")
 
@@ -65,7 +65,9 @@ class Dask(Engine):
     )
     address: str = Field("", description="of a running scheduler, e.g. tcp://10.0.0.1:8786")
     scheduler_file: str = Field("", description="the file that a running scheduler wrote")
-    workers: int = Field(1, ge=1, description="jobs at a time (local: groups of processes)")
+    workers: int = Field(
+        1, ge=1, le=10**5, description="jobs at a time (local: groups of processes)"
+    )
     adapt: Adapt | None = Field(None, description="let the number of jobs follow the work")
     cores: int = Field(1, ge=1, description="CPUs of a job; it has a worker process for each")
     memory: str = Field("", description="memory of a job, shared evenly, e.g. 64GB")

@@ -48,7 +48,10 @@ class Local(Engine):
     """Processes on this machine. With one worker the work is done in the run's own process."""
 
     workers: int | None = Field(
-        None, ge=1, description="processes; null: YORIAI_WORKERS, else one for each CPU allowed"
+        None,
+        ge=1,
+        le=10**5,
+        description="processes; null: YORIAI_WORKERS, else one for each CPU allowed",
     )
     memory_mb: int | None = Field(
         None, ge=384, description="most memory of one worker, in MiB (Linux); null: no limit"
@@ -56,7 +59,9 @@ class Local(Engine):
     tasks_per_worker: int | None = Field(
         50, ge=1, description="a worker is replaced after so many tasks; null: never"
     )
-    threads: int = Field(1, ge=1, description="threads that libraries may use in one worker")
+    threads: int = Field(
+        1, ge=1, le=10**4, description="threads that libraries may use in one worker"
+    )
     isolate: bool = Field(
         False, description="with one worker too, work in a process apart from the run's own"
     )

@@ -25,6 +25,7 @@ class MixtureStep(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokens"
+    measures: ClassVar[tuple[str, ...]] = ("vocabulary_size", "end_id", "tokens.*", "weights.**")
     takes: ClassVar[tuple[str, ...]] = ("tokens",)
 
     phases: list[Phase] = Field(min_length=1, description="stretches of training, in order")

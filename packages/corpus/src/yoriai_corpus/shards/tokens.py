@@ -37,6 +37,13 @@ class Tokens(Step):
 
     version: ClassVar[str] = "2"
     makes: ClassVar[str] = "tokens"
+    measures: ClassVar[tuple[str, ...]] = (
+        "vocabulary_size",
+        "end_id",
+        "tokens.*",
+        "weights.*",
+        "counts.*.*",
+    )
     takes: ClassVar[tuple[str, ...]] = ("corpus", "tokenizer")
 
     split_by: SplitBy = Field("language", description="one shard for each language, or source")

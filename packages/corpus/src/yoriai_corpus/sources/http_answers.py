@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 _FIELD = re.compile(rb"^([!#$%&'*+.^_`|~\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.M)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+_INTERIM = re.compile(rb"HTTP/[\d.]+[ \t]+1\d\d\b", re.I)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 
 
@@ -23,12 +25,31 @@ class Body(NamedTuple):
 
 
 def header_fields(head: bytes) -> dict[str, str]:
-    """Names in lower case (RFC 9110, section 5.1) and values, the first of each name."""
+    """Names in lower case (RFC 9110, section 5.1) and values, the first of each name.
+
+    Codings are lists, so those that are sent twice are one (section 5.3); of types the last one
+    counts, as in browsers (Fetch standard, "extract a MIME type").
+    """
     fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(_FOLD.sub(b" ", head)):
-        text = value.decode("utf-8", "replace").strip()
-        fields.setdefault(name.decode("latin-1").lower(), text)
+    for raw, value in _FIELD.findall(_FOLD.sub(b" ", head)):
+        name, text = raw.decode("latin-1").lower(), value.decode("utf-8", "replace").strip()
+        if name in ("transfer-encoding", "content-encoding") and name in fields:
+            fields[name] += f", {text}"
+        elif name == "content-type" and text:
+            fields[name] = text
+        else:
+            fields.setdefault(name, text)
     return fields
+
+
+def final_answer(block: bytes) -> bytes:
+    """The block from its final answer on, without interim ones (1xx) before it."""
+    while _INTERIM.match(block) and (found := _HEAD_END.search(block)):
+        rest = block[found.end() :]
+        if not rest[:5].upper().startswith(b"HTTP/"):
+            break
+        block = rest
+    return block
 
 
 def body_of(fields: dict[str, str], data: bytes, limit: int) -> Body:
@@ -41,7 +62,7 @@ def body_of(fields: dict[str, str], data: bytes, limit: int) -> Body:
         data, cut = _dechunked(data)
     elif (said := fields.get("content-length", "")).isdigit():
         cut = 0 < len(data) < int(said)
-    codings = [c.strip().lower() for c in fields.get("content-encoding", "").split(",")]
+    codings = [c.strip(" \t\"'").lower() for c in fields.get("content-encoding", "").split(",")]
     for coding in reversed(codings):
         if coding in ("", "identity", "utf-8", "none"):
             continue
@@ -52,7 +73,7 @@ def body_of(fields: dict[str, str], data: bytes, limit: int) -> Body:
         else:
             raise ValueError(f"a content coding that is not known: {coding[:40]!r}")
         data, cut = body.data, cut or body.cut
-    if data.startswith(b"\x1f\x8b\x08"):  # packed, and nobody said so
+    if data.startswith(_GZIP):  # packed, and nobody said so
         body = _inflated(data, "gzip", limit)
         data, cut = body.data, cut or body.cut
     return Body(data, cut)
@@ -77,35 +98,61 @@ def _dechunked(data: bytes) -> tuple[bytes, bool]:
 
 
 def _inflated(data: bytes, coding: str, limit: int) -> Body:
-    """gzip by its first bytes; "deflate" is zlib's format or, against RFC 9110, without it."""
+    """gzip or zlib's format by the first bytes; "deflate" also, against RFC 9110, without it.
+
+    gzip may be several members (RFC 1952, section 2.2); what follows them is no text.
+    """
     if not data:
         return Body(data)
-    if data.startswith(b"\x1f\x8b"):
-        forms = [31]
-    elif coding == "deflate":
-        forms = [15, -15]
-    else:
-        raise ValueError("the body is no gzip")
+    if data.startswith(_GZIP):
+        return _gunzipped(data, limit)
+    forms = [15, -15] if coding == "deflate" else [15]
     found: Body | None = None
     for form in forms:
-        unpacker = zlib.decompressobj(form)
-        text, problem = b"", False
-        try:
-            # In small pieces, so that what was made before a damage is not lost.
-            for at in range(0, len(data), 512):
-                text += unpacker.decompress(data[at : at + 512], limit + 1 - len(text))
-                if unpacker.eof or len(text) > limit:
-                    break
-        except zlib.error:
-            problem = True
-        body = Body(text, problem or not (unpacker.eof or len(text) > limit))
-        if text and (found is None or len(text) > len(found.data)):
+        body, _ = _unpacked(data, form, limit)
+        if body.data and (found is None or len(body.data) > len(found.data)):
             found = body
-        if not problem and text:
+        if body.data and not body.cut:
             break
     if found is None:
         raise ValueError(f"the body is no {coding}")
     return found
+
+
+def _gunzipped(data: bytes, limit: int) -> Body:
+    pieces: list[bytes] = []
+    size = 0
+    cut = False
+    while data.startswith(_GZIP) and size <= limit and not cut:
+        body, data = _unpacked(data, 31, limit - size)
+        pieces.append(body.data)
+        size, cut = size + len(body.data), body.cut
+    if not size and cut:
+        raise ValueError("the body is no gzip")
+    return Body(b"".join(pieces), cut)
+
+
+def _unpacked(data: bytes, form: int, limit: int) -> tuple[Body, bytes]:
+    """What zlib makes of the bytes, up to ``limit`` + 1, and those behind its end."""
+    unpacker = zlib.decompressobj(form)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        # In small pieces, so that what was made before a damage is not lost.
+        for at in range(0, len(data), 512):
+            pieces.append(unpacker.decompress(data[at : at + 512], limit + 1 - size))
+            size += len(pieces[-1])
+            if unpacker.eof:
+                rest = unpacker.unused_data + data[at + 512 :]
+                return Body(b"".join(pieces)), rest
+            if size > limit:
+                break
+    except zlib.error:
+        return Body(b"".join(pieces), True), b""
+    return Body(b"".join(pieces), size <= limit), b""
+
+
+_GZIP = b"\x1f\x8b\x08"
 
 
 def _by_fastwarc(data: bytes, coding: str, limit: int) -> Body:

@@ -27,6 +27,8 @@ _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # RFC 8878, section 3.1.2
 _ZSTD_MAGIC = 0xFD2FB528
 # zstd --long=31 (some published dumps) needs two gigabytes; the library's own limit is 128 MB.
 _ZSTD_WINDOW = 1 << 31
+_ZSTD_DICTIONARY = 0x184D2A5D
+_MOST_DICTIONARY = 1 << 24
 
 
 class Chunk(NamedTuple):
@@ -62,8 +64,14 @@ class Broken(ValueError):
     """Bytes that do not unpack."""
 
 
+_READABLE = re.compile(rb"[\t\r\n -~]{10}")
+
+
 def packing_of(name: str, head: bytes) -> Packing:
-    """How a file is packed: by its first bytes, else by its name."""
+    """How a file is packed: by its first bytes, else by its name.
+
+    What begins with ten printable ASCII characters is not packed, whatever it is called.
+    """
     if head.startswith(b"\x1f\x8b\x08"):
         return "gz"
     if len(head) >= 4 and _is_zstd(int.from_bytes(head[:4], "little")):
@@ -72,6 +80,8 @@ def packing_of(name: str, head: bytes) -> Packing:
         return "bz2"
     if head.startswith(b"\xfd7zXZ\0"):
         return "xz"
+    if _READABLE.fullmatch(head):
+        return ""
     name = name.lower()
     named: dict[str, Packing] = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
     return next((packing for suffix, packing in named.items() if name.endswith(suffix)), "")
@@ -281,7 +291,13 @@ def _zstd(stream: IO[bytes], at: int) -> Iterator[Chunk | Damage]:
     """
     import zstandard
 
-    context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    try:
+        words = _zstd_dictionary(stream)
+        shared = zstandard.ZstdCompressionDict(words) if words else None
+    except (Broken, zstandard.ZstdError) as error:
+        yield Damage(at, 0, f"the dictionary before its frames: {error}")
+        return
+    context = zstandard.ZstdDecompressor(dict_data=shared, max_window_size=_ZSTD_WINDOW)
     while True:
         offset = 0
         unpacker: Any = context.decompressobj()
@@ -306,6 +322,32 @@ def _zstd(stream: IO[bytes], at: int) -> Iterator[Chunk | Damage]:
         if problem:
             yield Damage(at, offset, problem)
         at = stream.tell()
+
+
+def _zstd_dictionary(stream: IO[bytes]) -> bytes:
+    """The dictionary that a .warc.zst may begin with, packed or not; b"" if there is none.
+
+    "Zstandard Compression for WARC Files 1.0" of the IIPC: a skippable frame of type D. The stream
+    stands where it stood.
+    """
+    import zstandard
+
+    place = stream.tell()
+    stream.seek(0)
+    head = stream.read(8)
+    words = b""
+    if len(head) == 8 and int.from_bytes(head[:4], "little") == _ZSTD_DICTIONARY:
+        size = int.from_bytes(head[4:], "little")
+        if size > _MOST_DICTIONARY:
+            raise Broken(f"it has {size:,} bytes")
+        words = stream.read(size)
+        if int.from_bytes(words[:4], "little") == _ZSTD_MAGIC:
+            context = zstandard.ZstdDecompressor(max_window_size=_MOST_DICTIONARY)
+            words = context.stream_reader(words).read(_MOST_DICTIONARY + 1)
+            if len(words) > _MOST_DICTIONARY:
+                raise Broken(f"it unpacks to more than {_MOST_DICTIONARY:,} bytes")
+    stream.seek(place)
+    return words
 
 
 def _zstd_frame(stream: IO[bytes], skip: bool = False) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from pydantic import Field
 from yoriai import Document, PassedOver, Unreadable
 from yoriai_corpus.sources.encodings import declared_in, decode
 from yoriai_corpus.sources.html import HtmlSource, is_in
-from yoriai_corpus.sources.http_answers import body_of, header_fields
+from yoriai_corpus.sources.http_answers import body_of, final_answer, header_fields
 from yoriai_corpus.sources.packing import Chunk, Damage, packing_of, unpack
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault
 
@@ -34,13 +34,11 @@ _START = re.compile(rb"WARC/1\.\d\r?\n(?=(?i:WARC-|Content-)[A-Za-z-]{4,30}[ \t]
 _START_BYTES = 64  # more than what the expression looks at
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"^Content-Length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.I | re.M)
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b")
-_TYPE = re.compile(
-    rb"^Content-Type[ \t]*:[ \t]*([^;\s]*)(?:[^\r\n]*?charset[ \t]*=[ \t]*[\"']?([\w.:-]+))?",
-    re.I | re.M,
-)
+_STATUS = re.compile(rb"(?:HTTP/\d(?:\.\d)?|ICY)[ \t]+(\d{3})(?!\d)", re.I)
+_CHARSET = re.compile(r"""charset[ \t]*=[ \t]*["']?([\w.:-]+)""", re.I)
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[!?a-zA-Z]")
 _BETWEEN = b"\r\n"
+_ARC = b"filedesc://"
 
 
 class _Tape:
@@ -153,6 +151,13 @@ def _record(tape: _Tape, max_bytes: int, is_plain: bool) -> bytes | str:
     """The next record, or what is wrong with it; reading then stands behind it."""
     tape.need(len(PREFIX))
     if not tape.data.startswith(PREFIX):
+        tape.need(len(_ARC))
+        if tape.place()[1] == 0 and tape.data.startswith(_ARC):
+            _to_next_record(tape)
+            return "an ARC file, not WARC: warcio recompress FILE.arc.gz FILE.warc.gz converts it"
+        if tape.data.startswith(b"\x1f\x8b\x08"):
+            _to_next_record(tape)
+            return "it is packed twice: gunzip it once"
         return f"no record begins here: {_to_next_record(tape)} bytes passed over"
     start = _header_end(tape)
     if start < 0:
@@ -314,6 +319,7 @@ class WarcSource(HtmlSource):
         say = record.fields.get
         id_ = say("warc-record-id", "").strip("<> ").removeprefix("urn:uuid:")
         cut = cut or "warc-truncated" in record.fields
+        cut = cut or "warc-segment-number" in record.fields  # the rest is in other records
         return Document(
             self.name,
             (id_ or place) + ("#cut" if cut else ""),
@@ -328,7 +334,7 @@ class WarcSource(HtmlSource):
 class Warc(WarcSource):
     """Pages of WARC files: answers with status 200 that are HTML, XHTML or plain text."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     record_type: ClassVar[str] = "response"
     suffixes: ClassVar[tuple[str, ...]] = (".warc", ".warc.gz", ".warc.zst")
     html_lang: str = Field(
@@ -338,17 +344,24 @@ class Warc(WarcSource):
     )
 
     def _text(self, place: str, record: WarcRecord) -> Document | Unreadable | str:
-        block = record.block
+        block = final_answer(record.block)
         status = _STATUS.match(block[:100])
         if status is None:
+            said = record.fields.get("content-type", "").lower().partition(";")[0].strip()
+            if said in TEXT_TYPES:  # of FTP, say: the block is the text
+                return self._decoded(place, record, block, said, "", False)
+            if said and said != "application/http":
+                return f"response {_kind(said)}"  # text/dns, which Heritrix writes for each host
             return Unreadable(self.name, place, "an answer without an HTTP header")
         if status[1] != b"200":
             return f"response {status[1].decode()}"
         found = _HEADER_END.search(block)
         head, data = (block[: found.start()], block[found.end() :]) if found else (block, b"")
-        said = _TYPE.search(head)
-        type_, charset = (part.decode("latin-1") for part in said.groups(b"")) if said else ("", "")
-        type_ = type_.lower().partition(",")[0]  # sent twice, joined by a proxy
+        fields = header_fields(head)
+        said = fields.get("content-type", "")
+        type_ = said.lower().partition(";")[0].partition(",")[0].strip()  # joined by a proxy
+        told = _CHARSET.search(said)
+        charset = told[1] if told else ""
         identified = record.fields.get("warc-identified-payload-type", "").lower()
         identified = identified.partition(";")[0].strip()
         if identified and identified not in TEXT_TYPES:
@@ -358,7 +371,7 @@ class Warc(WarcSource):
         limit = self.max_mb * MEGABYTE
         cut = False
         try:
-            data, cut = body_of(header_fields(head), data, limit)
+            data, cut = body_of(fields, data, limit)
         except ValueError as error:
             # Some crawlers store the body decoded and the header as it came.
             if not _MARKUP.match(data) and b"\0" in data[:512] + b"\0" * (not data.isascii()):

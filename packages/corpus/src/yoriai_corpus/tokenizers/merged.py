@@ -21,9 +21,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from yoriai import Artifact, Job, Made, Step, UsageError, YoriaiError
+from yoriai.strict import Strict
 from yoriai_corpus.engines import pool as engine
 from yoriai_corpus.tokenizers import pieces as vocabularies
 from yoriai_corpus.tokenizers import splitting, unigram
@@ -45,13 +46,13 @@ SPECIALS = ("<unk>", "<s>", "</s>", "<mask>", "<pad>", "<CLS>", "<SEP>", "<EOD>"
 ROLES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"}
 
 
-class VocabularyPart(BaseModel):
+class VocabularyPart(Strict):
     """One language's share of the vocabulary."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     language: str = Field(description="language of the documents it is learned from")
-    size: int = Field(ge=262, description="pieces of its model, 260 special and byte ones included")
+    size: int = Field(
+        ge=262, le=10**8, description="pieces of its model, 260 special and byte ones included"
+    )
     max_piece_length: int = Field(16, ge=1, le=64, description="characters of its longest piece")
     presplit: splitting.Presplit = Field(
         "none", description="cut words at changes of script, or by MeCab (extra: words)"
@@ -74,6 +75,17 @@ class MergedTokenizer(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = (
+        "pieces",
+        "marks.*",
+        "sample_bytes",
+        "sample.seed",
+        "sample.groups.**",
+        "threads",
+        "bytes_per_token.*",
+        "documents_compared",
+        "documents_that_differ",
+    )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     parts: tuple[VocabularyPart, ...] = Field(
@@ -93,15 +105,17 @@ class MergedTokenizer(Step):
     character_coverage: float = Field(
         0.9995, gt=0.9, le=1.0, description="share of characters that get a piece of their own"
     )
-    epochs: int = Field(2, ge=1, description="passes of EM over the text")
+    epochs: int = Field(2, ge=1, le=10**6, description="passes of EM over the text")
     tolerance: float = Field(
         0.0, ge=0, description="EM ends when the log-likelihood gains no more (relative)"
     )
     weigh: Literal["tokens", "lines"] = Field(
         "tokens", description="EM proper, or each line weighs the same (as LLM-jp's library has it)"
     )
-    context: int = Field(2048, ge=16, description="longest input the tokenizer announces")
-    threads: int = Field(2, ge=1, description="threads of the trainer; changes the pieces")
+    context: int = Field(2048, ge=16, le=10**8, description="longest input the tokenizer announces")
+    threads: int = Field(
+        2, ge=1, le=10**4, description="threads of the trainer; changes the pieces"
+    )
 
     @field_validator("parts")
     @classmethod

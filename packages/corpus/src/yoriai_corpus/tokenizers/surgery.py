@@ -34,6 +34,7 @@ class Surgery(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = ("pieces", "added", "dropped", "marks.*")
     takes: ClassVar[tuple[str, ...]] = ("tokenizer",)
 
     drop: tuple[str, ...] = Field((), description="pieces to drop; a space may be written as one")

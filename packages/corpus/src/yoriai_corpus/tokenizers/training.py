@@ -40,10 +40,22 @@ class Tokenizer(Step):
 
     version: ClassVar[str] = "2"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = (
+        "pieces",
+        "marks.*",
+        "sample_bytes",
+        "sample_lines",
+        "sample.seed",
+        "sample.groups.**",
+        "threads",
+        "bytes_per_token.*",
+        "documents_compared",
+        "documents_that_differ",
+    )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 
     kind: Literal["unigram", "bpe"] = Field("unigram", description="algorithm")
-    size: int = Field(6000, ge=8, description="number of pieces")
+    size: int = Field(6000, ge=8, le=10**8, description="number of pieces")
     megabytes_per_language: float = Field(
         20.0, gt=0, description="at most so much text of each language is looked at"
     )
@@ -67,8 +79,10 @@ class Tokenizer(Step):
     space_runs: int = Field(
         0, ge=0, le=64, description="runs of 2 to so many spaces are pieces in any case"
     )
-    context: int = Field(2048, ge=16, description="longest input the tokenizer announces")
-    threads: int = Field(2, ge=1, description="threads of the trainer; changes the pieces")
+    context: int = Field(2048, ge=16, le=10**8, description="longest input the tokenizer announces")
+    threads: int = Field(
+        2, ge=1, le=10**4, description="threads of the trainer; changes the pieces"
+    )
 
     @field_validator("symbols")
     @classmethod

@@ -19,7 +19,9 @@ Examples:
 @click.argument("recipe", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--mix", "mix", required=True, help="The step of domain-adapt/mix that is varied.")
 @click.option("--shares", required=True, help="Shares of general text, e.g. 0,0.1,0.3,0.6.")
-@click.option("--predicted", type=float, help="The share that you expect to be best.")
+@click.option(
+    "--predicted", type=console.Finite(0, 1), help="The share that you expect to be best."
+)
 @click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Where to.")
 @console.json_option
 def sweep(

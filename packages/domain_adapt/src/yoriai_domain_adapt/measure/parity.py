@@ -11,19 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pydantic
 from pydantic import Field
 
 from yoriai import Refused
+from yoriai.strict import Strict
 
 if TYPE_CHECKING:
     import torch
 
 
-class Tolerance(pydantic.BaseModel):
+class Tolerance(Strict):
     """How far a hop may move a model. None: measured, and not judged."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     logits: float | None = Field(
         None, ge=0, description="largest difference of a log-probability, in nats"
     )

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import pydantic
 from pydantic import Field
 
 from yoriai import Artifact, Backend, Job, NotFound, Step, Task, Uses, config, console
 from yoriai.model_folder import AS_DATA, WEIGHTS
+from yoriai.strict import Strict
 from yoriai_domain_adapt.measure import scores
 from yoriai_domain_adapt.measure.parity import Drift, Tolerance, drift_of_logits
 
@@ -21,10 +21,9 @@ GATE_TEXTS = 8  # held-out texts whose logits are compared at a hop
 GATE_CHARACTERS = 600
 
 
-class Measure(pydantic.BaseModel):
+class Measure(Strict):
     """What is asked before and after."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
     backend: Annotated[Backend, Uses("backends")] = Field(
         "eval/hf", validate_default=True, description="how the models are run"
@@ -42,6 +41,7 @@ class Adapting(Step):
     """
 
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = ("bytes_before", "bytes_after", "gate.**")
     takes: ClassVar[tuple[str, ...]] = ("model",)
     optional: ClassVar[tuple[str, ...]] = ("corpus", "tokens")
 

@@ -21,6 +21,12 @@ class Compare(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "comparison"
+    measures: ClassVar[tuple[str, ...]] = (
+        "models.*.domain",
+        "models.*.general",
+        "models.*.bytes",
+        "replay.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model", "scores")
 
     domain: tuple[str, ...] = Field(

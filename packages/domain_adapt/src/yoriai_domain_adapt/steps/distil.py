@@ -30,19 +30,36 @@ class Distil(Adapting):
     """
 
     version: ClassVar[str] = "1"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters_before",
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "tokens_seen",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model", "tokens")
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 
-    layers: int | None = Field(None, ge=1, description="decoder blocks of the student; null: all")
+    layers: int | None = Field(
+        None, ge=1, le=10**4, description="decoder blocks of the student; null: all"
+    )
     feed_forward: int | None = Field(
-        None, ge=1, description="width of its feed-forward layers (Llama dialect); null: as it is"
+        None,
+        ge=1,
+        le=10**7,
+        description="width of its feed-forward layers (Llama dialect); null: as it is",
     )
     heads: int | None = Field(
-        None, ge=1, description="key-value heads, with their query heads (Llama dialect); null: all"
+        None,
+        ge=1,
+        le=10**6,
+        description="key-value heads, with their query heads (Llama dialect); null: all",
     )
     steps: int = Field(200, ge=1, description="optimizer steps")
-    batch: int = Field(8, ge=1, description="sequences in a step")
-    length: int = Field(256, ge=8, description="tokens of a sequence")
+    batch: int = Field(8, ge=1, le=10**6, description="sequences in a step")
+    length: int = Field(256, ge=8, le=10**8, description="tokens of a sequence")
     peak: float = Field(5e-4, gt=0, description="highest learning rate")
     temperature: float = Field(1.0, gt=0, description="by which both models' logits are divided")
     hard: float = Field(0.0, ge=0, le=1, description="weight of the text itself beside the teacher")

@@ -48,6 +48,15 @@ class Gguf(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "bytes_before",
+        "bytes_after",
+        "weights_by_form.*",
+        "gate.**",
+        "texts",
+        "prompts",
+        "continued_alike",
+    )
     takes: ClassVar[tuple[str, ...]] = ("model",)
     optional: ClassVar[tuple[str, ...]] = ("corpus",)
 

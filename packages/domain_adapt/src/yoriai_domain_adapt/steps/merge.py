@@ -28,6 +28,10 @@ class Merge(Adapting):
     """
 
     version: ClassVar[str] = "1"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters",
+    )
 
     method: Literal["linear", "slerp", "task-arithmetic", "ties", "dare"] = Field(
         "linear", description="how tensors are merged"

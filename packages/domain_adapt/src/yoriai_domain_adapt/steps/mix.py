@@ -26,6 +26,13 @@ class Mix(Step):
 
     version: ClassVar[str] = "2"
     makes: ClassVar[str] = "tokens"
+    measures: ClassVar[tuple[str, ...]] = (
+        "vocabulary_size",
+        "end_id",
+        "tokens.*",
+        "weights.**",
+        "share",
+    )
     takes: ClassVar[tuple[str, ...]] = ("tokens",)
 
     share: float = Field(0.3, ge=0, lt=1, description="share of general text in training")

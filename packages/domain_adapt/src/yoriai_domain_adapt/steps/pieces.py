@@ -22,6 +22,7 @@ class Pieces(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokenizer"
+    measures: ClassVar[tuple[str, ...]] = ("pieces", "added", "fertility.**", "marks.*")
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
     optional: ClassVar[tuple[str, ...]] = ("tokenizer", "model")
 

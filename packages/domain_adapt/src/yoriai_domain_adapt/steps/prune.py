@@ -33,6 +33,12 @@ class Prune(Adapting):
     """
 
     version: ClassVar[str] = "1"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "zeros",
+        "parameters_before",
+        "parameters",
+    )
 
     method: Literal["magnitude", "wanda", "sparsegpt"] = Field(
         "magnitude", description="which weights go"
@@ -43,7 +49,7 @@ class Prune(Adapting):
     )
     drop_layers: tuple[int, ...] = Field((), description="decoder blocks to leave out, from 0 on")
     samples: int = Field(64, ge=1, description="windows of text that wanda and sparsegpt read")
-    length: int = Field(512, ge=8, description="tokens of a window")
+    length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
 
     def run(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders.layers import find_layers

@@ -25,6 +25,13 @@ class Quantise(Adapting):
     """
 
     version: ClassVar[str] = "2"
+    measures: ClassVar[tuple[str, ...]] = (
+        *Adapting.measures,
+        "parameters_quantised",
+        "parameters_kept",
+        "bits",
+        "worst_layer_mean_error",
+    )
 
     method: Literal["rtn", "gptq", "awq", "smoothquant"] = Field(
         "rtn", description="how integers are chosen"
@@ -32,7 +39,7 @@ class Quantise(Adapting):
     bits: Literal[4, 8] = Field(8, description="bits of a weight")
     group_size: Literal[32, 64, 128] = Field(32, description="4 bits: weights that share a scale")
     samples: int = Field(64, ge=1, description="windows of text that a calibrated method reads")
-    length: int = Field(512, ge=8, description="tokens of a window")
+    length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
     strength: float = Field(
         0.5, ge=0, le=1, description="smoothquant: how much is moved from activations to weights"
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import pydantic
 from pydantic import Field
 
 from yoriai import Artifact, Job, Made, UsageError
+from yoriai.strict import Strict
 from yoriai_domain_adapt.steps.adapting import (
     Adapting,
     empty_folder,
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     import torch
 
 
-class Rows(pydantic.BaseModel):
+class Rows(Strict):
     """Training of the new rows alone, all else frozen."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     steps: int = Field(100, ge=1, description="optimizer steps")
-    batch: int = Field(8, ge=1, description="sequences in a step")
-    length: int = Field(256, ge=8, description="tokens of a sequence")
+    batch: int = Field(8, ge=1, le=10**6, description="sequences in a step")
+    length: int = Field(256, ge=8, le=10**8, description="tokens of a sequence")
     peak: float = Field(1e-3, gt=0, description="highest learning rate")
 
 
@@ -174,7 +173,7 @@ class Vocab(Adapting):
         return {"rows_first_loss": round(curve[0], 3), "rows_last_loss": round(curve[-1], 3)}
 
 
-class VocabularyPlan(pydantic.BaseModel):
+class VocabularyPlan(Strict):
     """Which row goes where."""
 
     size: int

@@ -53,7 +53,7 @@ class HuggingFace(Backend):
     """
 
     version: ClassVar[str] = "2"
-    batch: int = Field(16, ge=1, description="sequences at once")
+    batch: int = Field(16, ge=1, le=10**6, description="sequences at once")
     start: Start = Field(
         "auto", description="a start mark before each prompt: as the tokenizer does, always, never"
     )

@@ -37,9 +37,13 @@ class LlamaCpp(Backend):
     """
 
     version: ClassVar[str] = "1"
-    context: int = Field(4096, ge=8, description="longest sequence in tokens, if the model's is")
-    batch: int = Field(512, ge=1, description="tokens at once")
-    threads: int = Field(0, ge=0, description="processor threads; 0: as llama.cpp chooses")
+    context: int = Field(
+        4096, ge=8, le=10**8, description="longest sequence in tokens, if the model's is"
+    )
+    batch: int = Field(512, ge=1, le=10**6, description="tokens at once")
+    threads: int = Field(
+        0, ge=0, le=10**4, description="processor threads; 0: as llama.cpp chooses"
+    )
     gpu_layers: int = Field(0, ge=-1, description="layers on the GPU; -1: all")
 
     def open(self, folder: Path) -> LanguageModel:

@@ -31,7 +31,9 @@ class Mock(Backend):
         description="length: 8 bits a byte; uniform: the same for all texts; seeded: by chance",
     )
     seed: int = Field(0, ge=0, description="another seed deals the answers otherwise")
-    context: int = Field(0, ge=0, description="longest sequence in characters; 0: not known")
+    context: int = Field(
+        0, ge=0, le=10**8, description="longest sequence in characters; 0: not known"
+    )
 
     def open(self, folder: Path) -> LanguageModel:  # noqa: ARG002
         return _MockModel(self)

@@ -75,13 +75,13 @@ class Served(Backend):
     extra: dict[str, Any] = Field(
         {}, description="more keys of every request that writes; null leaves a key out"
     )
-    concurrency: int = Field(16, ge=1, description="requests under way at once")
+    concurrency: int = Field(16, ge=1, le=10**5, description="requests under way at once")
     requests_per_minute: float | None = Field(None, gt=0, description="limit; null: none")
     tokens_per_minute: float | None = Field(
         None, gt=0, description="limit, at one token a character and the longest answer"
     )
     timeout_seconds: float = Field(300.0, gt=0, description="for one whole exchange")
-    retries: int = Field(5, ge=0, description="further tries of a request that failed")
+    retries: int = Field(5, ge=0, le=1000, description="further tries of a request that failed")
 
     def open(self, folder: Path) -> LanguageModel:
         return ServedModel(self, folder)

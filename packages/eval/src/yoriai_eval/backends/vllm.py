@@ -41,9 +41,11 @@ class Vllm(Backend):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of the weights in memory; auto: as stored, but never float32"
     )
-    gpus: int = Field(1, ge=1, description="that share a model (tensor parallelism)")
+    gpus: int = Field(1, ge=1, le=10**5, description="that share a model (tensor parallelism)")
     gpu_memory_share: float = Field(0.9, gt=0, le=1, description="of each GPU's memory to take")
-    context: int = Field(0, ge=0, description="longest sequence in tokens; 0: the model's own")
+    context: int = Field(
+        0, ge=0, le=10**8, description="longest sequence in tokens; 0: the model's own"
+    )
     seed: int = Field(0, ge=0, description="of the engine; greedy answers do not depend on it")
 
     def open(self, folder: Path) -> LanguageModel:

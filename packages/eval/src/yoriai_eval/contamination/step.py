@@ -41,6 +41,17 @@ class Contamination(Step):
 
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "contamination"
+    measures: ClassVar[tuple[str, ...]] = (
+        "limit",
+        "ngram",
+        "near",
+        "corpora.*.documents",
+        "corpora.*.characters",
+        "tasks.*.*",
+        "tasks.*.between.**",
+        "tasks.*.swapped.**",
+        "scores.**",
+    )
     optional: ClassVar[tuple[str, ...]] = ("corpus", "scores")
 
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(

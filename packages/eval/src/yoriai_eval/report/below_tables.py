@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoriai.redaction import Redactor
+from yoriai_eval.probes.calibration import COLDEST, HOTTEST
 from yoriai_eval.report.markup import NOTHING, escape, number, span, without_paths
 from yoriai_eval.report.model import Board, Cell, Column
 from yoriai_eval.report.words import Language, say
+from yoriai_eval.scoring.abstention import KINDS
 from yoriai_eval.scoring.sections import REASONS
 
 FEW = 10  # samples; of fewer, a score says next to nothing
@@ -189,6 +191,64 @@ def _halves(cell: Cell, column: Column, language: Language) -> list[str]:
         return [*told, NOTHING]
     scale = 100 if column.unit == "share" else 1
     return [*told, f"{(cell.dirty.score - cell.clean.score) * scale:+.3g}"]
+
+
+def sureness(board: Board, language: Language, pictures: Mapping[str, str]) -> str:
+    """Calibration of ranked tasks: a diagram a task, and a row for each model and task."""
+    if not board.reliability:
+        return ""
+    parts = [f"<h3>{say('sure', language)}</h3><p>{say('sure_text', language)}</p>"]
+    figures = [
+        f'<div class="task" data-c="{escape(key)}"><h4>{escape(key)}</h4>'
+        f"<figure>{picture}</figure></div>"
+        for key, picture in pictures.items()
+        if picture
+    ]
+    parts.append(f'<div class="grid">{"".join(figures)}</div>' if figures else "")
+    rows = []
+    for one in board.reliability:
+        low, high = (number(v, "bits") for v in one.brier_interval)
+        under, over = (number(v, "bits") for v in one.area_interval)
+        chance = one.calibrated
+        values = [
+            f"{one.samples:,}" + (f" (−{one.left_out:,})" if one.left_out else ""),
+            number(one.right, "share"),
+            number(one.sure, "share"),
+            f"{number(one.error, 'bits')} (≤ {number(chance.below, 'bits')})",
+            number(one.debiased, "bits"),
+            f"{number(one.brier, 'bits')} ({low}–{high})",
+            f"{number(one.area, 'bits')} ({under}–{over}; {number(one.chance_area, 'bits')})",
+            f"{_temperature(one.temperature)}, {say('on_' + one.fitted_on, language)}",
+            number(one.error_after, "bits"),
+        ]
+        rows.append((f"{one.task}: {one.label}", values))
+    names = ("samples", "right", "confidence", "ece", "debiased", "brier", "aurc", "temperature",
+             "ece_after")  # fmt: skip
+    return "".join(
+        [*parts, _plain([say("task", language), *(say(n, language) for n in names)], rows)]
+    )
+
+
+def _temperature(value: float) -> str:
+    """At an end of what was looked at, the best one lies beyond."""
+    if value > 0.99 * HOTTEST:
+        return f"≥ {HOTTEST:g}"
+    return f"≤ {COLDEST:.2g}" if value < 1.01 * COLDEST else f"{value:.3g}"
+
+
+def written(board: Board, language: Language) -> str:
+    """What became of written answers, those that are none apart from wrong ones."""
+    if not board.written:
+        return ""
+    kinds = [k for k in KINDS if any(counts.get(k) for counts in board.written.values())]
+    rows = [
+        (f"{task}: {label}", [f"{counts.get(kind, 0):,}" for kind in kinds])
+        for (label, task), counts in board.written.items()
+    ]
+    columns = [say("task", language), *(say(f"kind {kind}", language) for kind in kinds)]
+    return f"<h3>{say('written', language)}</h3><p>{say('written_text', language)}</p>" + _plain(
+        columns, rows
+    )
 
 
 def asked(board: Board, language: Language, redactor: Redactor) -> str:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from yoriai import NotFound, UsageError
+from yoriai_eval.report import reliability
 from yoriai_eval.report.columns import columns_of, difference, members_of
 from yoriai_eval.report.model import Board, Cell, Column, Difference, Facts, Given, Line, Value
 from yoriai_eval.scoring import protocol
@@ -359,6 +360,11 @@ def as_json(board: Board) -> dict[str, Any]:
             for c in board.columns
         },
         "models": [_line_json(line) for line in board.lines],
+        "calibration": [reliability.as_json(one) for one in board.reliability],
+        "written": [
+            {"model": label, "task": task, **counts}
+            for (label, task), counts in board.written.items()
+        ],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from yoriai_eval.probes.calibration import Bin, Calibrated
 from yoriai_eval.scoring.rows import scored
 
 Unit = Literal["share", "number", "bits"]
@@ -137,11 +138,41 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """How far one model's sureness on one ranked task can be trusted.
+
+    ``calibrated`` is the ECE that a calibrated model would have, ``chance_area`` the AURC of a
+    sureness that says nothing. ``fitted_on`` is where the temperature comes from: ``dev`` rows, or
+    the other ``halves`` of the same rows (then the temperature is the mean of two).
+    """
+
+    label: str
+    task: str
+    samples: int
+    left_out: int
+    right: float
+    sure: float
+    bins: Sequence[Bin]
+    error: float
+    calibrated: Calibrated
+    debiased: float
+    brier: float
+    brier_interval: tuple[float, float]
+    area: float
+    area_interval: tuple[float, float]
+    least_area: float
+    chance_area: float
+    temperature: float
+    fitted_on: str
+    error_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """A table: everything in it was asked in the same way.
 
     ``members`` are the tasks of each category; ``searched`` the corpora in which contamination
-    ledgers looked for samples.
+    ledgers looked for samples; ``written`` what became of written answers by line and column.
     """
 
     number: int
@@ -153,6 +184,8 @@ class Board:
     members: Mapping[str, Sequence[str]] = field(default_factory=dict)
     differences: Sequence[Difference] = ()
     searched: Sequence[str] = ()
+    reliability: Sequence[Reliability] = ()
+    written: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[Column]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from yoriai.redaction import Redactor
 from yoriai_eval.report import below_tables, plots
-from yoriai_eval.report.boards import radar
+from yoriai_eval.report.boards import MOST_AXES, radar
 from yoriai_eval.report.markup import NOTHING, asset, escape, number, page, span
 from yoriai_eval.report.model import Board, Cell, Column, Value
 from yoriai_eval.report.words import PAGES, Language, heading, reading, say, why
 
 # Pictures as SVG by table and column; of a table's categories under "".
 Pictures = Mapping[tuple[int, str], str]
+SURE = "sure of "  # before a column's key: its reliability diagram
 
 
 def draw(boards: Sequence[Board]) -> Pictures:
@@ -22,6 +23,7 @@ def draw(boards: Sequence[Board]) -> Pictures:
         found[board.number, ""] = _radar(board)
         for column in board.columns:
             found[board.number, column.key] = _forest(board, column)
+            found[board.number, SURE + column.key] = _reliability(board, column)
     return {place: picture for place, picture in found.items() if picture}
 
 
@@ -70,6 +72,12 @@ def _board(board: Board, language: Language, redactor: Redactor, pictures: Pictu
             below_tables.key(board, language),
             f'<div class="grid">{grid(board.tasks)}</div>',
             below_tables.overlap(board, language),
+            below_tables.sureness(
+                board,
+                language,
+                {c.key: pictures.get((board.number, SURE + c.key), "") for c in board.tasks},
+            ),
+            below_tables.written(board, language),
         ]
     if board.texts:
         parts += [
@@ -239,6 +247,15 @@ def _rows(
         )
         for label, v in cells
     ]
+
+
+def _reliability(board: Board, column: Column) -> str:
+    of = [one for one in board.reliability if one.task == column.key][:MOST_AXES]
+    if not of:
+        return ""
+    series = {one.label: [(b.confidence, b.share, *b.interval) for b in one.bins] for one in of}
+    # One picture stands in both pages.
+    return plots.reliability(series, ("確信度 · confidence", "正答の割合 · share right"))
 
 
 def _forest(board: Board, column: Column) -> str:

@@ -159,6 +159,40 @@ def radar(
     return _svg(draw, (6.6, 3.6))
 
 
+def reliability(
+    series: Mapping[str, Sequence[tuple[float, float, float, float]]], labels: tuple[str, str]
+) -> str:
+    """Share of right answers over confidence: (confidence, share, low, high) a bin, by model.
+
+    The diagonal is what a calibrated model has. ``labels`` stand at the axes.
+    """
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.add_axes((0.13, 0.13, 0.5, 0.8))
+        axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1.0)
+        for number, (name, bins) in enumerate(series.items()):
+            colour = SERIES[number % len(SERIES)]
+            for sure, _, low, high in bins:
+                axes.plot([sure, sure], [low, high], color=colour, linewidth=1.0, alpha=0.6)
+            axes.plot(
+                [sure for sure, *_ in bins],
+                [share for _, share, *_ in bins],
+                color=colour,
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=5,
+                linewidth=1.4,
+                label=short(name),
+            )
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel(labels[0], fontsize=9)
+        axes.set_ylabel(labels[1], fontsize=9)
+        axes.grid()
+        canvas.legend(loc="upper left", bbox_to_anchor=(0.66, 0.95), frameon=False, fontsize=9)
+
+    return _svg(draw, (5.6, 3.6))
+
+
 def short(name: str) -> str:
     """A model's name that fits beside a picture."""
     name = visible(name)

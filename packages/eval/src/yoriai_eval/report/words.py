@@ -69,6 +69,52 @@ WORDS: dict[str, tuple[str, str]] = {
         "図はありません(matplotlib が入っていない環境で作られました)。数値は表にあります。",
         "There are no pictures: matplotlib was not installed. The tables hold the numbers.",
     ),
+    "sure": ("確信度と較正", "Confidence and calibration"),
+    "sure_text": (
+        "確信度は、選択肢の中での最尤の選択肢(尤度の和による)の確率です。"
+        "較正されたモデルでは、確信度と正答の割合が等しくなります。"
+        "ECE は両者の隔たりの平均で、括弧は、較正されたモデルの 95 % がその下に収まる値です。"
+        "補正済みは、隔たりの二乗平均の根から、ビンごとの偶然の分を除いたものです。"
+        "Brier は最尤の選択肢の二乗誤差です。AURC は、確信の高い順に答えたときの誤答率の平均で、"
+        "括弧は 95 % 区間と、確信度が何も語らないときの値です。"
+        "温度は dev の行か、同じ行のもう半分に合わせました。右端はその後の ECE です。"
+        "1 より大きい温度は自信過剰を表します。(−n) は問えなかった数です。"
+        "選択肢の外にある確率や、書かれた回答の確信については何も言えません。",
+        "Confidence is the probability, among the choices alone, of the likeliest one (by summed "
+        "likelihood). A calibrated model is right as often as it says. ECE is the mean distance of "
+        "the two, in brackets the value under which 95 % of calibrated models stay; debiased: the "
+        "root mean square of it without what chance adds to each bin. Brier: squared error of the "
+        "likeliest choice. AURC: the mean share of wrong answers when the surest are given first "
+        "(95 % interval; what a confidence that says nothing has). The temperature is fitted on "
+        "dev rows, or on the other half of the same ones; ECE after it stands last. Above 1 the "
+        "model is too sure. (−n): could not be asked. Nothing is said of what lies outside the "
+        "choices, nor of how sure a written answer is.",
+    ),
+    "right": ("正答 %", "right %"),
+    "confidence": ("確信度 %", "confidence %"),
+    "ece": ("ECE", "ECE"),
+    "debiased": ("補正済み", "debiased"),
+    "brier": ("Brier", "Brier"),
+    "aurc": ("AURC", "AURC"),
+    "temperature": ("温度", "temperature"),
+    "ece_after": ("温度後の ECE", "ECE after"),
+    "on_dev": ("dev", "dev"),
+    "on_halves": ("半分ずつ", "halves"),
+    "written": ("書かれた回答の種類", "What written answers are"),
+    "written_text": (
+        "「分からない」と言う回答(棄権)と、答えることを断る回答(拒絶)は、誤答と分けて数えます。"
+        "言い回しの表で見分けるので、表にない言い方は誤答に入ります。点数は変わりません。",
+        "Answers that say they do not know (abstained) or will not say (declined) are counted "
+        "apart from wrong ones. They are told by a list of phrases, so others count as wrong. "
+        "Scores do not change.",
+    ),
+    "kind right": ("正答", "right"),
+    "kind wrong": ("誤答", "wrong"),
+    "kind abstained": ("棄権", "abstained"),
+    "kind declined": ("拒絶", "declined"),
+    "kind refused": ("サーバの拒否", "refused by the server"),
+    "kind no answer": ("答えなし", "no answer"),
+    "kind errored": ("エラー", "errored"),
     "correct": ("正答", "correct"),
     "wrong": ("誤答", "wrong"),
     "unparsed": ("読み取れず", "unparsed"),

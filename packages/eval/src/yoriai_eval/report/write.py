@@ -13,7 +13,7 @@ from yoriai.redaction import Redactor
 from yoriai_eval.comparison import compare as comparison
 from yoriai_eval.comparison.contestants import contestants
 from yoriai_eval.report import boards as leaderboard
-from yoriai_eval.report import page, sample_pages, words
+from yoriai_eval.report import page, reliability, sample_pages, words
 from yoriai_eval.report.boards import Places
 from yoriai_eval.report.model import Given
 from yoriai_eval.scoring.rows import rows_of
@@ -43,6 +43,8 @@ def write(opened: Sequence[Artifact], out: Path, title: str = "") -> dict[str, A
     boards = leaderboard.boards(
         given, [_ledger(a, scores) for a in ledgers], lambda group: _places(group, scores)
     )
+    sure = {a.digest: reliability.read(rows_of(a)) for a in scores}
+    boards = [reliability.beside(board, given, sure) for board in boards]
     pictures = page.draw(boards)
     texts = {
         name: page.render(boards, title, language, redactor, pictures)

@@ -1,4 +1,4 @@
-"""What is odd about the samples of an exam, said before a model is asked."""
+"""What is wrong or odd about the samples of an exam, said before a model is asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,32 @@ from yoriai_eval.scoring.metrics import comparable
 from yoriai_eval.scoring.protocol import Exam
 
 SHOWN = 3  # samples that are named of each kind
+
+
+def fault(sample: Sample) -> str:
+    """Why a sample's right answer would have to be guessed; empty if it need not."""
+    for what, value in (("text", sample.text), ("instruction", sample.instruction)):
+        if not isinstance(value, str):
+            return f"its {what} is {_kind(value)}, not text"
+    for what, several, each in (
+        ("choices", sample.choices, "one of its choices"),
+        ("further answers", sample.answers, "one of its further answers"),
+    ):
+        if not isinstance(several, tuple | list):
+            return f"its {what} are {_kind(several)}, not a tuple of texts"
+        if wrong := [value for value in several if not isinstance(value, str)]:
+            return f"{each} is {_kind(wrong[0])}, not text"
+    answer = sample.answer
+    if isinstance(answer, bool) or not isinstance(answer, str | int):
+        return f"its answer is {_kind(answer)}, neither text nor the number of a choice"
+    if isinstance(answer, int) and not 0 <= answer < len(sample.choices):
+        return f"its answer is choice {answer} of {len(sample.choices)} (from 0)"
+    return ""
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def shown_and_asked(exam: Exam, samples: Iterable[Sample]) -> list[str]:

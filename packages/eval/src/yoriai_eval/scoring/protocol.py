@@ -35,17 +35,14 @@ from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
 from yoriai.files import digest_json
 from yoriai.recipe import parse_yaml
+from yoriai.strict import Strict
 from yoriai_eval.scoring.metrics import METRICS
 
 SPARE = 16  # examples looked at beyond those wanted, where some are asked
 FOLDER = Path(__file__).with_name("protocols")
 
 
-class _Data(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Wording(_Data):
+class Wording(Strict):
     """Other words for the samples of a task than those of its data set.
 
     The words that were there first stay with the data set; only what models see changes.
@@ -76,7 +73,7 @@ class Wording(_Data):
         return dataclasses.replace(sample, text=text, choices=choices, answer=answer)
 
 
-class Asked(_Data):
+class Asked(Strict):
     """One task under a protocol."""
 
     instruction: str = Field("", description="what the header is filled with")
@@ -99,7 +96,7 @@ class Asked(_Data):
         return names
 
 
-class Protocol(_Data):
+class Protocol(Strict):
     """A whole protocol."""
 
     name: str
@@ -185,7 +182,7 @@ def _of_file(place: Path) -> Protocol:
     return made
 
 
-class Outline(_Data):
+class Outline(Strict):
     """What scores have to say of the protocol that asked them, so that they can be compared."""
 
     digest: str = Field("", description="of the whole protocol, if it is a file of one's own")

@@ -33,7 +33,7 @@ from yoriai import (
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
-from yoriai_eval.scoring.profile import profile
+from yoriai_eval.scoring.profile import fault, profile
 from yoriai_eval.scoring.protocol import Exam
 
 
@@ -88,6 +88,11 @@ class Run(Step):
         for name, place in self.models.items():
             told[name] = folder_digest(Path(place)) if Path(place).exists() else place
         return files.digest_json(told)
+
+    def measured(self, inputs: Mapping[str, str]) -> Sequence[str]:
+        models = [name for name, kind in inputs.items() if kind == "model"]
+        tasks = [protocol.short_name(task) for task in self.tasks]
+        return totals.numbers([*models, *self.models], tasks)
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         rules = protocol.load(self.protocol)
@@ -265,6 +270,10 @@ def _refuse_bad_samples(exam: Exam, samples: Iterator[Sample]) -> None:
         if sample.id in seen:
             raise YoriaiError(f"{exam.name} has two samples called {sample.id!r}")
         seen.add(sample.id)
+        if wrong := fault(sample):
+            raise YoriaiError(
+                f"{exam.name}: sample {sample.id}: {wrong}", hint="correct samples() of the task"
+            )
         if exam.form == "ranked" and len(sample.choices) < 2:
             raise YoriaiError(f"{exam.name}: sample {sample.id} has no choices to rank")
     if not seen:

@@ -19,6 +19,24 @@ Facts = dict[str, Any]
 Row = dict[str, Any]
 
 
+def numbers(models: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """What may be predicted of scores (:meth:`yoriai.Step.measured`)."""
+    found = ["limit", "floors.*.*.*"]
+    for model in models:
+        found += [
+            f"models.{model}.{rest}"
+            for rest in ("average", "categories.*", "asked_with.*", "bits_per_byte.*.*",
+                         "bits_per_byte_documents.*.*")
+        ]  # fmt: skip
+        found += [
+            f"models.{model}.tasks.{task}.{rest}"
+            for task in tasks
+            for rest in ("score", "samples", "clusters", "metrics.*", "reasons.*", "floors.*",
+                         "shots.*", "groups.*.score", "groups.*.samples")
+        ]  # fmt: skip
+    return found
+
+
 def add(
     facts: Facts,
     exam: Exam,

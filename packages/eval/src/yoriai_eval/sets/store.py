@@ -26,6 +26,7 @@ from yoriai import NotFound, UsageError, YoriaiError, console
 from yoriai.config import unknown_name
 from yoriai.errors import Altered
 from yoriai.files import write_atomically
+from yoriai.strict import Strict
 from yoriai_eval.sets import catalogue
 
 UPSTREAM = "https://raw.githubusercontent.com"
@@ -41,14 +42,10 @@ CHUNK_BYTES = 2**18
 # --- the registry -----------------------------------------------------------------------
 
 
-class _Data(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class File(_Data):
+class File(Strict):
     """What is known of a file's content."""
 
-    bytes: int = Field(0, ge=0, description="size; 0: not known")
+    bytes: int = Field(0, ge=0, le=10**15, description="size; 0: not known")
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="of the content")
     git_blob: str = Field(
         "", pattern="^([0-9a-f]{40})?$", description="git's name of the content, if no sha256"
@@ -75,7 +72,7 @@ class File(_Data):
         return f"sha256:{self.sha256}" if self.sha256 else f"git-blob:{self.git_blob}"
 
 
-class Origin(_Data):
+class Origin(Strict):
     """A data set as its authors publish it."""
 
     title: str

@@ -29,10 +29,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import pydantic
 from pydantic import Field
 
 from yoriai import UsageError, YoriaiError
+from yoriai.strict import Strict
 from yoriai_eval.tasks.inside import confine
 
 _START = """\
@@ -48,10 +48,8 @@ _MOST_VERDICT = 2**16  # bytes
 _JUDGE = {"cpu_seconds": 60, "memory": 2**30, "file": 2**20, "folder": 2**22, "processes": 8}
 
 
-class ProgramLimits(pydantic.BaseModel):
+class ProgramLimits(Strict):
     """Of one run."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     seconds: float = Field(10.0, gt=0, le=86400, description="by the clock; then it is killed")
     cpu_seconds: int = Field(5, ge=1, le=86400, description="of processor time, each process")

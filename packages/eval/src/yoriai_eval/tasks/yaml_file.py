@@ -33,6 +33,7 @@ from yoriai import (
 from yoriai.config import dotted, explain
 from yoriai.errors import Altered
 from yoriai.files import digest_bytes, digest_json
+from yoriai.strict import Strict
 from yoriai_eval.scoring.answers import cleaned, normalised
 from yoriai_eval.scoring.metrics import METRICS
 from yoriai_eval.scoring.protocol import _fill, exams, load
@@ -43,18 +44,14 @@ ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 Fields = dict[str, str]
 
 
-class _Data(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Remote(_Data):
+class Remote(Strict):
     """A file on the web, pinned by its content."""
 
     url: str = Field(pattern="^https?://", description="where it is; best with a commit in it")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of its content")
 
 
-class Description(_Data):
+class Description(Strict):
     """What the YAML file holds."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="what scores call the task")

@@ -62,10 +62,8 @@ def matrix(shared: Context, matrix: Path, out: Path | None, runs: bool, as_json:
     options = runner.Options(argv=sys.argv[1:], watch=console.watch, announce=console.note)
     outcome = runner.run_recipe(recipe, shared.registry, root, options)
     told = compare(loaded, outcome, shared.registry, root)
-    files.write_atomically(
-        root / f"{COMPARISON}.json",
-        (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
-    )
+    body = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    files.write_atomically(root / f"{COMPARISON}.json", body.encode())
     text = "\n".join(_lines(loaded, told))
     files.write_atomically(root / f"{COMPARISON}.md", (text + "\n").encode())
     console.emit(told, as_json=as_json, text=lambda: text)
@@ -82,7 +80,10 @@ def read_matrix(path: Path) -> Any:
     try:
         return Matrix.model_validate(safe_yaml.load(path.read_text("utf-8"), path.name))
     except pydantic.ValidationError as error:
-        faults = "; ".join(f"{fault.path}: {fault.message}" for fault in explain(error, Matrix))
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault.place))}: {fault.message}"
+            for fault in explain(error, Matrix)
+        )
         raise UsageError(f"{path}: {faults}") from error
 
 
@@ -105,10 +106,8 @@ def compare(loaded: Any, outcome: Any, registry: Any, root: Path) -> dict[str, A
             {"cell": cell.name, **cell.levels, "tasks": tasks, "seconds": seconds}
             | {key: facts[key] for key in kept if key in facts}
         )
-    scores = {
-        task: {row["cell"]: row["tasks"][task]["score"] for row in rows}
-        for task in rows[0]["tasks"]
-    }
+    names = list(rows[0]["tasks"])
+    scores = {n: {row["cell"]: row["tasks"][n]["score"] for row in rows} for n in names}
     found = [
         {
             "task": e.task, "factor": e.factor, "means": e.means, "share": round(e.share, 4),

@@ -19,8 +19,8 @@ from yoriai_train.plan.plan import MFU, Assumptions, Plan, plan
 from yoriai_train.plan.words import rows as lines_of
 from yoriai_train.plan.words import verdict
 
-count = click.IntRange(min=1)
-positive = click.FloatRange(min=0, min_open=True)
+count = click.IntRange(1, 10**9)
+positive = console.Finite(0, 1e15, min_open=True)
 
 
 @click.command("plan", epilog="""\b
@@ -39,7 +39,7 @@ Exit code 1: it does not fit into the memory of the GPU or its node; what to cha
 @click.option(
     "--gpu", help="a100-40, a100-80, h100, h200, b200, v100-32, l4, cpu … [the preset's]."
 )
-@click.option("--mfu", type=click.FloatRange(0, 1, min_open=True), help=f"Share of peak [{MFU}].")
+@click.option("--mfu", type=console.Finite(0, 1, min_open=True), help=f"Share of peak [{MFU}].")
 @click.option("--vocabulary", "vocabulary_size", type=count, help="Pieces [the tokenizer's].")
 @click.option("--disk-gb-per-second", type=positive, help="Speed of writing checkpoints [2].")
 @click.option("--network-gbit-per-second", type=positive, help="Network of a node [data sheet].")
@@ -50,7 +50,7 @@ Exit code 1: it does not fit into the memory of the GPU or its node; what to cha
 @click.option("--attention-share", type=positive, help="0.5 counts causal attention as half [1].")
 @click.option("--tensor-parallel", type=count, help="As in a published Megatron layout [1].")
 @click.option("--pipeline-parallel", type=count, help="As in a published Megatron layout [1].")
-@click.option("--pue", type=click.FloatRange(min=1), help="Site's over machine's power [1.2].")
+@click.option("--pue", type=console.Finite(1, 100), help="Site's over machine's power [1.2].")
 @click.option("--grams-co2-per-kwh", type=positive, help="Of the electricity [Japan 2023: 423].")
 @click.option("--yen-per-gpu-hour", type=positive, help="Price [none].")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key.")

@@ -16,7 +16,7 @@ from yoriai.mixture import EPOCHS_WORTH_NEW_TEXT, Phase
 DEFAULT_CONTEXT = 2048
 
 folder = click.Path(path_type=Path)
-count = click.IntRange(min=1)
+count = click.IntRange(1, 10**15)
 
 
 @click.command(epilog="""\b

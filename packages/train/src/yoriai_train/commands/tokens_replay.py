@@ -14,13 +14,17 @@ from yoriai.artifact import open_checked
 _SHOWN = 240  # characters of a text on a terminal; --json has all of it
 
 folder = click.Path(path_type=Path)
-count = click.IntRange(min=1)
+count = click.IntRange(1, 10**9)
 
 
 def _how_trained(command: Any) -> Any:
     """The options that a model answers by itself and tokens do not."""
     for option in (
-        click.option("--seed", type=int, help="Seed of the recipe [the model's, or 0]."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**31 - 1),
+            help="Seed of the recipe [the model's, or 0].",
+        ),
         click.option("--context", type=count, help="Tokens a window holds [the model's]."),
         click.option("--batch", type=count, help="Sequences in an optimizer step [the model's]."),
     ):
@@ -56,7 +60,7 @@ Examples:
   yoriai tokens replay build/tour/shards@1 --step 3 --batch 16 --context 128 --seed 20261122
 """)  # fmt: skip
 @click.argument("place", type=folder, metavar="MODEL|TOKENS")
-@click.option("--step", type=int, required=True, help="The optimizer step, counted from 1.")
+@click.option("--step", type=count, required=True, help="The optimizer step, counted from 1.")
 @_how_trained
 @click.option("--corpus", type=folder, help="Where the texts are [the corpus it was made from].")
 @console.json_option

@@ -17,20 +17,19 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import Field
 
 from yoriai import Job, NotFound, Secret, YoriaiError, console
+from yoriai.strict import Strict
 from yoriai_train.job.machine import EnergyCounter
 from yoriai_train.settings.spec import EVENTS, SCORES, Row, Spec
 
 EXTRA = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
-class Watch(pydantic.BaseModel):
+class Watch(Strict):
     """Who is told how training goes. Nothing here changes what is made."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     every_steps: int = Field(1, ge=1, description="steps between rows of times in the metrics")
     mirrors: tuple[Literal["csv", "tensorboard", "wandb"], ...] = Field(
         (), description="also write to these, beside the run file"

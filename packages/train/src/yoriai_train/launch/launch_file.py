@@ -49,6 +49,7 @@ import pydantic
 from yoriai import NotFound, UsageError, config
 from yoriai.redaction import HIDDEN, Redactor
 from yoriai.secret_names import judge_variable
+from yoriai.strict import Strict
 from yoriai_train.job.nodes import FIRST_PORT, FOLDER, PORTS
 
 QUEUED = ("slurm", "pbs", "sge")  # those with a queue; the others are processes of this machine
@@ -84,11 +85,7 @@ Line = Annotated[str, pydantic.AfterValidator(_is_line)]
 Text = Annotated[str, pydantic.AfterValidator(_is_text)]
 
 
-class _Keys(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class RunOptions(_Keys):
+class RunOptions(Strict):
     """Options handed to ``yoriai run``."""
 
     settings: list[Text] = pydantic.Field([], description="--set, each STEP.KEY=VALUE")
@@ -113,15 +110,19 @@ class RunOptions(_Keys):
         return [word for name, value in pairs if value for word in (name, value)]
 
 
-class Launch(_Keys):
+class Launch(Strict):
     """What to run, on how much of which machine. Every key means the same on all schedulers."""
 
     recipe: Text = pydantic.Field(min_length=1, description="recipe, as seen from 'directory'")
     scheduler: Scheduler = pydantic.Field("local", description="who starts the job")
     name: str = pydantic.Field("", description="name of the job [the recipe file's name]")
-    nodes: int = pydantic.Field(1, ge=1, description="machines")
-    gpus_per_node: int = pydantic.Field(0, ge=0, description="GPUs wanted on each; 0: none")
-    cpus_per_node: int = pydantic.Field(0, ge=0, description="cores wanted on each; 0: all")
+    nodes: int = pydantic.Field(1, ge=1, le=10**5, description="machines")
+    gpus_per_node: int = pydantic.Field(
+        0, ge=0, le=10**4, description="GPUs wanted on each; 0: none"
+    )
+    cpus_per_node: int = pydantic.Field(
+        0, ge=0, le=10**5, description="cores wanted on each; 0: all"
+    )
     walltime: int = pydantic.Field(
         0, ge=0, description="limit, HH:MM:SS or D-HH:MM:SS; 0: none (only where nobody queues)"
     )

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import pydantic
 from pydantic import Field
 
 from yoriai import UsageError
 from yoriai.config import unknown_name
+from yoriai.strict import Strict
 
 Arithmetic = Literal["fp32", "tf32", "bf16", "fp16", "fp8"]
 
@@ -26,10 +26,9 @@ ARITHMETIC: Mapping[str, Arithmetic] = {
 }
 
 
-class Gpu(pydantic.BaseModel):
+class Gpu(Strict):
     """One product; what the fields mean exactly stands at the top of ``hardware.yaml``."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     name: str = Field(description="the maker's name")
     memory_gib: float = Field(gt=0, description="memory a program can use, in 2^30 bytes")
     memory_gb_per_second: float = Field(gt=0, description="memory bandwidth")

@@ -36,8 +36,10 @@ DAY = 86_400.0
 # Par for bf16 on A100 and H100 over published runs; 0.50 is good, 0.35 is what LLM-jp lived with
 # (13B and 172B on H100: 34 and 35 %).
 MFU = 0.40
-# A share that nobody measured is a guess between these. Published runs: GPT-NeoX-20B 0.31, Pythia
-# 0.27 to 0.34, Llama-2 0.42 to 0.46, Llama-3 0.19 to 0.37, by their GPU-hours or TFLOP/s.
+# A share that nobody measured is a guess between these. Published runs, with the operations counted
+# as here (attention in full): GPT-NeoX-20B 0.31 by its 1,830 hours on 96 A100s (arXiv 2204.06745);
+# Llama-2 0.42 to 0.46 by the GPU-hours of its paper (arXiv 2307.09288). Pythia 0.27 to 0.34 and
+# Llama-3 0.19 to 0.37 are taken over as others worked them out; that was not done again here.
 LOW_MFU, HIGH_MFU = 0.2, 0.5
 
 

@@ -23,18 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydantic
 from pydantic import Field
 
 from yoriai import UsageError, files
+from yoriai.strict import Strict
 
 ABOUT = "checkpoint.json"
 
 
-class Policy(pydantic.BaseModel):
+class Policy(Strict):
     """When checkpoints are written, and which are kept."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     every_steps: int = Field(50, ge=1, description="steps between checkpoints")
     keep_last: int = Field(2, ge=1, description="newest checkpoints kept while training")
     early: bool = Field(

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import pydantic
 from pydantic import Field
+
+from yoriai.strict import Strict
 
 if TYPE_CHECKING:
     import torch
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|embed_in|wte|wpe)\.weight$")
 
 
-class Optimizer(pydantic.BaseModel):
+class Optimizer(Strict):
     """AdamW (arXiv 1711.05101) with the constants of GPT-3 (arXiv 2005.14165, appendix B).
 
     Epsilon is 1e-8. Llama 2 has 1e-5; LLM-jp-3 172B exp1 copied that and lost 1.4 trillion tokens
     (llmc.nii.ac.jp, topic llm-jp-3-172b-alpha1-alpha2).
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam: memory of the gradient")
     beta2: float = Field(0.95, ge=0, lt=1, description="Adam: memory of its square")
     epsilon: float = Field(1e-8, gt=0, description="Adam: added to the denominator")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-import pydantic
 from pydantic import Field
+
+from yoriai.strict import Strict
 
 if TYPE_CHECKING:
     import torch
 
 
-class Preference(pydantic.BaseModel):
+class Preference(Strict):
     """Direct preference optimisation, without a reward model.
 
     With d = (log p of the chosen answer - its log p under the reference) - the same of the
@@ -25,7 +26,6 @@ class Preference(pydantic.BaseModel):
       token, as TRL has it, whose authors asked those of the paper (dpo_trainer.py).
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     loss: Literal["dpo", "ipo", "cdpo"] = Field("dpo", description="which of the three")
     beta: float = Field(0.1, gt=0, description="how dear it is to leave the reference")
     wrong: float = Field(0.1, gt=0, lt=0.5, description="share of wrong preferences, of cdpo")

@@ -13,66 +13,66 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-import pydantic
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from yoriai import NotFound
 from yoriai.config import unknown_name
+from yoriai.strict import Strict
 
 SMALL = "-small"
 # Of a twin's steps at least this part is warm-up: the published 2,000 of 494,120 would be none.
 LEAST_WARMUP = 0.05
 
 
-class Hardware(pydantic.BaseModel):
+class Hardware(Strict):
     """What a run was trained on. None is not published."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     gpu: str = Field(description="kind of GPU, e.g. h100")
-    gpus: int | None = Field(None, ge=1, description="GPUs in all")
-    nodes: int | None = Field(None, ge=1, description="machines")
+    gpus: int | None = Field(None, ge=1, le=10**5, description="GPUs in all")
+    nodes: int | None = Field(None, ge=1, le=10**5, description="machines")
     tensor_parallel: int | None = Field(None, ge=1, description="ranks that share a matrix")
     pipeline_parallel: int | None = Field(None, ge=1, description="ranks that share the layers")
 
 
-class Accident(pydantic.BaseModel):
+class Accident(Strict):
     """A value that is known to have cost a run dearly."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     key: str = Field(description="dotted key, e.g. optimizer.epsilon")
     value: float | str = Field(description="the value that failed")
     why: str = Field(description="what happened; follows the title of the preset")
     source: str = Field(description="where that is published")
 
 
-class About(pydantic.BaseModel):
+class About(Strict):
     """What a preset is, and whether it is an example to follow."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     title: str = Field(description="name of the run")
     source: str = Field(description="where its values are published, in the main")
     notes: str = Field("", description="what is not as it was there, and what is not known")
     reference: bool = Field(description="ended well: others are compared with it")
-    vocabulary_size: int = Field(ge=1, description="pieces of its tokenizer")
-    nodes: int = Field(ge=1, description="nodes to launch it on here: they share the batch evenly")
+    vocabulary_size: int = Field(ge=1, le=10**8, description="pieces of its tokenizer")
+    nodes: int = Field(
+        ge=1, le=10**5, description="nodes to launch it on here: they share the batch evenly"
+    )
     hardware: Hardware = Field(description="what it was trained on")
     failed: tuple[Accident, ...] = Field((), description="values that made it fail")
 
 
-class Twin(pydantic.BaseModel):
+class Twin(Strict):
     """The sizes of a twin; everything else follows from the preset (:func:`shrink`)."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-    layers: int = Field(ge=1, description="decoder blocks")
-    width: int = Field(ge=8, description="hidden size")
-    heads: int = Field(ge=1, description="attention heads")
-    key_value_heads: int | None = Field(None, ge=1, description="heads of keys and values")
-    feed_forward: int | None = Field(None, ge=8, description="inner size of the SwiGLU")
-    context: int = Field(ge=8, description="longest sequence in tokens")
+    layers: int = Field(ge=1, le=10**4, description="decoder blocks")
+    width: int = Field(ge=8, le=10**6, description="hidden size")
+    heads: int = Field(ge=1, le=10**6, description="attention heads")
+    key_value_heads: int | None = Field(
+        None, ge=1, le=10**6, description="heads of keys and values"
+    )
+    feed_forward: int | None = Field(None, ge=8, le=10**7, description="inner size of the SwiGLU")
+    context: int = Field(ge=8, le=10**8, description="longest sequence in tokens")
     steps: int = Field(ge=1, description="optimizer steps")
-    batch: int = Field(ge=1, description="sequences in a micro-batch")
-    accumulate: int = Field(ge=1, description="micro-batches in a step")
+    batch: int = Field(ge=1, le=10**6, description="sequences in a micro-batch")
+    accumulate: int = Field(ge=1, le=10**6, description="micro-batches in a step")
 
 
 def names(*, twins: bool = True) -> list[str]:

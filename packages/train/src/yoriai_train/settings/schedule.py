@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import pydantic
 from pydantic import Field
 
+from yoriai.strict import Strict
 
-class Schedule(pydantic.BaseModel):
+
+class Schedule(Strict):
     """Warm-up to ``peak``, then one of five shapes down to ``final_ratio * peak``.
 
     * ``cosine``: half a cosine from the end of the warm-up (GPT-3, LLM-jp v1 to v3);
@@ -27,7 +28,6 @@ class Schedule(pydantic.BaseModel):
     ``warmup_steps`` (llm-jp/Megatron-LM: megatron/optimizer_param_scheduler.py).
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     kind: Literal["cosine", "linear", "sqrt", "wsd", "constant"] = Field(
         "wsd", description="shape after warm-up"
     )

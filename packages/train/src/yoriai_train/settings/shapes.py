@@ -43,12 +43,12 @@ class Llama(ModelShape):
     """
 
     version: ClassVar[str] = "1"
-    layers: int = Field(4, ge=1, description="decoder blocks")
-    width: int = Field(160, ge=8, description="hidden size")
-    heads: int = Field(4, ge=1, description="attention heads")
-    key_value_heads: int = Field(4, ge=1, description="heads of keys and values")
-    feed_forward: int = Field(432, ge=8, description="inner size of the SwiGLU")
-    context: int = Field(128, ge=8, description="longest sequence in tokens")
+    layers: int = Field(4, ge=1, le=10**4, description="decoder blocks")
+    width: int = Field(160, ge=8, le=10**6, description="hidden size")
+    heads: int = Field(4, ge=1, le=10**6, description="attention heads")
+    key_value_heads: int = Field(4, ge=1, le=10**6, description="heads of keys and values")
+    feed_forward: int = Field(432, ge=8, le=10**7, description="inner size of the SwiGLU")
+    context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
     tied: bool = Field(True, description="input and output embeddings are one matrix")
     rope_theta: float = Field(10_000.0, gt=0, description="base of the rotary embedding")
     initial_deviation: float = Field(0.02, gt=0, description="standard deviation at the start")
@@ -104,10 +104,10 @@ class GPT2(ModelShape):
     """
 
     version: ClassVar[str] = "1"
-    layers: int = Field(4, ge=1, description="decoder blocks")
-    width: int = Field(160, ge=8, description="hidden size")
-    heads: int = Field(4, ge=1, description="attention heads")
-    context: int = Field(128, ge=8, description="longest sequence in tokens")
+    layers: int = Field(4, ge=1, le=10**4, description="decoder blocks")
+    width: int = Field(160, ge=8, le=10**6, description="hidden size")
+    heads: int = Field(4, ge=1, le=10**6, description="attention heads")
+    context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
     initial_deviation: float = Field(0.02, gt=0, description="standard deviation at the start")
     scaled_outputs: bool = Field(
         True, description="smaller start of what is added to the residual stream (GPT-2, Megatron)"
@@ -154,10 +154,10 @@ class GPTNeoX(ModelShape):
     """
 
     version: ClassVar[str] = "1"
-    layers: int = Field(4, ge=1, description="decoder blocks")
-    width: int = Field(160, ge=8, description="hidden size")
-    heads: int = Field(4, ge=1, description="attention heads")
-    context: int = Field(128, ge=8, description="longest sequence in tokens")
+    layers: int = Field(4, ge=1, le=10**4, description="decoder blocks")
+    width: int = Field(160, ge=8, le=10**6, description="hidden size")
+    heads: int = Field(4, ge=1, le=10**6, description="attention heads")
+    context: int = Field(128, ge=8, le=10**8, description="longest sequence in tokens")
     tied: bool = Field(True, description="input and output embeddings are one matrix")
     parallel_blocks: bool = Field(False, description="attention and feed-forward side by side")
     rope_theta: float = Field(10_000.0, gt=0, description="base of the rotary embedding")

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
+from pydantic import Field
 
 from yoriai import Method, Strategy, UsageError
+from yoriai.strict import Strict
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.preference import Preference
@@ -24,10 +25,9 @@ SKIPPED = "skipped.json"  # spans of data that rewinding passed over
 STOP = "stop"  # where this file is, ranks end after the step they are at, with a checkpoint
 
 
-class Spec(pydantic.BaseModel):
+class Spec(Strict):
     """Everything a rank needs, as one JSON file."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     strategy_class: str
     strategy: dict[str, Any]
     nodes: int = 1
@@ -43,7 +43,7 @@ class Spec(pydantic.BaseModel):
     pack: bool = False
     preference: Preference | None = None
     reference: str = ""  # what the untuned model gives to the answers of preferences
-    seen: int = 0  # examples shown in all; what is left of the last batch stays empty
+    seen: int = Field(0, le=10**15)  # examples shown in all; the last batch may stay part empty
     artifacts: list[str] = []
     out: str
     scratch: str

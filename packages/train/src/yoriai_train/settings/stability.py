@@ -14,17 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pydantic
 from pydantic import Field
+
+from yoriai.strict import Strict
 
 # A normal distribution's standard deviation over its median absolute deviation.
 NORMAL = 1.4826
 
 
-class Stability(pydantic.BaseModel):
+class Stability(Strict):
     """When a loss is a spike, and what follows."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     on_spike: Literal["record", "skip", "rewind"] = Field(
         "record",
         description="record: only write it down; skip: leave out the update (llm.c, OLMo-core);"

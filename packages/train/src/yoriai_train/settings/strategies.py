@@ -35,7 +35,7 @@ class DDP(Strategy):
     """A whole copy of the model in each process; gradients are averaged (gloo or nccl)."""
 
     version: ClassVar[str] = "1"
-    processes: int = Field(2, ge=1, description="processes on each node, one a device")
+    processes: int = Field(2, ge=1, le=10**5, description="processes on each node, one a device")
 
     def build(self, *, num_nodes: int = 1) -> Any:  # noqa: ARG002
         """Return a DDPStrategy whose gradients live in the communication buckets."""
@@ -50,7 +50,7 @@ class FSDP2(Strategy):
     version: ClassVar[str] = "1"
     cuts: ClassVar[frozenset[Cut]] = frozenset({"optimizer", "gradients", "parameters"})
 
-    processes: int = Field(2, ge=1, description="processes on each node, one a device")
+    processes: int = Field(2, ge=1, le=10**5, description="processes on each node, one a device")
 
     def build(self, *, num_nodes: int = 1) -> Any:
         """Return a ModelParallelStrategy; its own default is tensor parallelism in a node."""
@@ -81,7 +81,7 @@ class DeepSpeed(Strategy):
     version: ClassVar[str] = "1"
     engine: ClassVar[Literal["torch", "deepspeed"]] = "deepspeed"
     stage: ClassVar[Literal[1, 2, 3]]
-    processes: int = Field(2, ge=1, description="processes on each node, one a device")
+    processes: int = Field(2, ge=1, le=10**5, description="processes on each node, one a device")
     offload_optimizer: bool = Field(
         False, description="keep optimizer states in host memory; best with DeepSpeedCPUAdam"
     )
@@ -92,7 +92,10 @@ class DeepSpeed(Strategy):
         200_000_000, gt=0, description="elements gathered at once (capped at 1e6 without a GPU)"
     )
     sequence_parallel: int = Field(
-        1, ge=1, description="processes that share each sequence, and in attention the heads"
+        1,
+        ge=1,
+        le=10**5,
+        description="processes that share each sequence, and in attention the heads",
     )
 
     @model_validator(mode="after")

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import pydantic
 from pydantic import Field
 
 from yoriai import Backend, Job, Scorer, Task, UsageError, Uses, config, files
 from yoriai.artifact import check_folder
+from yoriai.strict import Strict
 from yoriai_train.plan.decoder import Shape
 from yoriai_train.settings import checkpoints
 from yoriai_train.settings import spec as specs
@@ -87,10 +87,9 @@ def count_parameters(path: Path) -> int:
     return total
 
 
-class Evaluate(pydantic.BaseModel):
+class Evaluate(Strict):
     """Scores on tasks while a model is being trained."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
     every_steps: int = Field(100, ge=1, description="steps between evaluations; the last is one")
     tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
     backend: Annotated[Backend, Uses("backends")] = Field(

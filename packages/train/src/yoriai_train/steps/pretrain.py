@@ -71,6 +71,15 @@ class Pretrain(Step):
     version: ClassVar[str] = "3"
     circumstances: ClassVar[tuple[str, ...]] = ("preset", "watch")
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "tokens_seen",
+        "epochs.*",
+        "last_evaluation.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
@@ -89,8 +98,10 @@ class Pretrain(Step):
         default_factory=default_strategy, description="how training is spread over processes"
     )
     steps: int = Field(200, ge=1, description="optimizer steps")
-    batch: int = Field(16, ge=1, description="sequences in a micro-batch, over all processes")
-    accumulate: int = Field(1, ge=1, description="micro-batches in a step")
+    batch: int = Field(
+        16, ge=1, le=10**6, description="sequences in a micro-batch, over all processes"
+    )
+    accumulate: int = Field(1, ge=1, le=10**6, description="micro-batches in a step")
     schedule: Schedule = Field(Schedule(), description="learning rate")
     optimizer: Optimizer = Field(Optimizer(), description="AdamW, and clipping")
     z_loss: float = Field(0.0, ge=0, description="weight of the square of log Z in the loss")

@@ -59,6 +59,21 @@ class Tune(Step):
     version: ClassVar[str] = "4"
     circumstances: ClassVar[tuple[str, ...]] = ("watch",)
     makes: ClassVar[str] = "model"
+    measures: ClassVar[tuple[str, ...]] = (
+        "parameters",
+        "steps",
+        "first_loss",
+        "last_loss",
+        "examples",
+        "examples_seen",
+        "examples_too_long",
+        "examples_all_masked",
+        "conversations_learned_by_answer",
+        "answers_inside_a_token",
+        "answer_tokens",
+        "adapter_parameters",
+        "last_evaluation.**",
+    )
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
@@ -76,10 +91,11 @@ class Tune(Step):
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
         default_factory=default_strategy, description="how training is spread over processes"
     )
-    epochs: float = Field(1.0, gt=0, description="how often each example is seen")
+    epochs: float = Field(1.0, gt=0, le=10**6, description="how often each example is seen")
     batch: int = Field(
         16,
         ge=1,
+        le=10**6,
         description="examples in a micro-batch, over all processes; the last step takes"
         " what is left",
     )

@@ -96,7 +96,7 @@ def compare(loaded: Any, outcome: Any, registry: Any, root: Path) -> dict[str, A
     rows: list[dict[str, Any]] = []
     for cell in cells:
         facts = outcome.artifacts[cell.name].facts
-        seconds = _seconds(outcome, cell.name)
+        seconds = _seconds(root, cell.name)
         tasks = {
             name: {"score": told["score"], "interval": told.get("interval")}
             for name, told in models[cell.name]["tasks"].items()
@@ -124,10 +124,14 @@ def compare(loaded: Any, outcome: Any, registry: Any, root: Path) -> dict[str, A
     }
 
 
-def _seconds(outcome: Any, name: str) -> float | None:
-    """What the cell took, when it was made; of one that was used again, nothing is known here."""
-    seconds = outcome.run["steps"].get(name, {}).get("seconds")
-    return None if seconds is None else float(seconds)
+def _seconds(root: Path, name: str) -> float | None:
+    """What making the cell took, over all runs that worked on it, by their files."""
+    rows = [
+        json.loads(path.read_bytes()).get("steps", {}).get(name, {})
+        for path in sorted((root / "runs").glob("*.json"))
+    ]
+    told = [float(row["seconds"]) for row in rows if row.get("seconds")]
+    return round(sum(told), 1) if told else None
 
 
 def _pairs(registry: Any, scores: Path, plot: Path) -> Any:
@@ -155,7 +159,7 @@ def _lines(loaded: Any, told: Mapping[str, Any]) -> Iterator[str]:
                 row["cell"],
                 *(_score(row["tasks"][task]) for task in tasks),
                 f"{row.get('last_loss', _NAN):.3f}",
-                "used again" if row["seconds"] is None else f"{row['seconds']:.0f}",
+                "not known" if row["seconds"] is None else f"{row['seconds']:.0f}",
             )
             for row in told["cells"]
         ],

@@ -67,12 +67,12 @@ class Matrix(Strict):
             raise ValueError(f"published: {wrong[0]!r} is neither a level nor a cell")
         return self
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[MatrixCell]:
         """All cells, the last factor fastest."""
         for labels in itertools.product(*self.factors.values()):
-            yield Cell("-".join(labels), dict(zip(self.factors, labels, strict=True)))
+            yield MatrixCell("-".join(labels), dict(zip(self.factors, labels, strict=True)))
 
-    def keys_of(self, cell: Cell) -> dict[str, Any]:
+    def keys_of(self, cell: MatrixCell) -> dict[str, Any]:
         """The keys of the cell's step; refuses two factors that set one key."""
         keys: dict[str, Any] = {"uses": "train/tune"}
         owners: dict[str, str] = {}
@@ -103,7 +103,7 @@ class Matrix(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MatrixCell:
     """One tuning: its name, and its level of each factor."""
 
     name: str
@@ -128,7 +128,7 @@ class Effect:
     corrected: float = 1.0
 
 
-def effects(cells: Sequence[Cell], scores: Mapping[str, Mapping[str, float]]) -> list[Effect]:
+def effects(cells: Sequence[MatrixCell], scores: Mapping[str, Mapping[str, float]]) -> list[Effect]:
     """The effect of each factor with several levels on each task, ``scores[task][cell]``."""
     found = []
     for task, by_cell in scores.items():
@@ -161,7 +161,7 @@ def _squares(values: Sequence[float], labels: Sequence[str]) -> float:
 
 
 def _permutation_test(
-    cells: Sequence[Cell], factor: str, values: Sequence[float]
+    cells: Sequence[MatrixCell], factor: str, values: Sequence[float]
 ) -> tuple[float, bool]:
     """p, and whether every order was tried; else orders were drawn (seeded) and p is no 0."""
     labels = [cell.levels[factor] for cell in cells]

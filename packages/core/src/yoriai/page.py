@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from yoriai import files
 from yoriai.artifact import Artifact
-from yoriai.plugins import Registry
 from yoriai.redaction import Redactor
+from yoriai.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

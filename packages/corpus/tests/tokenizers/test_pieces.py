@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from yoriai import Artifact, NotFound, UsageError, YoriaiError
 from yoriai.config import build
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_corpus.tokenizers import pieces as vocabularies
 from yoriai_corpus.tokenizers.pieces import NORMAL, add, drop, merge, read_model
 

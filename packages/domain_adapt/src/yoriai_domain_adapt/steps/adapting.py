@@ -197,7 +197,7 @@ def _short(task: Task) -> str:
     return task.entry.rpartition("/")[2] or type(task).__name__
 
 
-def _is_bits(row: dict[str, Any], rows: Sequence[scores.Row]) -> bool:
+def _is_bits(row: dict[str, Any], rows: Sequence[scores.ScoredAnswer]) -> bool:
     return any(r.task == row["task"] and r.lower_is_better for r in rows)
 
 

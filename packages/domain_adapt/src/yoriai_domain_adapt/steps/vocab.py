@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Rows(Strict):
+class NewRowTraining(Strict):
     """Training of the new rows alone, all else frozen."""
 
     steps: int = Field(100, ge=1, description="optimizer steps")
@@ -44,7 +44,9 @@ class Vocab(Adapting):
 
     init: Literal["mean", "omp", "random"] = Field("mean", description="how new rows begin")
     atoms: int = Field(64, ge=1, description="omp: pieces that a new row is put together from")
-    rows: Rows | None = Field(None, description="train the new rows alone first; null: no")
+    rows: NewRowTraining | None = Field(
+        None, description="train the new rows alone first; null: no"
+    )
 
     def run(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import tensors as folders

@@ -249,6 +249,12 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """A proof for one GPU, under eight minutes, no network; on a CPU a rehearsal that says so."""
+    run(session, "python", "benchmarks/gpu.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def drills(session: nox.Session) -> None:
     """Kills, bit flips, bad recipes and foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
     run(session, "python", "drills/run.py", *session.posargs)
@@ -257,7 +263,7 @@ def drills(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure one family beside its peers: ``nox -s bench -- core``."""
-    shared = ("tables", "peers")  # what the families have in common
+    shared = ("tables", "peers", "gpu")  # what the families have in common, and nox -s gpu
     files = (ROOT / "benchmarks").glob("[a-z]*.py")
     names = sorted(p.stem for p in files if p.stem not in shared)
     if not session.posargs or session.posargs[0] not in names:

@@ -32,6 +32,7 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),
     "completion": ("yoriai.commands.completion:completion", "Complete words in bash, zsh, fish."),
+    "release": ("yoriai.commands.release:release", "Write an artifact as a folder to publish."),
 }
 EXAMPLES = """\b
 Examples:

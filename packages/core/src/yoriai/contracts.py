@@ -267,6 +267,10 @@ class Instructions(Configured):
         """Every example, in a fixed order; ``seed`` is the recipe's."""
         raise NotImplementedError
 
+    def notes(self) -> Sequence[str]:
+        """What a reader of a model that was tuned on it must know; stored with the model."""
+        return ()
+
 
 class Method(Configured):
     """What of a model is tuned. As it stands here: all of it.

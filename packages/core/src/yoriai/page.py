@@ -20,7 +20,7 @@ from urllib.parse import quote
 from yoriai import files
 from yoriai.artifact import Artifact
 from yoriai.plugins import Registry
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +179,19 @@ def write_page(
         ),
         "<h2>Downloads · ダウンロード</h2>",
         _downloads(folder, run, artifacts),
+        _hidden(run),
         "<h2>Environment · 環境</h2>",
         "<pre>" + _esc("\n".join(f"{k}: {v}" for k, v in _flat(run["environment"]))) + "</pre>",
     ]
     path = folder / "index.html"
     files.write_atomically(path, _html(title, parts).encode())
     return path
+
+
+def _hidden(run: Mapping[str, Any]) -> str:
+    if not (told := say_hidden(count_hidden(run), "the run file")):
+        return ""
+    return f'<p lang="en">{_esc(told[:1].upper() + told[1:])}.</p>'
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

@@ -200,7 +200,7 @@ def cluster(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def drills(session: nox.Session) -> None:
-    """Kills, bit flips, bad recipes and foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
+    """Kills, flips, full disks, recipes, plugins, secrets, foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
     run(session, "python", "drills/run.py", *session.posargs)
 
 

@@ -70,12 +70,12 @@ def main() -> None:
         sys.exit(f"{asked!r}: say short, full or a percentage")
     seed = int(words[1]) if len(words) > 1 else time.time_ns() % 10**6
     print(f"seed {seed}")
-    folder = ROOT / "build" / "drills"
-    shutil.rmtree(folder, ignore_errors=True)
-    counts, faults = run_drills(folder, percent, seed)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
+    folder = ROOT / "build" / "drills"
+    shutil.rmtree(folder, ignore_errors=True)
+    counts, faults = run_drills(folder, percent, seed)
     today = datetime.date.today().isoformat()
     value = {"date": today, "commit": commit, "seed": seed, "counts": counts, "faults": faults}
     (folder / "counts.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

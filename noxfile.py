@@ -62,7 +62,7 @@ def workshop(session: nox.Session) -> Path:
 
 def _extras(package: str) -> str:
     return {
-        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura]", "eval": "[hf]",
+        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura,serve]", "eval": "[hf]",
         "domain_adapt": "[gguf]",
     }.get(package, "")  # fmt: skip
 
@@ -144,6 +144,48 @@ print("alone with", sorted(d.name for d in metadata.distributions() if "yoriai" 
 """
 
 
+@nox.session(venv_backend="venv", reuse_venv=False)
+def downstream(session: nox.Session) -> None:
+    """A plugin as a user gets it: ``nox -s downstream -- FOLDER``, ``WHEEL`` or ``NAME``.
+
+    It is built, installed beside this core in a fresh environment, checked, and its tests are run.
+    """
+    if len(session.posargs) != 1:
+        session.error("name one plugin: a folder, a wheel, or a distribution")
+    [given] = session.posargs
+    place = Path(given).resolve()
+    wheels = ROOT / "build" / "downstream"
+    shutil.rmtree(wheels, ignore_errors=True)
+    build = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels))
+    session.run(*build, str(ROOT / "packages" / "core"))
+    if place.is_dir():
+        session.run(*build, str(place))
+    elif place.is_file():
+        shutil.copy(place, wheels)
+    names = [str(path) for path in sorted(wheels.glob("*.whl"))]
+    names += [] if place.exists() else [given]
+    session.install("-q", *CONSTRAINTS, *names, "pytest", "hypothesis")
+    session.run("python", "-c", _CHECK_DOWNSTREAM)
+    if (place / "tests").is_dir():
+        with session.chdir(session.virtualenv.location):
+            session.run("python", "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(place),
+                        str(place / "tests"))  # fmt: skip
+
+
+_CHECK_DOWNSTREAM = """
+from yoriai.conformance import check
+from yoriai.plugins import load_registry
+registry = load_registry()
+registry.require_sound()
+assert registry.plugins, "no plugin is installed: has it an entry point in the group yoriai?"
+for plugin in registry.plugins:
+    report = check(registry, plugin.name)
+    print(f"{plugin.name} {plugin.version}: {len(report.ran)} entries were run")
+    print(*(f"  not run: {name}: {why}" for name, why in report.not_run.items()), sep="\\n")
+    assert not report.broken, report.broken
+"""
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and format."""
@@ -180,9 +222,10 @@ print(len(registry.plugins), "plugins listed, nothing heavy imported")
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The site, in build/site: made pages first, then mkdocs, strictly, then the policy."""
+    """The site, in build/site: made pages first, then mkdocs, strictly, languages, policy."""
     run(session, "python", "docs/generate.py")
-    run(session, "mkdocs", "build", "--strict", NO_MKDOCS_2_WARNING="1")
+    run(session, "mkdocs", "build", "--strict", "-f", "build/mkdocs.yml", NO_MKDOCS_2_WARNING="1")
+    run(session, "python", "docs/languages.py")
     run(session, "python", "docs/protect.py")
 
 
@@ -199,15 +242,21 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """A proof for one GPU, under eight minutes, no network; on a CPU a rehearsal that says so."""
+    run(session, "python", "benchmarks/gpu.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def drills(session: nox.Session) -> None:
-    """Kills, flips, full disks, recipes, plugins, secrets, foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
+    """Attack at random, from kills to foreign bytes: ``nox -s drills`` (hours) ``-- short``."""
     run(session, "python", "drills/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure one family beside its peers: ``nox -s bench -- core``."""
-    shared = ("tables", "peers")  # what the families have in common
+    shared = ("tables", "peers", "gpu")  # what the families have in common, and nox -s gpu
     files = (ROOT / "benchmarks").glob("[a-z]*.py")
     names = sorted(p.stem for p in files if p.stem not in shared)
     if not session.posargs or session.posargs[0] not in names:

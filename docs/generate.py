@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sitemaker.contracts import contract_pages
+from sitemaker.directory import directory_page
+from sitemaker.figures import tour_figures
 from sitemaker.markdown import join_japanese
+from sitemaker.nav import config_with_records, mark_language
 from sitemaker.project import project_pages
-from sitemaker.records import record_pages
+from sitemaker.published import published_pages
+from sitemaker.records import record_pages, record_titles
 from sitemaker.reference import reference_pages
 
 from yoriai.plugins import Registry, load_registry
@@ -28,12 +32,15 @@ ROOT = Path(__file__).resolve().parent.parent
 def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
     """Write every page below ``out``, which is emptied first; returns the pages."""
     shutil.rmtree(out, ignore_errors=True)
-    hidden = shutil.ignore_patterns("generate.py", "sitemaker", "__pycache__", ".*")
+    hidden = shutil.ignore_patterns("*.py", "sitemaker", "__pycache__", ".*")
     shutil.copytree(root / "docs", out, ignore=hidden)
     pages: dict[str, str] = {
         **reference_pages(registry),
         **contract_pages(registry, root),
+        "reference/plugins.md": directory_page(registry, root),
         **record_pages(root),
+        **published_pages(root),
+        **tour_figures(root),
         **project_pages(root),
     }
     for name, text in pages.items():
@@ -41,9 +48,17 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.rstrip() + "\n", encoding="utf-8")
     written = sorted(out.rglob("*.md"))
-    for path in written:
-        path.write_text(join_japanese(path.read_text(encoding="utf-8")), encoding="utf-8")
+    names = {path.relative_to(out).as_posix(): path for path in written}
+    for name, path in names.items():
+        text = mark_language(name, path.read_text(encoding="utf-8"), names)
+        path.write_text(join_japanese(text), encoding="utf-8")
     return written
+
+
+def write_config(root: Path, place: Path) -> None:
+    """The configuration of a build, beside the folder of its pages."""
+    config = (root / "mkdocs.yml").read_text(encoding="utf-8")
+    place.write_text(config_with_records(config, record_titles(root)), encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for plugin in registry.broken():
         print(f"left out: {plugin.name} is {plugin.status}: {plugin.reason}", file=sys.stderr)
     print(f"{len(write_site(out, registry))} pages in {out}")
+    write_config(ROOT, out.parent / "mkdocs.yml")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ try:
     import generate
     from sitemaker.keys import list_keys
     from sitemaker.markdown import join_japanese, slug
+    from sitemaker.nav import config_with_records, twin_of
     from sitemaker.project import relink
+    from sitemaker.records import record_titles
     from sitemaker.reference import KIND_PLACES, KIND_TITLES, list_commands, list_hooks
 finally:
     sys.path.remove(str(DOCS))
@@ -141,7 +143,7 @@ def test_every_key_has_a_description(registry):
 def test_every_entry_has_a_summary_and_its_class_a_docstring(registry):
     for kind in KIND_TITLES:
         for found in registry.found(kind):
-            assert found.entry.summary.endswith("."), f"{found.name}: end it with a full stop"
+            assert found.entry.summary.endswith((".", "?")), f"{found.name}: end the sentence"
             if not found.missing:
                 assert (registry.load(found).__doc__ or "").strip(), found.name
 
@@ -201,29 +203,79 @@ def test_every_relative_link_of_the_repositorys_own_pages_resolves():
     assert broken == []
 
 
+# Records are named in a build (see below), cards lie under their list.
+OUT_OF_NAV = ("records/0", "records/cards/")
+
+
+def test_every_record_stands_in_the_sidebar_of_a_build(site):
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    titles = record_titles(ROOT)
+    built = config_with_records(config, titles)
+    assert len(titles) == len(list(site.glob("records/0*.md")))
+    assert all(f": {page}\n" in built for page in titles)
+    assert "docs_dir: docs\n" in built
+
+
+def test_a_record_has_ways_out(site):
+    for path in site.glob("records/0*.md"):
+        last = path.read_text(encoding="utf-8").partition("## Where next")[2]
+        assert "(index.md)" in last
+        assert f"../compare/#{path.name[:4]}" in last
+
+
 def test_every_page_of_the_navigation_exists_and_every_written_page_is_in_it(site):
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     named = set(re.findall(r"([\w/-]+\.md)$", nav, re.MULTILINE))
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.md")}
     assert named - pages == set()
-    assert {page for page in pages - named if not page.startswith("records/0")} == set()
+    assert {page for page in pages - named if not page.startswith(OUT_OF_NAV)} == set()
 
 
-PAGES = [
-    "index", "tour", "recipe", "corpus", "scaling", "tokens", "plugin", "records", "probes",
-]  # fmt: skip
+PAGES = ["index", *sorted(path.stem for path in (DOCS / "en").glob("*.md"))]
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+
+
+def twins(page: str) -> list[str]:
+    english = DOCS / ("index.md" if page == "index" else f"en/{page}.md")
+    return [p.read_text(encoding="utf-8") for p in (english, DOCS / "ja" / f"{page}.md")]
+
+
+def test_every_guide_has_a_twin():
+    assert {p.name for p in (DOCS / "ja").glob("*.md")} == {
+        "index.md",
+        *(p.name for p in (DOCS / "en").glob("*.md")),
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_the_same_parts_in_english_and_japanese(page):
-    english = DOCS / ("index.md" if page == "index" else f"en/{page}.md")
-    texts = [p.read_text(encoding="utf-8") for p in (english, DOCS / "ja" / f"{page}.md")]
+    texts = twins(page)
     levels = [re.findall(r"^(#+) ", without_fences(text), re.MULTILINE) for text in texts]
     assert levels[0] == levels[1]
-    fences = [re.findall(r"^```(\w*)$", text, re.MULTILINE) for text in texts]
-    assert fences[0] == fences[1]
     tables = [len(re.findall(r"^\|", text, re.MULTILINE)) for text in texts]
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_code_block_differs_in_japanese_by_its_prose_only(page):
+    blocks = [re.findall(r"^(```\w*)\n(.*?)^```$", text, re.M | re.S) for text in twins(page)]
+    assert [kind for kind, _ in blocks[0]] == [kind for kind, _ in blocks[1]]
+    for (_, english), (_, japanese) in zip(*blocks, strict=True):
+        lines = zip(english.splitlines(), japanese.splitlines(), strict=True)
+        for one, other in lines:
+            assert one in (other, other.replace(" --language ja", "")) or JAPANESE.search(other)
+
+
+def test_a_page_without_a_twin_says_so_and_one_with_a_twin_leads_there(site):
+    for path in site.rglob("*.md"):
+        name, text = path.relative_to(site).as_posix(), path.read_text(encoding="utf-8")
+        if name.startswith(("records/", "reference/plugins")):
+            continue  # these speak both languages
+        twin = twin_of(name)
+        if twin and (site / twin).is_file():
+            assert re.search(rf"\]\([./]*{re.escape(twin)}\)\{{ \.twin lang=", text), name
+        else:
+            assert "only in English*{ .twin }" in text, name
 
 
 def test_the_numbers_of_the_tour_are_the_same_in_both_languages():
@@ -289,6 +341,7 @@ def test_lines_are_joined_between_japanese_characters_only():
     assert join_japanese(text) == "文は続く。\nAnd here\nit goes.\n\n```\n文\n字\n```\n"
 
 
+@pytest.mark.slow
 def test_mkdocs_builds_the_site_without_a_warning(tmp_path, registry):
     pytest.importorskip("material", reason="mkdocs-material is not installed")
     generate.write_site(tmp_path / "docs", registry)
@@ -347,7 +400,9 @@ def is_cheap(words: list[str]) -> bool:
     if words[-1] in HELP:
         return True
     line = re.sub(r"^yoriai (--plugins \S+ |--strict )*", "", " ".join(words))
-    return bool(re.match(r"(list|plugins|doctor)\b|run recipes/tour\.yaml .*--dry-run", line))
+    return bool(
+        re.match(r"(list|plugins(?! check)|doctor)\b|run recipes/tour\.yaml .*--dry-run", line)
+    )
 
 
 HELP = ("--help", "-h", "--version")
@@ -367,6 +422,8 @@ def parse(words: list[str], registry: Registry) -> click.Command:
             if isinstance(option, click.Option) and isinstance(value, str):
                 option.type.convert(value, option, context)
         if not isinstance(command, click.Group) or set(words) & set(HELP):
+            break
+        if not rest and command.invoke_without_command:
             break
         assert rest, f"{name}: a command is missing"
         name, rest = f"{name} {rest[0]}", rest[1:]

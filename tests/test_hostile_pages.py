@@ -25,7 +25,7 @@ finally:
     sys.path.remove(str(ROOT / "docs"))
 
 EXTENSIONS = [
-    "admonition", "attr_list", "tables", "toc",
+    "admonition", "attr_list", "md_in_html", "tables", "toc",
     "pymdownx.highlight", "pymdownx.inlinehilite", "pymdownx.superfences",
 ]  # fmt: skip
 # What Markdown itself makes, with the attributes it gives.

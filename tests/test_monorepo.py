@@ -48,6 +48,16 @@ def test_every_package_carries_its_licence_and_its_type_marker() -> None:
         assert list(folder.glob("src/*/py.typed"))
 
 
+def test_every_distribution_says_whose_it_is_where_it_lives_and_what_it_is_about() -> None:
+    for folder in [ROOT, *(ROOT / "packages" / name for name in PACKAGES)]:
+        told = project(folder)
+        assert set(told["urls"]) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+        for key in ("description", "readme", "authors", "maintainers", "keywords"):
+            assert told[key], f"{folder.name}: {key}"
+        assert (told["license"], told["license-files"]) == ("Apache-2.0", ["LICENSE"])
+        assert any(c.startswith("Development Status") for c in told["classifiers"])
+
+
 def test_constraints_pin_torch_and_every_direct_dependency() -> None:
     text = (ROOT / "constraints.txt").read_text()
     pinned = {

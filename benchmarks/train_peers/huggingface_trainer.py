@@ -1,4 +1,6 @@
-"""``transformers.Trainer``, CPU: FOLDER STEPS BATCH PRECISION THREADS RATE COMPILE.
+"""``transformers.Trainer``: FOLDER STEPS BATCH PRECISION THREADS RATE COMPILE.
+
+On the GPU, if there is one.
 
 Its defaults (fused AdamW, SDPA attention) with a constant rate and clipping at 1; with COMPILE
 ``torch_compile``, which compiles the whole model.
@@ -52,7 +54,8 @@ def main() -> None:
     clock.stage("model")
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
         arguments = TrainingArguments(
-            output_dir=out, use_cpu=True, bf16=PRECISION == "bf16-mixed", max_steps=STEPS,
+            output_dir=out, use_cpu=not torch.cuda.is_available(), max_steps=STEPS,
+            bf16=PRECISION == "bf16-mixed",
             per_device_train_batch_size=BATCH, learning_rate=RATE, lr_scheduler_type="constant",
             weight_decay=0.0, adam_beta2=0.95, max_grad_norm=1.0, logging_steps=1,
             save_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False,

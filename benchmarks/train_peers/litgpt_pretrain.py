@@ -1,4 +1,6 @@
-"""litgpt's own ``litgpt.pretrain``, CPU: FOLDER STEPS BATCH PRECISION THREADS RATE.
+"""litgpt's own ``litgpt.pretrain``: FOLDER STEPS BATCH PRECISION THREADS RATE.
+
+On the GPU, if there is one.
 
 Its ``setup``, ``main`` and ``fit`` as they are: Fabric, ``torch.compile`` of the whole model,
 AdamW (not fused: it asks for that on GPUs only), chunked cross entropy. Replaced are the logger,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,14 @@ STARTED = time.perf_counter()
 def peak_mb() -> float:
     """The most that this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def gpu_peak_mb() -> float:
+    """The same on its GPU, as torch's allocator counts it; 0 without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0.0
+    return float(torch.cuda.max_memory_allocated()) / 2**20
 
 
 class Clock:
@@ -54,6 +63,7 @@ class Clock:
             "losses": self.losses,
             "imported_mb": self.imported_mb,
             "peak_mb": self.peak_mb,
+            "gpu_peak_mb": gpu_peak_mb(),
             **more,
         }
         print(json.dumps(facts), flush=True)

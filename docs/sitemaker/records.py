@@ -2,28 +2,124 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sitemaker.figures import COLOURS, bars
 from sitemaker.markdown import code, table, titled
 from sitemaker.project import REPOSITORY, relink
 from yoriai.plain_markdown import escape, is_safe_link, neutralise
 from yoriai.record import CAUSES, Filed, RecordPrediction, list_records
+from yoriai.record_export import as_json, atom
 from yoriai.record_history import Stated, list_stated, tree_id
 
 
 def record_pages(root: Path) -> dict[str, str]:
     folder = root / "records"
     filed = list_records(folder) if folder.is_dir() else []
+    stated = list_stated(folder, filed)
     pages = {
         "records/index.md": _record_index(filed),
         "records/what-did-not-work.md": _failures(filed),
+        "records/compare.md": COMPARE,
+        "records/records.json": json.dumps(as_json(filed, stated), ensure_ascii=False, indent=1),
+        "records/feed.xml": atom(filed),
+        **failure_figures(filed),
     }
-    stated = list_stated(folder, filed)
     for one in filed:
-        pages[f"records/{one.folder.name}.md"] = _record(one, root, stated[one.folder.name])
+        page = _record(one, root, stated[one.folder.name])
+        pages[f"records/{one.folder.name}.md"] = f"{page}\n\n{_ways_out(one, filed)}"
     return pages
+
+
+def record_titles(root: Path) -> dict[str, str]:
+    """The page of each record and what the sidebar calls it."""
+    folder = root / "records"
+    return {
+        f"records/{one.folder.name}.md": f"{one.record.id} {_plain_title(one)}"
+        for one in (list_records(folder) if folder.is_dir() else [])
+    }
+
+
+def _plain_title(one: Filed) -> str:
+    text = next(one.record.title[k] for k in ("en", "ja") if k in one.record.title)
+    return re.sub(r"[<>&\"'`\[\]{}|\\#*_!]|\s+", " ", text).strip()[:80]
+
+
+COMPARE = """# Compare two records
+
+Choose two. What differs is shown; what is equal is counted. · 二つ選ぶと、違うところが並びます。
+On the command line: `yoriai records diff 6 14`.
+
+<div class="compare" data-records="../records.json" markdown>
+
+This needs JavaScript and a web server. · JavaScript とウェブサーバが要ります。
+
+</div>
+"""
+
+
+def _ways_out(one: Filed, filed: Sequence[Filed]) -> str:
+    """Where to go from a record: the lists, its neighbours, and those nearest in tags."""
+    place = [other.record.id for other in filed].index(one.record.id)
+    near = sorted(
+        (other for other in filed if other is not one),
+        key=lambda other: (-_shared(one, other), other.record.id),
+    )[:3]
+    lines = [
+        "* [All records](index.md) · [What did not work](what-did-not-work.md) · "
+        f'<a href="../compare/#{one.record.id}">Compare with another</a>'
+    ]
+    for word, index in (("before", place - 1), ("after", place + 1)):
+        if 0 <= index < len(filed):
+            lines.append(f"* {word}: {_link(filed[index])}")
+    lines += [f"* near: {_link(other)}" for other in near if _shared(one, other)]
+    return "\n\n".join(["## Where next · 次に", "\n".join(lines)])
+
+
+def _shared(one: Filed, other: Filed) -> int:
+    same = one.record.package == other.record.package and bool(one.record.package)
+    return 2 * len(set(one.record.tags) & set(other.record.tags)) + same
+
+
+def _link(one: Filed) -> str:
+    return f"[{one.record.id} {_title(one)}]({one.folder.name}.md)"
+
+
+def failure_figures(filed: Sequence[Filed]) -> dict[str, str]:
+    """Failures by cause, by who found them, and how long that took; only what records tell."""
+    told = [(one, failure) for one in filed for failure in one.record.failures]
+    causes = Counter(f.cause for _, f in told)
+    finders = Counter(f.found_by for _, f in told)
+    lost: Counter[str] = Counter()
+    for one in filed:
+        if one.record.lost_hours and one.record.failures:
+            lost[one.record.failures[0].cause] += one.record.lost_hours
+    hours = sorted(
+        (f.found_after_hours, f"{one.record.id} {f.cause}")
+        for one, f in told
+        if f.found_after_hours is not None
+    )
+    figures = {}
+    for name, title, subtitle, rows, unit, places in (
+        ("causes", "Failures by cause", f"{len(told)} failures in {len(filed)} records",
+         causes.most_common(), "", 0),
+        ("finders", "Who found them", "tests find cheaply, readers late", finders.most_common(),
+         "", 0),
+        ("lost", "Machine hours lost, by first cause", "of the records that say how many",
+         lost.most_common(), " h", 1),
+        ("hours", "Time until it was found", "of the failures that say how long",
+         [(label, value) for value, label in hours], " h", 1),
+    ):  # fmt: skip
+        if rows:
+            drawn = [(str(label), float(value), COLOURS[0]) for label, value in rows]
+            figures[f"assets/failures-{name}.svg"] = bars(
+                title, subtitle, {"": drawn}, unit=unit, places=places
+            )
+    return figures
 
 
 def _title(filed: Filed) -> str:
@@ -44,16 +140,21 @@ def _record_index(filed: Sequence[Filed]) -> str:
         for one in filed
     ]
     body = (
-        table(("id", "question", "state", "did it run", "was the idea right"), rows)
+        '<div class="sortable" markdown>\n\n'
+        + table(("id", "question", "state", "did it run", "was the idea right"), rows)
+        + "\n\n</div>"
         if rows
         else "There is no record yet."
     )
     return "\n\n".join(
         [
-            "# Records",
+            "# Records · 記録",
             "Each record answers one question. Failures are part of it: "
             "[What did not work](what-did-not-work.md) groups them by cause. "
-            "[Records of experiments](../en/records.md) says how to write one.",
+            "[Records of experiments](../en/records.md) says how to write one. "
+            "[Two can be compared](compare.md). For programs: [records.json](records.json), "
+            "[feed](feed.xml). · 記録は一つの問いに一つ答えます。失敗もその一部です。"
+            "書き方は[実験の記録](../ja/records.md)にあります。",
             body,
         ]
     )
@@ -61,8 +162,21 @@ def _record_index(filed: Sequence[Filed]) -> str:
 
 def _failures(filed: Sequence[Filed]) -> str:
     parts = [
-        "# What did not work",
-        "Every failure in the records, by cause, and every idea that was refuted.",
+        "# What did not work · うまくいかなかったこと",
+        "Every failure in the records, by cause, and every idea that was refuted. "
+        "Read it before you start: it is the cheapest experiment. · "
+        "記録にあるすべての失敗を原因ごとに、反証された考えとともに並べます。"
+        "始める前に読んでください。いちばん安い実験です。",
+    ]
+    names = {
+        "causes": "Failures by cause", "finders": "Who found them",
+        "lost": "Machine hours lost, by cause", "hours": "Time until it was found",
+    }  # fmt: skip
+    made = failure_figures(filed)
+    parts += [
+        f"![{alt}](../assets/failures-{name}.svg)"
+        for name, alt in names.items()
+        if f"assets/failures-{name}.svg" in made
     ]
     for cause in CAUSES:
         rows = [
@@ -86,7 +200,7 @@ def _failures(filed: Sequence[Filed]) -> str:
     ]
     if refuted:
         parts += ["## Ideas refuted", table(("record", "question", "hypothesis"), refuted)]
-    if len(parts) == 2:
+    if len(parts) == 2:  # no figure, no table
         parts.append("No record tells of a failure yet.")
     return "\n\n".join(parts)
 

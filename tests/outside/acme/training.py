@@ -19,7 +19,7 @@ class Drill(Instructions):
         draw = random.Random(seed)
         for _ in range(self.count):
             one, other = draw.randrange(10), draw.randrange(10)
-            yield Example("Add.", f"{one} + {other}", str(one + other))
+            yield Example.of("Add.", f"{one} + {other}", str(one + other))
 
 
 class Tiny(ModelShape):

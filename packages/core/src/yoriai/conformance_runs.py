@@ -166,6 +166,12 @@ def _run_shape(shape: Any) -> Iterator[str]:
         yield "parameters() is no count that grows with the vocabulary"
 
 
+def _run_method(method: Any) -> Iterator[str]:
+    again = type(method)(**method.model_dump())
+    if again != method:
+        yield "built again from its keys, as each rank does, it is another"
+
+
 def _run_strategy(strategy: Any) -> Iterator[str]:
     again = type(strategy)(**strategy.model_dump())
     if again != strategy:
@@ -263,6 +269,7 @@ RUNS: dict[str, Callable[[Any], Iterator[str]]] = {
     "filters": _run_filter,
     "engines": _run_engine,
     "instructions": _run_instructions,
+    "methods": _run_method,
     "models": _run_shape,
     "strategies": _run_strategy,
     "backends": _run_backend,

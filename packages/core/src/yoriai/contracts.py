@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -265,6 +266,30 @@ class Instructions(Configured):
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterable[Example]:
         """Every example, in a fixed order; ``seed`` is the recipe's."""
         raise NotImplementedError
+
+
+class Method(Configured):
+    """What of a model is tuned. As it stands here: all of it.
+
+    ``whole`` says that it needs every rank to hold the whole model, so that no strategy that cuts
+    parameters can run it.
+    """
+
+    whole: ClassVar[bool] = False
+
+    def adapt(self, model: Any) -> None:
+        """Change the loaded model in place, with nothing but the seeded generator as chance.
+
+        What is not tuned is frozen (``requires_grad``). Called on every rank, before the strategy.
+        """
+
+    def adapter(self, model: Any) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Parameters to store beside the base, by name; None: the model itself was tuned."""
+        return None
+
+    def write(self, model: Any, tensors: Mapping[str, Any], folder: Path) -> None:  # noqa: ARG002
+        """Write those parameters in the method's own form. The rank that writes calls it."""
+        raise TypeError(f"{type(self).__name__} gives an adapter and does not write it")
 
 
 class ModelShape(Configured):

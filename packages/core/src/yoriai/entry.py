@@ -19,6 +19,7 @@ KINDS: tuple[str, ...] = (
     "filters",
     "engines",
     "instructions",
+    "methods",
     "models",
     "strategies",
     "backends",

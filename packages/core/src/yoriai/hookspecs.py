@@ -68,6 +68,11 @@ def yoriai_instructions() -> Iterable[Entry]:
 
 
 @hookspec
+def yoriai_methods() -> Iterable[Entry]:
+    """What of a model is tuned. The target is a :class:`yoriai.Method`."""
+
+
+@hookspec
 def yoriai_models() -> Iterable[Entry]:
     """Shapes of models to train. The target is a :class:`yoriai.ModelShape`."""
 

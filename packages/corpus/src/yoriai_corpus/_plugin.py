@@ -264,6 +264,12 @@ def yoriai_commands() -> Iterable[Entry]:
             "search", "commands.search:search", "Find text in what was kept and in what was not."
         ),
         _entry("trace", "commands.search:trace", "Find which documents hold what a model wrote."),
+        _entry(
+            "serve",
+            "commands.serve:serve",
+            "Search in a browser.",
+            requires=("starlette", "uvicorn", "jinja2"),
+        ),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
         _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from yoriai import Artifact, NotFound, UsageError, YoriaiError
 from yoriai.artifact import open_artifact
 from yoriai_corpus import tables
 from yoriai_corpus.account.audit import paths_of
-from yoriai_corpus.search import folded
-from yoriai_corpus.search.search import SearchIndex, SearchQuery
+from yoriai_corpus.search import folded, step
+from yoriai_corpus.search.query import SearchQuery
+from yoriai_corpus.search.search import SearchIndex
 
 Make = Callable[..., Artifact]
 TEXTS = [
@@ -26,7 +29,7 @@ TEXTS = [
     'He said "100% sure", it\'s OK; DROP TABLE document; -- \\ *',
     "under_score and per%cent AND OR NOT NEAR(x)",
     "UPPER lower MiXeD Ärger ÖL Привет",
-    "ﾘﾎﾟｼﾞﾄﾘ リポジトリ ＡＢＣ abc",
+    "ﾘﾎﾟｼﾞﾄﾘ リポジトリ ＡＢＣ abc e\u0301té",
     "two\nlines\tand   spaces",
     "𠮷野家と😀の絵文字",
     "a",
@@ -56,14 +59,20 @@ def index(corpus: Artifact, run_step: Make) -> SearchIndex:
     return SearchIndex(run_step("corpus/index", [corpus]))
 
 
-def occurrences(text: str, query: str) -> int:
-    return sum(text.startswith(query, at) for at in range(len(text))) if query else 0
+def spelled(query: str) -> str:
+    """A pattern for any spelling of a query, in folded text: marks joined, or on their own."""
+    pattern = ""
+    for character in folded.fold(unicodedata.normalize("NFC", folded.fold(query))):
+        pair = unicodedata.normalize("NFD", character)
+        pattern += f"(?:{re.escape(character)}|{re.escape(pair)})"
+    return pattern
 
 
 def by_hand(query: str, *, exact: bool) -> dict[str, int]:
     """How often each document holds the query; none that does not."""
     same = (lambda text: text) if exact else folded.fold
-    counts = {f"n/{n}": occurrences(same(text), same(query)) for n, text in enumerate(TEXTS)}
+    pattern = re.compile(f"(?={re.escape(query) if exact else spelled(query)})", re.DOTALL)
+    counts = {f"n/{n}": len(pattern.findall(same(text))) for n, text in enumerate(TEXTS)}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -76,8 +85,15 @@ def found(index: SearchIndex, query: str, **options: Any) -> dict[str, int]:
     assert sum(row["occurrences"] for row in answer.by_source.values()) == len(hits)
     for hit in hits:
         text = TEXTS[int(hit.id[2:])]
-        assert text[hit.offset : hit.offset + len(query)] == hit.match
+        assert text[hit.offset : hit.offset + len(hit.match)] == hit.match
+        assert exact_or_spelled(hit.match, query, options)
     return dict(counts)
+
+
+def exact_or_spelled(match: str, query: str, options: dict[str, Any]) -> bool:
+    if options.get("exact"):
+        return match == query
+    return folded.composed(match) == folded.composed(query)
 
 
 @st.composite
@@ -95,6 +111,8 @@ def queries(draw: st.DrawFn) -> str:
 @example(query="aa", exact=True)
 @example(query="ﾘﾎﾟｼﾞﾄﾘ", exact=False)
 @example(query="ａｂｃ", exact=False)
+@example(query="リポジトリ", exact=False)
+@example(query="été", exact=False)
 @example(query="%", exact=True)
 @example(query='"100', exact=True)
 @example(query="-- \\ *", exact=False)
@@ -203,7 +221,7 @@ def test_equal_names_in_two_corpora_are_both_in_the_index(
         make_corpus([{"id": "a", "text": f"{name} text"}], name=name) for name in ("one", "two")
     ]
     index = SearchIndex(run_step("corpus/index", corpora))
-    assert index.artifact.facts["documents"] == {"kept": 2}
+    assert index.artifacts[0].facts["documents"] == {"kept": 2}
     hits = index.page(index.find(SearchQuery(text="text")))
     assert [hit.around for hit in hits] == ["one text", "two text"]
     assert [row["corpus"] for row in index.explain("mine/a")] == ["test/one@1", "test/two@1"]
@@ -219,7 +237,8 @@ def test_many_parts_find_what_one_finds(
 ) -> None:
     monkeypatch.setattr(tables, "ROWS_PER_GROUP", 3)
     rows = [{"id": f"n/{n}", "text": text or "-"} for n, text in enumerate(TEXTS * 3)]
-    corpus = make_corpus([{**row, "text": row["text"] + "x" * 400_000} for row in rows])
+    monkeypatch.setattr(step, "MEGABYTE", 100)
+    corpus = make_corpus(rows)
     index = SearchIndex(run_step("corpus/index", [corpus], part_mb=1))
     assert len(index.parts) > 3
     assert found_anywhere(index, "検索") == {n for n, t in enumerate(TEXTS * 3) if "検索" in t}
@@ -233,7 +252,7 @@ def found_anywhere(index: SearchIndex, query: str) -> set[int]:
 def copies(index: SearchIndex, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     for name in ("00000.text", "00000.names", "00000.documents"):
         folder = tmp_path / name
-        shutil.copytree(index.artifact.path, folder)
+        shutil.copytree(index.artifacts[0].path, folder)
         yield folder, folder / "parts" / name
 
 
@@ -254,7 +273,7 @@ def test_an_altered_part_is_refused_or_answers_without_harm(
     index: SearchIndex, new_folder: Callable[[], Path], place: float, byte: int
 ) -> None:
     folder = new_folder() / "index"
-    shutil.copytree(index.artifact.path, folder)
+    shutil.copytree(index.artifacts[0].path, folder)
     path = folder / "parts/00000.text"
     data = bytearray(path.read_bytes())
     data[min(len(data) - 1, int(place * len(data)))] = byte
@@ -271,4 +290,4 @@ def test_everything_that_was_read_is_in_it(index: SearchIndex, corpus: Artifact)
         1 for table in ("documents", "heldout", "dropped", "unreadable")
         for _ in tables.read_rows(paths_of(corpus, table))
     )  # fmt: skip
-    assert sum(index.artifact.facts["documents"].values()) == rows
+    assert sum(index.artifacts[0].facts["documents"].values()) == rows

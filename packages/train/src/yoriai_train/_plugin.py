@@ -33,6 +33,14 @@ def yoriai_steps() -> Iterable[Entry]:
 
 
 @hookimpl
+def yoriai_methods() -> Iterable[Entry]:
+    return [
+        _entry("full", "settings.methods:Full", "Every weight is tuned."),
+        _entry("lora", "settings.methods:LoRA", "Low-rank adapters, by PEFT.", ("peft",)),
+    ]
+
+
+@hookimpl
 def yoriai_models() -> Iterable[Entry]:
     return [
         _entry(
@@ -88,6 +96,7 @@ def yoriai_instructions() -> Iterable[Entry]:
 def yoriai_commands() -> Iterable[Entry]:
     return [
         _entry("generate", "commands.generate:generate", "Let a model continue a text.", TORCH),
+        _entry("merge", "commands.merge:merge", "Add an adapter to its base.", ("peft",)),
         _entry(
             "show-examples",
             "commands.show_examples:show_examples",

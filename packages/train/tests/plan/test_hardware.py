@@ -108,3 +108,27 @@ def test_an_unknown_gpu_names_the_nearest_and_case_does_not_matter():
     assert "h100" in caught.value.hint
     assert hardware.find("A100-40") is hardware.find("a100-40")
     assert hardware.find("V100") is hardware.find("v100-32")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80"),
+        ("NVIDIA L4", "l4"),
+        ("Tesla V100-SXM2-32GB", "v100-32"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA L40S", ""),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA H100 NVL", ""),
+        ("NVIDIA A100 80GB PCIe", "a100-80"),
+        ("NVIDIA H200 NVL", ""),
+        ("NVIDIA A10", ""),
+        ("Tesla V100-SXM2-16GB", ""),
+        ("NVIDIA A100-PCIE-40GB", "a100-40"),
+    ],
+)
+def test_a_gpu_is_known_by_what_torch_calls_it(name, short):
+    assert hardware.named(name) == short

@@ -11,8 +11,9 @@ from yoriai_train.data.chat import ChatForm
 from yoriai_train.data.instructions import Jsonl
 from yoriai_train.job import batches
 from yoriai_train.job.batches import IGNORED
+from yoriai_train.settings.methods import LoRA
 from yoriai_train.settings.schedule import Schedule
-from yoriai_train.settings.strategies import DDP, Single
+from yoriai_train.settings.strategies import DDP, FSDP2, Single
 from yoriai_train.steps import tune
 from yoriai_train.steps.tune import Tune
 
@@ -285,3 +286,48 @@ def test_tuning_teaches_the_answers_and_twice_gives_the_same_artifact(
     ids = after.apply_chat_template(chat, return_dict=False)
     assert ids.count(after.eos_token_id) == 1
     assert ids[-1] == after.eos_token_id
+
+
+@pytest.mark.slow
+def test_an_adapter_is_tuned_merged_and_kept_beside_the_model(base, answers, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from yoriai.plugins import load_registry
+    from yoriai.testing import make_artifact
+
+    schedule = Schedule(kind="cosine", peak=5e-2, warmup_steps=2)
+    method = LoRA(rank=4, alpha=16)
+    step = Tune(
+        data=[answers], batch=1, accumulate=3, epochs=30, schedule=schedule, method=method,
+        checkpoint={"every_steps": 10},
+    )  # fmt: skip
+    made = make_artifact(step, tmp_path / "tuned", [base], load_registry())
+    assert made.facts["steps"] == 30
+    assert made.facts["last_loss"] < 0.8 * made.facts["first_loss"]
+    assert made.facts["adapter_parameters"] < made.facts["parameters"]
+    plain = AutoModelForCausalLM.from_pretrained(base.path)
+    merged = PeftModel.from_pretrained(plain, made.path / "adapter").merge_and_unload()
+    stored = load_file(made.path / "model.safetensors")
+    for name, tensor in merged.state_dict().items():
+        if name in stored:
+            assert torch_equal(stored[name], tensor)
+
+
+def torch_equal(one, other):
+    import torch
+
+    return torch.allclose(one, other, atol=1e-7)
+
+
+def test_an_adapter_under_a_strategy_that_cuts_parameters_is_refused(base, answers, yoriai_job):
+    step = Tune(data=[answers], method=LoRA(), strategy=FSDP2(), batch=2)
+    with pytest.raises(UsageError, match="needs the whole model in each process"):
+        yoriai_job("a", step, [base])
+
+
+def test_without_a_model_to_tune_the_two_ways_to_name_one_are_told(answers, yoriai_job):
+    with pytest.raises(UsageError, match="there is no model to tune"):
+        yoriai_job("a", Tune(data=[answers]), [])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from yoriai import UsageError, console
-from yoriai_corpus.commands import folder, open_kind
+from yoriai_corpus.commands import exports, folder, open_kind
+
+if TYPE_CHECKING:
+    from yoriai_corpus.search.search import SearchIndex
 
 STATES = ("kept", "held out", "dropped", "unreadable")
 
@@ -19,11 +21,13 @@ STATES = ("kept", "held out", "dropped", "unreadable")
 Examples:
   yoriai corpus search build/tour/index@1 リポジトリ
   yoriai corpus search build/tour/index@1 password --state dropped
-  yoriai corpus search build/tour/index@1 猫 --and 犬 --not 鳥 --sample 5 --seed 1
+  yoriai corpus search build/tour/index@1 猫 --or ネコ --and 犬 --not 鳥 --sample 5 --seed 1
   yoriai corpus search build/tour/index@1 ファイル --export hits.parquet
 """)  # fmt: skip
 @click.argument("index", type=folder)
 @click.argument("query")
+@click.option("--in", "more", type=folder, multiple=True, metavar="INDEX", help="Also in this.")
+@click.option("--or", "either", multiple=True, metavar="TEXT", help="Or this, in its place.")
 @click.option("--and", "also", multiple=True, metavar="TEXT", help="Documents that hold this, too.")
 @click.option("--not", "without", multiple=True, metavar="TEXT", help="None that hold this.")
 @click.option("--exact", is_flag=True, help="As it is written: width and case matter.")
@@ -57,77 +61,60 @@ Examples:
 )
 @console.json_option
 def search(
-    index: Path, query: str, limit: int, offset: int, sample: int | None, seed: int,
-    export: Path | None, as_json: bool, state: str | None, **asked: Any,
+    index: Path, more: tuple[Path, ...], query: str, limit: int, offset: int,
+    sample: int | None, seed: int, export: Path | None, as_json: bool, state: str | None,
+    **asked: Any,
 ) -> None:  # fmt: skip
     """Find QUERY, any piece of text, in everything that was read.
 
     It is found in any width and case unless --exact is given. All places are counted: how often
-    it stands there, in how many documents, and of which source.
+    it stands there, in how many documents, and of which source, state, rule, language and licence.
+    Of more than some hundred places those shown are spread evenly over all.
     """
-    from yoriai_corpus.search.search import SearchIndex, SearchQuery
+    from yoriai_corpus.search.query import SearchQuery
 
-    opened = SearchIndex(open_kind(index, "index"))
+    opened = _open(index, *more)
     found = opened.find(SearchQuery(text=query, state=state or "", **asked))
     if sample:
         hits = list(opened.sample(found, sample, seed=seed))
     else:
         hits = list(opened.page(found, offset=offset, limit=limit))
     if export:
-        _export(export, hits if sample else opened.page(found, limit=None))
+        exports.write(export, hits if sample else opened.page(found, limit=None))
     value = {
         "query": query,
         "occurrences": found.occurrences,
         "documents": found.documents,
         "by_source": found.by_source,
+        "facets": found.facets,
         "hits": [hit.plain() for hit in hits],
     }
 
     def text() -> str:
         head = f"{found.occurrences:,} times in {found.documents:,} documents\n"
-        sources = [
-            (name, f"{row['occurrences']:,}", f"{row['documents']:,}")
-            for name, row in found.by_source.items()
+        facets = [
+            (name, value or "-", f"{row['occurrences']:,}", f"{row['documents']:,}")
+            for name, facet in found.facets.items()
+            if len(facet) > 1
+            for value, row in facet.items()
         ]
         rows = [(h.state, h.rule, f"{h.source}/{h.id}", str(h.offset), h.around) for h in hits]
-        if len(sources) > 1:
-            head += console.table(("source", "times", "documents"), sources) + "\n"
+        if facets:
+            head += console.table(("by", "", "times", "documents"), facets) + "\n"
         return head + console.table(("state", "rule", "document", "at", "text"), rows)
 
     console.emit(value, as_json=as_json, text=text)
 
 
-def _export(path: Path, hits: Iterable[Any]) -> None:
-    import json
+def _open(*folders: Path) -> SearchIndex:
+    """Indexes as one; says if a corpus was made anew since."""
+    from yoriai_corpus.search.search import SearchIndex, newer
 
-    rows = [hit.plain() for hit in hits]
-    names = list(rows[0]) if rows else []
-    if path.suffix == ".jsonl":
-        data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    elif path.suffix == ".csv":
-        import csv
-        import io
-
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, names)
-        writer.writeheader()
-        writer.writerows(rows)
-        data = stream.getvalue().encode()
-    elif path.suffix == ".parquet":
-        import io
-
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), buffer)
-        data = buffer.getvalue()
-    else:
-        raise UsageError(f"{path.name!r} says no format", hint="end it in .jsonl, .csv or .parquet")
-    from yoriai import files
-
-    files.write_atomically(path, data)
-    console.note(f"{len(rows):,} hits in {path}")
+    artifacts = [open_kind(place, "index") for place in folders]
+    for artifact in artifacts:
+        for name in newer(artifact):
+            console.note(f"{name} was made anew since: {artifact.name} answers for the former one")
+    return SearchIndex(*artifacts)
 
 
 @click.command(epilog="""\b
@@ -153,14 +140,13 @@ def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) 
     not be found one character longer at either end.
     """
     from yoriai_corpus.search import trace as tracing
-    from yoriai_corpus.search.search import SearchIndex
 
     if written == "-":
         try:
             written = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError as error:
             raise UsageError("standard input is no UTF-8", hint="give it as text") from error
-    opened = SearchIndex(open_kind(index, "index"))
+    opened = _open(index)
     spans = tracing.trace(opened, written, shortest=shortest, places=places)
     share = tracing.covered(spans) / max(1, len(written))
     value = {

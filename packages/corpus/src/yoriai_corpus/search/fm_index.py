@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yoriai_corpus.search import wavelet
-from yoriai_corpus.search.wavelet import I32, I64, U8, U32, Wavelet
+from yoriai_corpus.search.wavelet import I32, I64, U8, U32, U64, Wavelet
 
 END = 0x110000  # one above the last code point
 END_BYTE = 0xFF  # its place in UTF-8, where this byte never stands
@@ -118,12 +118,13 @@ def suffix_order(text: U8) -> I32:
     return pydivsufsort.divsufsort(text if text.flags.writeable else text.copy())
 
 
-def build(text: U8) -> FmIndex:
+def build(text: U8) -> tuple[FmIndex, U32, U32]:
     """The index of UTF-8 text in which each document ends with :data:`END_BYTE`.
 
-    In UTF-8 the order of the bytes is that of the code points, and so is that of the suffixes.
-    Raises ValueError for text that is empty or ends without a mark, and OverflowError for one
-    of 2 GB.
+    With it, for whoever counts further: of each row where in the text it begins, and the symbol
+    before. In UTF-8 the order of the bytes is that of the code points, and so is that of the
+    suffixes. Raises ValueError for text that is empty or ends without a mark, and OverflowError
+    for one of 2 GB.
     """
     if not len(text) or text[-1] != END_BYTE:
         raise ValueError("text ends with the mark of a document's end")
@@ -138,14 +139,18 @@ def build(text: U8) -> FmIndex:
     symbols = symbol_of[points]
     del points
     order = suffix_order(text)
-    transform, rows, places = _transform(order, numbers, symbols)
+    transform, places_of_rows = _transform(order, numbers, symbols)
     del order, numbers
+    rows = places_of_rows[::ROW_STEP].copy()
+    places = np.empty(len(symbols) // TEXT_STEP + 1, dtype=np.uint32)
+    _sample(places_of_rows, places)
     counts = np.bincount(symbols, minlength=len(alphabet) + 1)
     counts[0] = 1
     first = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=first[1:])
     del symbols
-    return FmIndex(wavelet.build(transform, counts), alphabet, first, rows, places)
+    index = FmIndex(wavelet.build(transform, counts), alphabet, first, rows, places)
+    return index, places_of_rows, transform
 
 
 @numba.njit(cache=True, nogil=True)
@@ -175,28 +180,30 @@ def _decode(text: U8) -> tuple[U32, I32]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _transform(order: I32, numbers: I32, symbols: U32) -> tuple[U32, U32, U32]:
-    """The Burrows-Wheeler transform, and the samples of the suffix array and its inverse."""
+def _transform(order: I32, numbers: I32, symbols: U32) -> tuple[U32, U32]:
+    """The Burrows-Wheeler transform, and where in the text each row begins."""
     length = len(symbols)
     transform = np.empty(length + 1, dtype=np.uint32)
-    rows = np.empty(length // ROW_STEP + 1, dtype=np.uint32)
-    places = np.empty(length // TEXT_STEP + 1, dtype=np.uint32)
+    rows = np.empty(length + 1, dtype=np.uint32)
     transform[0] = symbols[length - 1]
     rows[0] = length
-    if length % TEXT_STEP == 0:
-        places[length // TEXT_STEP] = 0
     row = 1
     for suffix in order:
         place = numbers[suffix]
         if place < 0:
             continue
         transform[row] = symbols[place - 1] if place else 0
-        if row % ROW_STEP == 0:
-            rows[row // ROW_STEP] = place
-        if place % TEXT_STEP == 0:
-            places[place // TEXT_STEP] = row
+        rows[row] = place
         row += 1
-    return transform, rows, places
+    return transform, rows
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(rows: U32, places: U32) -> None:
+    """Of every :data:`TEXT_STEP`-th position its row."""
+    for row in range(len(rows)):
+        if rows[row] % TEXT_STEP == 0:
+            places[rows[row] // TEXT_STEP] = row
 
 
 @numba.njit(cache=True, nogil=True)
@@ -292,19 +299,20 @@ def _check(index: FmIndex) -> None:
         and index.alphabet[-1] == END
     )
     if sound:
-        sound = _ways_end(children, tree, symbols)
+        sound = _ways_end(np.asarray(tree.children), tree.codes, tree.lengths)
     if not sound:
         raise ValueError("its arrays do not fit together")
 
 
-def _ways_end(children: npt.NDArray[Any], tree: Wavelet, symbols: int) -> bool:
+@numba.njit(cache=True, nogil=True)
+def _ways_end(children: I32, codes: U64, lengths: U8) -> bool:
     """Whether each symbol's code leads to it, so that no walk goes on past a leaf."""
-    for symbol in range(symbols):
-        node, code = 0, int(tree.codes[symbol])
-        for turn in range(int(tree.lengths[symbol]) - 1, -1, -1):
+    for symbol in range(len(codes)):
+        node, code = 0, np.int64(codes[symbol])
+        for turn in range(np.int64(lengths[symbol]) - 1, -1, -1):
             if node < 0:
                 return False
-            node = int(children[node][code >> turn & 1])
+            node = children[2 * node + ((code >> turn) & 1)]
         if node != -1 - symbol:
             return False
     return True

@@ -1,13 +1,16 @@
 """Looking for a text in any width and case, in an index of the text as it stands.
 
-Two characters are the same when :func:`yoriai_corpus.text.batch.fold_table` gives the same for
-both, as where duplicates are looked for. A backward search keeps all ranges of rows that begin
-with some spelling of what was looked at; spellings that do not occur fall away at once.
+Two characters are the same when :func:`yoriai_corpus.text.folding.fold_table` gives the same for
+both, as where duplicates are looked for; a letter with its mark is the same as the two written
+one after the other (half-width katakana, decomposed text). A backward search keeps all ranges of
+rows that begin with some spelling of what was looked at; spellings that do not occur fall away at
+once.
 """
 
 from __future__ import annotations
 
 import functools
+import unicodedata
 
 import numba
 import numpy as np
@@ -15,7 +18,7 @@ import numpy.typing as npt
 
 from yoriai_corpus.search.fm_index import FmIndex, extend, points_of
 from yoriai_corpus.search.wavelet import I64, U32, Wavelet
-from yoriai_corpus.text.batch import fold_table
+from yoriai_corpus.text.folding import fold_table
 
 
 @functools.cache
@@ -29,33 +32,91 @@ def fold(text: str) -> str:
     return folded.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
-def ranges(index: FmIndex, text: str, *, exact: bool) -> list[tuple[int, int]]:
-    """The ranges of rows that begin with a text, or with any spelling of it; they never overlap."""
+def forms(index: FmIndex) -> U32:
+    """What each character of an index's alphabet folds to; the mark folds to itself."""
+    known: U32 = np.append(table(), np.uint32(0x110000))[index.alphabet]
+    return known
+
+
+@functools.lru_cache(maxsize=4096)
+def _by_form(alphabet: bytes) -> tuple[I64, U32]:
+    """Characters of an alphabet in order of what they fold to, and that."""
+    known = np.append(table(), np.uint32(0x110000))[np.frombuffer(alphabet, dtype=np.uint32)]
+    by_form = np.argsort(known, kind="stable")
+    return by_form.astype(np.int64), known[by_form]
+
+
+def composed(text: str) -> str:
+    """The folded form of a query, marks joined with the letters that they belong to."""
+    return fold(unicodedata.normalize("NFC", fold(text)))
+
+
+def ranges(index: FmIndex, text: str, *, exact: bool) -> list[tuple[int, int, int]]:
+    """The ranges of rows that begin with a text, or with any spelling of it; they never overlap.
+
+    Each with the characters of its spelling: a letter with a mark may be written as two.
+    """
     if exact:
         low, high = index.range_of(text)
-        return [(low, high)] if high > low else []
-    known = np.append(table(), np.uint32(0x110000))[index.alphabet]  # the mark folds to itself
-    by_form = np.argsort(known, kind="stable")
-    wanted = table()[points_of(text)]
-    begins = np.searchsorted(known[by_form], wanted, side="left")
-    ends = np.searchsorted(known[by_form], wanted, side="right")
-    lows, highs = _search(index.tree, index.first, by_form + 1, begins, ends)
-    return list(zip(lows.tolist(), highs.tolist(), strict=True))
+        return [(low, high, len(text))] if high > low else []
+    by_form, known = _by_form(index.alphabet.tobytes())
+    wanted = composed(text)
+    whole = _members(known, wanted)
+    pairs = [unicodedata.normalize("NFD", character) for character in wanted]
+    letters, marks = (
+        _members(known, "".join(pair[at] if len(pair) == 2 else "\0" for pair in pairs))
+        for at in (0, 1)
+    )
+    single = np.array([len(pair) != 2 for pair in pairs], dtype=np.bool_)
+    marks[1][single] = marks[0][single]  # no mark to look for
+    lows, highs, lengths = _search(
+        index.tree, index.first, by_form + 1, np.stack([*whole, *letters, *marks])
+    )
+    return list(zip(lows.tolist(), highs.tolist(), lengths.tolist(), strict=True))
+
+
+def _members(known: U32, wanted: str) -> tuple[I64, I64]:
+    """For each character, where those that fold to it stand in the order of forms."""
+    points = table()[points_of(wanted)]
+    begins = np.searchsorted(known, points, side="left").astype(np.int64)
+    return begins, np.searchsorted(known, points, side="right").astype(np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
-def _search(tree: Wavelet, first: I64, symbols: I64, begins: I64, ends: I64) -> tuple[I64, I64]:
+def _step(
+    tree: Wavelet, first: I64, symbols: I64, begin: int, end: int, low: I64, high: I64
+) -> tuple[I64, I64, I64]:
+    """Ranges with one of some characters before them; of each the number of what it came from."""
+    most = len(low) * (end - begin)
+    new_low, new_high = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    origin = np.empty(most, dtype=np.int64)
+    count = 0
+    for index in range(len(low)):
+        for number in range(begin, end):
+            start, stop = extend(tree, first, symbols[number], low[index], high[index])
+            if stop > start:
+                new_low[count], new_high[count], origin[count] = start, stop, index
+                count += 1
+    return new_low[:count], new_high[:count], origin[:count]
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(tree: Wavelet, first: I64, symbols: I64, members: I64) -> tuple[I64, I64, I64]:
     low = np.zeros(1, dtype=np.int64)
     high = np.full(1, first[-1], dtype=np.int64)
-    for place in range(len(begins) - 1, -1, -1):
-        most = len(low) * (ends[place] - begins[place])
-        new_low, new_high = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
-        count = 0
-        for index in range(len(low)):
-            for number in range(begins[place], ends[place]):
-                begin, end = extend(tree, first, symbols[number], low[index], high[index])
-                if end > begin:
-                    new_low[count], new_high[count] = begin, end
-                    count += 1
-        low, high = new_low[:count].copy(), new_high[:count].copy()
-    return low, high
+    length = np.zeros(1, dtype=np.int64)
+    for place in range(members.shape[1] - 1, -1, -1):
+        begin, end, letter, letter_end, mark, mark_end = members[:, place]
+        new_low, new_high, origin = _step(tree, first, symbols, begin, end, low, high)
+        new_length = length[origin] + 1
+        if mark_end > mark:
+            with_low, with_high, before = _step(tree, first, symbols, mark, mark_end, low, high)
+            marked = length[before]
+            with_low, with_high, before = _step(
+                tree, first, symbols, letter, letter_end, with_low, with_high
+            )
+            new_low = np.concatenate((new_low, with_low))
+            new_high = np.concatenate((new_high, with_high))
+            new_length = np.concatenate((new_length, marked[before] + 2))
+        low, high, length = new_low, new_high, new_length
+    return low, high, length

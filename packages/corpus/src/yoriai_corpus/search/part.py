@@ -2,6 +2,7 @@
 
 A part is three files: ``NNNNN.text`` (the texts), ``NNNNN.names`` (name, address, rule and span
 of each document, so that they are found too) and ``NNNNN.documents`` (Arrow: everything else).
+Documents that agree in all of :data:`FILTERS` are a group; counts are kept by group.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from yoriai import YoriaiError
-from yoriai_corpus.search import array_file, fm_index
+from yoriai_corpus.search import array_file, fm_index, frequent
 from yoriai_corpus.search.fm_index import FmIndex
+from yoriai_corpus.search.frequent import FrequentCounts
 
 I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
 State = Literal["kept", "held out", "dropped", "unreadable"]
 TABLES: dict[str, State] = {
     "documents": "kept", "heldout": "held out", "dropped": "dropped", "unreadable": "unreadable"
@@ -33,6 +35,7 @@ COLUMNS = pa.schema(
      ("span", pa.string()), ("duplicate_of", pa.string()), ("licence", _WORDS),
      ("url", pa.string()), ("date", _WORDS), ("corpus", _WORDS)]
 )  # fmt: skip
+FILTERS = ("source", "language", "state", "rule", "licence", "corpus")
 NAME_FIELDS = 4  # name, address, rule, span
 SUFFIXES = (".text", ".names", ".documents")
 
@@ -49,9 +52,20 @@ class TableStretch:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerPart:
+    """A part of another index, whose documents are indexed again together with others'.
+
+    Those in ``without`` (numbers of documents of the part) are left out.
+    """
+
+    stem: Path
+    without: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class IndexTask:
     number: int
-    pieces: tuple[TableStretch, ...]
+    pieces: tuple[TableStretch | FormerPart, ...]
     folder: Path
 
     @property
@@ -66,6 +80,8 @@ def cut(
     corpora: Sequence[tuple[str, State, Sequence[Path]]], most_bytes: int
 ) -> list[list[TableStretch]]:
     """Row groups, in order, in parts of about so many bytes of text each."""
+    import pyarrow.parquet as pq
+
     parts: list[list[TableStretch]] = [[]]
     size = 0
     for corpus, state, paths in corpora:
@@ -91,10 +107,20 @@ def make(task: IndexTask) -> dict[str, Any]:
     """Write the files of a part, the last of them when the others are there; say what it holds."""
     if not task.stem.with_suffix(".documents").is_file():
         _write(task)
-    names = [task.stem.with_suffix(suffix).name for suffix in SUFFIXES]
-    table = _table(task.stem.with_suffix(".documents"))
-    states = table["state"].to_pylist()
-    return {"number": task.number, "files": names, "states": {s: states.count(s) for s in states}}
+    return {"number": task.number, **describe(task.stem)}
+
+
+def describe(stem: Path) -> dict[str, Any]:
+    """How many documents of each state a part holds, and how many bytes of text."""
+    states = _table(stem.with_suffix(".documents"))["state"].to_pylist()
+    texts = IndexedTexts.open(stem.with_suffix(".text"))
+    points = texts.index.alphabet.astype(np.int64)
+    width = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
+    width[-1] = 0  # the mark of a document's end
+    return {
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "text_bytes": int(width @ np.diff(texts.index.first)[1:]),
+    }
 
 
 def _write(task: IndexTask) -> None:
@@ -111,10 +137,11 @@ def _write(task: IndexTask) -> None:
     if not text_lengths:
         _append(texts, text_lengths, "")
         _append(names, name_lengths, "")
-    _save(task.stem.with_suffix(".text"), texts, text_lengths)
-    _save(task.stem.with_suffix(".names"), names, name_lengths)
     arrays = [pa.array(columns[field.name], type=field.type) for field in COLUMNS]
     table = pa.Table.from_arrays(arrays, schema=COLUMNS)
+    groups = groups_of(table) if table.num_rows else np.zeros(1, dtype=np.uint32)
+    _save(task.stem.with_suffix(".text"), texts, text_lengths, groups, 1)
+    _save(task.stem.with_suffix(".names"), names, name_lengths, groups, NAME_FIELDS)
     path = task.stem.with_suffix(".documents")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with temporary.open("wb") as stream:
@@ -125,9 +152,17 @@ def _write(task: IndexTask) -> None:
     temporary.replace(path)
 
 
-def _rows(pieces: Sequence[TableStretch]) -> Iterator[dict[str, Any]]:
+def _rows(pieces: Sequence[TableStretch | FormerPart]) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
     empty = dict.fromkeys(COLUMNS.names, "") | {"value": None, "threshold": None, "text": ""}
     for piece in pieces:
+        if isinstance(piece, FormerPart):
+            former = IndexPart.open(piece.stem)
+            for document in range(former.table.num_rows):
+                if document not in piece.without:
+                    yield {**former.row(document), "text": former.text(document)}
+            continue
         with pq.ParquetFile(piece.path) as file:
             for group in range(piece.first, piece.last):
                 for row in file.read_row_group(group).to_pylist():
@@ -141,11 +176,38 @@ def _append(data: bytearray, lengths: list[int], text: str) -> None:
     lengths.append(len(text) + 1)
 
 
-def _save(path: Path, data: bytearray, lengths: Sequence[int]) -> None:
+def groups_of(table: pa.Table) -> U32:
+    """The group of each document: numbered as they come first."""
+    codes = [table[name].combine_chunks().indices.to_numpy() for name in FILTERS]
+    _, heads, inverse = np.unique(
+        np.stack(codes, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    rank = np.empty(len(heads), dtype=np.uint32)
+    rank[np.argsort(heads, kind="stable")] = np.arange(len(heads), dtype=np.uint32)
+    found: U32 = rank[inverse.reshape(-1)]
+    return found
+
+
+def _save(path: Path, data: bytearray, lengths: Sequence[int], groups: U32, fields: int) -> None:
     starts = np.zeros(len(lengths) + 1, dtype=np.uint32)
     np.cumsum(lengths, out=starts[1:])
-    index = fm_index.build(np.frombuffer(data, dtype=np.uint8))
-    array_file.save(path, {**index.arrays(), "documents": starts})
+    index, places, before = fm_index.build(np.frombuffer(data, dtype=np.uint8))
+    of_place = np.repeat(np.arange(len(lengths), dtype=np.uint32) // np.uint32(fields), lengths)
+    places[0] = 0  # the end of all text, which no pattern begins
+    documents = of_place[places]
+    del places, of_place
+    arrays = {**index.arrays(), "documents": starts, "groups": groups}
+    for name, fold in COUNTS.items():
+        counts = frequent.count(index, documents, before, groups, fold=fold)
+        arrays |= {f"{name}.{key}": array for key, array in counts.arrays().items()}
+    array_file.save(path, arrays)
+
+
+COUNTS = {"exact": False, "folded": True}
+_TYPES = {
+    **fm_index.TYPES, "documents": np.uint32, "groups": np.uint32,
+    **{f"{name}.{key}": kind for name in COUNTS for key, kind in frequent.TYPES.items()},
+}  # fmt: skip
 
 
 def _table(path: Path) -> pa.Table:
@@ -162,23 +224,40 @@ def _table(path: Path) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class IndexedTexts:
-    """The texts of a part, or the names: an index and where each document (or field) begins."""
+    """The texts of a part, or the names: an index and where each document (or field) begins.
+
+    ``groups``: the group of each document; ``heads``: the first document of each group.
+    ``exact`` and ``folded``: counts of what is frequent.
+    """
 
     index: FmIndex
-    starts: npt.NDArray[np.uint32]
+    starts: U32
+    groups: U32
+    heads: I64
+    exact: FrequentCounts
+    folded: FrequentCounts
 
     @classmethod
     def open(cls, path: Path) -> IndexedTexts:
         """Raises :class:`YoriaiError` for a file that is missing, cut, foreign or damaged."""
-        arrays = array_file.load(path, {**fm_index.TYPES, "documents": np.uint32})
+        arrays = array_file.load(path, _TYPES)
+        groups = arrays["groups"]
         try:
             index = FmIndex.of(arrays)
+            known, heads = np.unique(groups, return_index=True)
+            most = len(known)
+            if not np.array_equal(known, np.arange(most)):
+                raise ValueError("its groups do not fit together")
+            exact, folded = (
+                FrequentCounts.of({key: arrays[f"{name}.{key}"] for key in frequent.TYPES}, most)
+                for name in COUNTS
+            )
         except (ValueError, IndexError) as error:
             raise YoriaiError(f"{path.name} is damaged: {error}", hint=array_file._HINT) from error
         starts = arrays["documents"]
         if starts[0] or starts[-1] != index.length or np.any(starts[1:] <= starts[:-1]):
             raise YoriaiError(f"{path.name} is damaged: its documents", hint=array_file._HINT)
-        return cls(index, starts)
+        return cls(index, starts, groups, heads.astype(np.int64), exact, folded)
 
     def documents(self, positions: I64) -> I64:
         """Which document (or field) each position lies in."""
@@ -187,11 +266,12 @@ class IndexedTexts:
 
 @dataclass(frozen=True, slots=True)
 class IndexPart:
-    """An opened part."""
+    """An opened part; ``groups``: what the documents of each group agree in."""
 
     texts: IndexedTexts
     names: IndexedTexts
     table: pa.Table
+    groups: list[dict[str, str]]
 
     @classmethod
     def open(cls, stem: Path) -> IndexPart:
@@ -200,9 +280,14 @@ class IndexPart:
         if table.num_rows and (
             len(texts.starts) - 1 != table.num_rows
             or len(names.starts) - 1 != NAME_FIELDS * table.num_rows
+            or len(texts.groups) != table.num_rows
+            or not np.array_equal(texts.groups, names.groups)
         ):
             raise YoriaiError(f"the files of part {stem.name} are of different parts")
-        return cls(texts, names, table)
+        groups: list[dict[str, str]] = []
+        if table.num_rows:
+            groups = table.select(FILTERS).take(pa.array(texts.heads)).to_pylist()
+        return cls(texts, names, table, groups)
 
     def text(self, document: int) -> str:
         starts = self.texts.starts

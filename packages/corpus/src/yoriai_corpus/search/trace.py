@@ -19,6 +19,7 @@ import numpy as np
 
 from yoriai import UsageError
 from yoriai_corpus.search.fm_index import extend, points_of
+from yoriai_corpus.search.query import Check, unchecked
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.wavelet import I64, U32, Wavelet
 
@@ -55,11 +56,17 @@ class TracedSpan:
 
 
 def trace(
-    index: SearchIndex, text: str, *, shortest: int = SHORTEST, places: int = 10
+    index: SearchIndex,
+    text: str,
+    *,
+    shortest: int = SHORTEST,
+    places: int = 10,
+    check: Check = unchecked,
 ) -> list[TracedSpan]:
     """The maximal spans of at least ``shortest`` characters, in order, each with some places.
 
-    Raises :class:`UsageError` for a text that is too long or no text.
+    ``check`` is called now and then, and may raise to give up. Raises :class:`UsageError` for a
+    text that is too long or no text.
     """
     if len(text) > MOST_CHARACTERS:
         raise UsageError(f"{len(text):,} characters to trace", hint=f"at most {MOST_CHARACTERS:,}")
@@ -76,13 +83,14 @@ def trace(
     )
     wanted = [(begin, end) for begin, end in spans if end - begin >= shortest]
     costs = _costs(index, text) if wanted else []
-    return [
-        TracedSpan(
-            begin, end, text[begin:end], index.count(text[begin:end]),
-            math.fsum(costs[begin:end]), list(_where(index, text[begin:end], places)),
-        )
-        for begin, end in wanted
-    ]  # fmt: skip
+    found = []
+    for begin, end in wanted:
+        check()
+        piece = text[begin:end]
+        bits = math.fsum(costs[begin:end])
+        where = list(_where(index, piece, places))
+        found.append(TracedSpan(begin, end, piece, index.count(piece), bits, where))
+    return found
 
 
 def maximal(spans: Any) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ Study of Smoothing Techniques for Language Modeling*, section 4.1.6), D = n1 / (
 lowest order is mixed with a uniform distribution over ``CHARACTERS``. Characters need no
 word splitter, which would cost a hundred times what the rest of a filter does.
 
-What the model sees is the folded text (``batch.fold_table``: NFKC and case), with any run of
+What the model sees is the folded text (``folding.fold_table``: NFKC and case), with any run of
 space as one symbol. N-grams are found by 64-bit hashes; the model is four arrays in
 a ``.npz`` file with a digest of them, so that loading runs no code and notices damage.
 """
@@ -24,7 +24,8 @@ import numpy.typing as npt
 from numba import njit
 
 from yoriai import UsageError, YoriaiError
-from yoriai_corpus.text.batch import F64, I64, SPACE, U32, Batch, codes_of, fold_table
+from yoriai_corpus.text.batch import F64, I64, U32, Batch, codes_of
+from yoriai_corpus.text.folding import SPACE, fold_table
 
 U64 = npt.NDArray[np.uint64]
 F32 = npt.NDArray[np.float32]

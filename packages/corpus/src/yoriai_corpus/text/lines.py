@@ -8,7 +8,8 @@ from typing import Literal
 import numba
 import numpy as np
 
-from yoriai_corpus.text.batch import I64, SPACE, U32, CodePoints, fold_table
+from yoriai_corpus.text.batch import I64, U32, CodePoints
+from yoriai_corpus.text.folding import SPACE, fold_table
 from yoriai_corpus.text.minhash import U64, _mix
 
 Unit = Literal["line", "paragraph"]

@@ -13,7 +13,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from yoriai_corpus.text.batch import I64, SPACE, U32, CodePoints, codes_of, fold_table
+from yoriai_corpus.text.batch import I64, U32, CodePoints, codes_of
+from yoriai_corpus.text.folding import SPACE, fold_table
 
 U64 = npt.NDArray[np.uint64]
 NGRAM = 5

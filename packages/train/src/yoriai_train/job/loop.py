@@ -25,6 +25,7 @@ from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
 from yoriai_train.job.module import CausalModule
 from yoriai_train.model import gate, weights
+from yoriai_train.model.adapter import FOLDER, export_adapter, merge, note_base
 from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
 from yoriai_train.model.export import export
@@ -179,7 +180,7 @@ class Checkpoints(pl.Callback):
         trainer.strategy.barrier()
         trainer.save_checkpoint(part / "state")
         if step < self.spec.steps:
-            export(module.model, part / "model", Path(self.spec.tokenizer or part))
+            write_model(self.spec, module.model, part / "model", Path(self.spec.tokenizer or part))
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             _flush(self.folder / LOG)
@@ -212,7 +213,7 @@ class Evaluations(pl.Callback):
         if trainer.is_global_zero:
             checkpoints.remove(folder)
         trainer.strategy.barrier()
-        export(rest[0].model, folder, Path(self.spec.tokenizer))
+        write_model(self.spec, rest[0].model, folder, Path(self.spec.tokenizer))
         if trainer.is_global_zero:
             from yoriai_train.job import evaluation
 
@@ -241,11 +242,20 @@ class Stop(pl.Callback):
 class Export(pl.Callback):
     """At the end rank 0 writes the whole model as a Hugging Face folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:  # noqa: ARG002
-        export(module.model, self.folder, None)
+        write_model(self.spec, module.model, Path(self.spec.out), None)
+
+
+def write_model(spec: Spec, model: Any, folder: Path, tokenizer: Path | None) -> None:
+    """The model in training as a folder; an adapter beside its base with it. Collective."""
+    if not export_adapter(spec.build_method(), model, folder / FOLDER):
+        export(model, folder, tokenizer)
+    elif not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        note_base(Path(spec.start), spec.start_name, folder / FOLDER)
+        merge(Path(spec.start), folder / FOLDER, folder)
 
 
 def load_model(spec: Spec) -> Any:
@@ -297,6 +307,8 @@ def run(spec: Spec) -> None:
     skipped = read_skipped(scratch)
     head = choose_head(spec)
     model = load_model(spec)
+    torch.manual_seed(spec.seed)
+    spec.build_method().adapt(model)
     use_products(model)
     if spec.liger:
         apply_liger(model)
@@ -340,7 +352,7 @@ def run(spec: Spec) -> None:
             Checkpoints(spec),
             Evaluations(spec),
             Stop(spec),
-            Export(Path(spec.out)),
+            Export(spec),
         ],
         **arguments,
     )

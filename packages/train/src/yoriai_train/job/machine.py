@@ -50,9 +50,8 @@ def peak_flops(precision: str) -> float:
         return measure_gemm(kind)
     from yoriai_train.plan import hardware
 
-    name = torch.cuda.get_device_name().lower().replace(" ", "")
-    known = [gpu for short, gpu in hardware.gpus().items() if short.partition("-")[0] in name]
-    return known[0].peak_flops(precision) if known else 0.0
+    short = hardware.named(torch.cuda.get_device_name())
+    return hardware.gpus()[short].peak_flops(precision) if short else 0.0
 
 
 def measure_gemm(kind: str, size: int = 1024, seconds: float = 0.3) -> float:

@@ -78,9 +78,13 @@ def environment(
     Threads that wait for one another sleep, unless OMP_WAIT_POLICY says that they spin: where
     another process takes part of a core, spinning took a step of a small model from 0.4 seconds
     to 1.0, and to 4.0 where it took the whole core.
+
+    On GPUs cuBLAS gives the same numbers on every run only with a workspace of fixed size (its
+    manual, "Results reproducibility"); older torch refuses to multiply without it where
+    deterministic algorithms are asked for, as training does.
     """
     own = {n: v for n, v in base.items() if not (n.startswith(LAUNCHERS) or n in SLURM_PLACES)}
-    base = {"OMP_WAIT_POLICY": "passive", **own}
+    base = {"OMP_WAIT_POLICY": "passive", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **own}
     if rendezvous is not None and not rendezvous.on_loopback:
         found = "" if "GLOO_SOCKET_IFNAME" in base else interface_towards(rendezvous)
         return {**base, "GLOO_SOCKET_IFNAME": found} if found else base

@@ -39,7 +39,8 @@ class _ChunkedLoss(torch.autograd.Function):
         held = CPU_CHUNK_BYTES if hidden_NH.device.type == "cpu" else CHUNK_BYTES
         rows = max(CHUNK_ROWS, held // (4 * weight_VH.shape[0]))
         grad_hidden = torch.empty_like(hidden_NH) if wanted else None
-        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wanted else None
+        learns = weight_VH.requires_grad  # an adapter's output layer does not
+        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if learns else None
         losses_N = torch.zeros(len(targets_N), dtype=torch.float32, device=hidden_NH.device)
         total = torch.zeros((), dtype=torch.float32, device=hidden_NH.device)
         for start in range(0, len(targets_N), rows):
@@ -61,7 +62,6 @@ class _ChunkedLoss(torch.autograd.Function):
             if not wanted:
                 continue
             assert grad_hidden is not None
-            assert grad_weight is not None
             grad = shares.exp_()
             factor = counted.float()
             if z_loss:
@@ -71,7 +71,8 @@ class _ChunkedLoss(torch.autograd.Function):
             grad.scatter_add_(1, places, -counted.float()[:, None])
             low = grad.to(hidden.dtype)
             grad_hidden[part] = product(low, weight_VH.T)
-            grad_weight += product(low.T, hidden.T)
+            if grad_weight is not None:
+                grad_weight += product(low.T, hidden.T)
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.dtypes = hidden_NH.dtype, weight_VH.dtype
         ctx.mark_non_differentiable(losses_N)
@@ -85,7 +86,7 @@ class _ChunkedLoss(torch.autograd.Function):
         hidden_type, weight_type = ctx.dtypes
         return (
             (grad_hidden * grad_total).to(hidden_type),
-            grad_weight.mul_(grad_total).to(weight_type),
+            None if grad_weight is None else grad_weight.mul_(grad_total).to(weight_type),
             None,
             None,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -66,6 +68,24 @@ def gpus() -> Mapping[str, Gpu]:
 
     text = Path(__file__).with_name("hardware.yaml").read_text(encoding="utf-8")
     return {name: Gpu(**value) for name, value in safe_yaml.load(text, "hardware.yaml").items()}
+
+
+def named(device: str) -> str:
+    """The short name of a GPU as its driver calls it ("NVIDIA A100-SXM4-80GB"); "" if unknown.
+
+    Whole words count: an L40S is no L4. What is on PCIe or NVL and not in the table as such may
+    have another peak, so it is unknown.
+    """
+    words = re.split(r"[\s-]+", device.lower())
+    said = {*words, *(a + b for a, b in itertools.pairwise(words))}
+    found: dict[str, str] = {}
+    for short in gpus():
+        base, _, suffix = short.partition("-")
+        if base in said and (not suffix or said & {suffix, f"{suffix}gb"}):
+            found[suffix] = short
+    if not any(found) and said & {"pcie", "nvl"}:
+        return ""
+    return found[max(found)] if found else ""
 
 
 def find(name: str) -> Gpu:

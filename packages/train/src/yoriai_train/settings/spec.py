@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from yoriai import Strategy, UsageError
+from yoriai import Method, Strategy, UsageError
 from yoriai.strict import Strict
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
@@ -30,9 +30,12 @@ class Spec(Strict):
     strategy_class: str
     strategy: dict[str, Any]
     nodes: int = 1
+    method_class: str = ""
+    method: dict[str, Any] = {}
     model: dict[str, Any] = {}
     initial: dict[str, Any] = {}
     start: str = ""
+    start_name: str = ""
     tokens: str = ""
     tokenizer: str = ""
     examples: str = ""
@@ -64,9 +67,18 @@ class Spec(Strict):
     seed: int
 
     def build_strategy(self) -> Strategy:
-        module, _, name = self.strategy_class.partition(":")
-        built: Strategy = getattr(importlib.import_module(module), name)(**self.strategy)
+        built: Strategy = _class(self.strategy_class)(**self.strategy)
         return built
+
+    def build_method(self) -> Method:
+        """What of the model is tuned; all of it where nothing is said."""
+        built: Method = _class(self.method_class)(**self.method) if self.method_class else Method()
+        return built
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def describe_strategy(strategy: Strategy) -> dict[str, Any]:
@@ -75,6 +87,15 @@ def describe_strategy(strategy: Strategy) -> dict[str, Any]:
     return {
         "strategy_class": f"{kind.__module__}:{kind.__qualname__}",
         "strategy": strategy.model_dump(),
+    }
+
+
+def describe_method(method: Method) -> dict[str, Any]:
+    """The same of a method."""
+    kind = type(method)
+    return {
+        "method_class": f"{kind.__module__}:{kind.__qualname__}",
+        "method": method.model_dump(),
     }
 
 

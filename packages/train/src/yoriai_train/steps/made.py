@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from yoriai import UsageError, files
+from pydantic import Field
+
+from yoriai import Backend, Job, Scorer, Task, UsageError, Uses, config, files
+from yoriai.artifact import check_folder
+from yoriai.strict import Strict
 from yoriai_train.plan.decoder import Shape
+from yoriai_train.settings import checkpoints
+from yoriai_train.settings import spec as specs
+from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.strategies import Single
 
 
@@ -77,3 +85,81 @@ def count_parameters(path: Path) -> int:
                 size *= side
             total += size
     return total
+
+
+class Evaluate(Strict):
+    """Scores on tasks while a model is being trained."""
+
+    every_steps: int = Field(100, ge=1, description="steps between evaluations; the last is one")
+    tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
+    backend: Annotated[Backend, Uses("backends")] = Field(
+        "eval/hf", validate_default=True, description="how the model is run"
+    )
+    scorer: Annotated[Scorer, Uses("scorers")] = Field(
+        "eval/protocol", validate_default=True, description="how answers become scores"
+    )
+    limit: int | None = Field(
+        None, ge=1, description="the first so many samples of each task; null: all"
+    )
+
+
+def described(rules: Evaluate | None) -> dict[str, Any] | None:
+    """The rules as JSON from which a rank builds them again."""
+    if rules is None:
+        return None
+    return {
+        "every_steps": rules.every_steps,
+        "tasks": [config.describe(task) for task in rules.tasks],
+        "backend": config.describe(rules.backend),
+        "scorer": config.describe(rules.scorer),
+        "limit": rules.limit,
+    }
+
+
+def digest_start(start: str) -> str:
+    """Digest of a folder from elsewhere to go on from; empty without one."""
+    if not start:
+        return ""
+    folder = Path(start)
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"start: {folder} is no Hugging Face folder: it has no config.json")
+    names = sorted(p for p in folder.iterdir() if p.is_file())
+    return files.digest_json({p.name: files.digest_file(p) for p in names})
+
+
+def start_of(start: str, job: Job) -> tuple[Path | None, str]:
+    """The folder to go on from, if any, and what to call it."""
+    if start and job.all_of("model"):
+        raise UsageError("both 'start' and a model under 'from': which one to go on from?")
+    if start:
+        check_folder(Path(start))
+        return Path(start), start
+    if job.all_of("model"):
+        model = job.one("model")
+        return model.path, model.name
+    return None, ""
+
+
+def keep(job: Job, policy: Policy, steps: int) -> None:
+    """Take over what training wrote beside the model: events, scores, kept checkpoints."""
+    for name in (specs.EVENTS, specs.SCORES):
+        if (job.scratch / name).is_file():
+            shutil.copyfile(job.scratch / name, job.out / name)
+    for step, folder in checkpoints.kept(job.scratch, policy):
+        place = job.out / "checkpoints" / f"step-{step:07d}" / "model"
+        shutil.copytree(folder, place)
+    for _, folder in checkpoints.kept_states(job.scratch, policy, steps):
+        place = job.out / "checkpoints" / folder.name
+        checkpoints.remove(place)
+        shutil.copytree(folder, place)
+
+
+def told_by(job: Job) -> dict[str, Any]:
+    """Facts of what happened on the way: data that was passed over, and the last scores."""
+    facts: dict[str, Any] = {}
+    skipped = job.scratch / specs.SKIPPED
+    if skipped.is_file():
+        facts["skipped_data_steps"] = json.loads(skipped.read_bytes())
+    if scores := specs.read_rows(job.out / specs.SCORES):
+        facts["last_evaluation"] = scores[-1]["tasks"]
+    return facts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,22 +12,17 @@ from pydantic import Field
 
 from yoriai import (
     Artifact,
-    Backend,
     Job,
     Made,
     ModelShape,
-    Scorer,
     Step,
     Strategy,
-    Task,
     UsageError,
     Uses,
     config,
     files,
 )
-from yoriai.artifact import check_folder
 from yoriai.mixture import read_mixture
-from yoriai.strict import Strict
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
@@ -43,12 +37,18 @@ from yoriai_train.settings.shapes import Llama
 from yoriai_train.settings.stability import Stability
 from yoriai_train.steps import expected as outlook
 from yoriai_train.steps.made import (
+    Evaluate,
     default_strategy,
     describe,
+    described,
+    digest_start,
     finish,
     flops_per_token,
     headline,
+    keep,
     parameters_of,
+    start_of,
+    told_by,
 )
 
 # For --dry-run: 6 FLOP a parameter and token (Kaplan et al., arXiv 2001.08361, attention left out)
@@ -63,22 +63,6 @@ def _default_shape() -> Any:
     shape = Llama()
     shape._entry = "train/llama"
     return shape
-
-
-class Evaluate(Strict):
-    """Scores on tasks while a model is being trained."""
-
-    every_steps: int = Field(100, ge=1, description="steps between evaluations; the last is one")
-    tasks: list[Annotated[Task, Uses("tasks")]] = Field(min_length=1, description="what to ask")
-    backend: Annotated[Backend, Uses("backends")] = Field(
-        "eval/hf", validate_default=True, description="how the model is run"
-    )
-    scorer: Annotated[Scorer, Uses("scorers")] = Field(
-        "eval/protocol", validate_default=True, description="how answers become scores"
-    )
-    limit: int | None = Field(
-        None, ge=1, description="the first so many samples of each task; null: all"
-    )
 
 
 class Pretrain(Step):
@@ -144,13 +128,7 @@ class Pretrain(Step):
 
     def fingerprint(self) -> str:
         """Digest of the folder to go on from."""
-        if not self.start:
-            return ""
-        folder = Path(self.start)
-        if not (folder / "config.json").is_file():
-            raise UsageError(f"start: {folder} is no Hugging Face folder: it has no config.json")
-        names = sorted(p for p in folder.iterdir() if p.is_file())
-        return files.digest_json({p.name: files.digest_file(p) for p in names})
+        return digest_start(self.start)
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         sequences = self.steps * self.accumulate * self.batch
@@ -229,7 +207,7 @@ class Pretrain(Step):
         nodes = meeting.nodes if meeting else 1
         specs.check_share(self.batch, self.strategy, nodes)
         size = mixture.vocabulary_size
-        start, name = self._start(job)
+        start, name = start_of(self.start, job)
         if start is None:
             body = self.model.transformers_config(size, marks_of(tokenizer.path))
             context = self.model.context
@@ -280,36 +258,10 @@ class Pretrain(Step):
             job.metric(kind="departures", departures=departures)
         rows = jobs.train(spec, self.strategy, job, self.watch)
         finish(job.out, tokenizer.path, rows)
-        for name in (specs.EVENTS, specs.SCORES):
-            if (job.scratch / name).is_file():
-                shutil.copyfile(job.scratch / name, job.out / name)
-        for step, folder in checkpoints.kept(job.scratch, self.checkpoint):
-            place = job.out / "checkpoints" / f"step-{step:07d}" / "model"
-            shutil.copytree(folder, place)
-        for _, folder in checkpoints.kept_states(job.scratch, self.checkpoint, self.steps):
-            place = job.out / "checkpoints" / folder.name
-            checkpoints.remove(place)
-            shutil.copytree(folder, place)
-        facts = {**describe(rows, job.out), "tokens_seen": seen, "epochs": epochs}
-        skipped = job.scratch / specs.SKIPPED
-        if skipped.is_file():
-            facts["skipped_data_steps"] = json.loads(skipped.read_bytes())
-        if scores := specs.read_rows(job.out / specs.SCORES):
-            facts["last_evaluation"] = scores[-1]["tasks"]
+        keep(job, self.checkpoint, self.steps)
+        facts = {**describe(rows, job.out), "tokens_seen": seen, "epochs": epochs, **told_by(job)}
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32)
         return Made(facts=facts, headline=headline(facts))
-
-    def _start(self, job: Job) -> tuple[Path | None, str]:
-        """The folder to go on from, if any, and what to call it."""
-        if self.start and job.all_of("model"):
-            raise UsageError("both 'start' and a model under 'from': which one to go on from?")
-        if self.start:
-            check_folder(Path(self.start))
-            return Path(self.start), self.start
-        if job.all_of("model"):
-            model = job.one("model")
-            return model.path, model.name
-        return None, ""
 
     def _branch(self, job: Job, data: str) -> str:
         """The checkpoint to branch off from, if any; what was skipped before it stays skipped."""
@@ -368,16 +320,3 @@ def initial_of(shape: ModelShape) -> dict[str, Any]:
     """How a model of that shape begins; empty where ``transformers`` decides."""
     names = ("layers", "initial_deviation", "scaled_outputs")
     return {n: getattr(shape, n) for n in names} if all(hasattr(shape, n) for n in names) else {}
-
-
-def described(rules: Evaluate | None) -> dict[str, Any] | None:
-    """The rules as JSON from which a rank builds them again."""
-    if rules is None:
-        return None
-    return {
-        "every_steps": rules.every_steps,
-        "tasks": [config.describe(task) for task in rules.tasks],
-        "backend": config.describe(rules.backend),
-        "scorer": config.describe(rules.scorer),
-        "limit": rules.limit,
-    }

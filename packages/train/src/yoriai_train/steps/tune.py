@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Example, Instructions, Job, Made, Step, Strategy, UsageError, Uses
+from yoriai import Example, Instructions, Job, Made, Method, Step, Strategy, UsageError, Uses
 from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.watch import Watch
+from yoriai_train.model.adapter import FOLDER
 from yoriai_train.model.generation import continue_texts
 from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
+from yoriai_train.settings.methods import Full
 from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.schedule import Schedule
+from yoriai_train.settings.stability import Stability
 from yoriai_train.steps.made import (
+    Evaluate,
+    count_parameters,
     default_strategy,
     describe,
+    described,
+    digest_start,
     finish,
     flops_per_token,
     headline,
+    keep,
+    start_of,
+    told_by,
 )
 
 
+def _every_weight() -> Any:
+    method = Full()
+    method._entry = "train/full"
+    return method
+
+
 class Tune(Step):
-    """Tune every weight of a model on conversations; the loss is on what the assistant says.
+    """Tune a model on conversations; the loss is on what the assistant says.
 
     What is trained is, token for token, what ``apply_chat_template`` of the tuned model's
     tokenizer gives (:mod:`yoriai_train.data.chat`). The tokens to learn are found by the places
@@ -49,13 +65,22 @@ class Tune(Step):
         "examples",
         "examples_seen",
         "examples_too_long",
+        "examples_all_masked",
+        "conversations_learned_by_answer",
+        "answers_inside_a_token",
         "answer_tokens",
+        "adapter_parameters",
+        "last_evaluation.**",
     )
-    takes: ClassVar[tuple[str, ...]] = ("model",)
-    optional: ClassVar[tuple[str, ...]] = ("corpus",)
+    takes: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
     data: list[Annotated[Instructions, Uses("instructions")]] = Field(
         min_length=1, description="instruction data"
+    )
+    start: str = Field("", description="Hugging Face folder from elsewhere to tune")
+    method: Annotated[Method, Uses("methods")] = Field(
+        default_factory=_every_weight, description="what of the model is tuned"
     )
     learn: Learn = Field("all", description="answers of a conversation that are learned")
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
@@ -66,63 +91,114 @@ class Tune(Step):
         16,
         ge=1,
         le=10**6,
-        description="examples in a step, over all processes; the last takes what is left",
+        description="examples in a micro-batch, over all processes; the last step takes"
+        " what is left",
     )
+    accumulate: int = Field(1, ge=1, description="micro-batches in a step")
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
     )
     optimizer: Optimizer = Field(Optimizer(weight_decay=0.0), description="AdamW, and clipping")
-    checkpoint: Policy = Field(Policy(), description="when checkpoints are written")
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = Field(
+        "32-true", description="numbers"
+    )
+    activation_checkpoints: bool = Field(
+        False, description="compute activations again in the backward pass, to save memory"
+    )
+    compile: bool = Field(False, description="torch.compile each block; a minute at the start")
+    liger: bool = Field(
+        False, description="Liger's kernels for norms, rotary and SwiGLU; needs a GPU and the extra"
+    )
+    checkpoint: Policy = Field(Policy(), description="when checkpoints are written and kept")
+    stability: Stability = Field(Stability(), description="what is done about spikes of the loss")
+    evaluate: Evaluate | None = Field(None, description="scores while training; null: none")
     watch: Watch = Field(Watch(), description="who is told how training goes")
     prompts: list[str] = Field([], description="instructions the finished model is let answer")
 
+    def fingerprint(self) -> str:
+        """Digest of the folder to tune, where it is from elsewhere."""
+        return digest_start(self.start)
+
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
+        self._check_method()
+        return {}
+
     def run(self, job: Job) -> Made:
-        base = job.one("model")
+        self._check_method()
+        base, name = start_of(self.start, job)
+        if base is None:
+            raise UsageError(
+                "there is no model to tune",
+                hint="name a step that makes one under 'from', or a folder under 'start'",
+            )
         meeting = rendezvous_of(self.strategy)
         nodes = meeting.nodes if meeting else 1
         specs.check_share(self.batch, self.strategy, nodes)
-        config = specs.read_config(base.path, base.name)
+        config = specs.read_config(base, name)
         context = config["context"]
         corpora = job.all_of("corpus")
         examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
-        form = ChatForm.read(base.path, base.name)
-        written = write_examples(form, examples, context, path, self.learn)
+        written = write_examples(ChatForm.read(base, name), examples, context, path, self.learn)
         seen = max(1, round(self.epochs * written.used))
-        steps = -(-seen // self.batch)
+        steps = -(-seen // (self.batch * self.accumulate))
         spec = specs.Spec(
             **specs.describe_strategy(self.strategy),
+            **specs.describe_method(self.method),
             nodes=nodes,
-            start=str(base.path),
+            start=str(base),
+            start_name=Path(name).name if self.start else name,
             examples=str(path),
             seen=seen,
+            artifacts=[str(a.path) for a in corpora],
             out=str(job.out),
             scratch=str(job.scratch),
             steps=steps,
             batch=self.batch,
+            accumulate=self.accumulate,
             context=context,
             pad_id=int(config.get("pad_token_id") or 0),
-            tokenizer=str(base.path),
+            tokenizer=str(base),
+            precision=self.precision,
+            activation_checkpoints=self.activation_checkpoints,
+            compile=self.compile,
+            liger=self.liger,
             schedule=self.schedule,
             optimizer=self.optimizer,
             checkpoint=self.checkpoint,
+            stability=self.stability,
+            evaluate=described(self.evaluate),
             flops_per_token=flops_per_token(config, context),
             seed=job.seed,
         )
         rows = jobs.train(spec, self.strategy, job, self.watch)
-        finish(job.out, base.path, rows)
+        finish(job.out, base, rows)
+        keep(job, self.checkpoint, steps)
         write_ends(job.out, written.ends)
         facts: dict[str, Any] = {
             **describe(rows, job.out),
+            **told_by(job),
             "examples": written.used,
             "examples_seen": seen,
             "answer_tokens": written.answer_tokens,
             **written.counts,
             **{f"{kind}_at": places for kind, places in written.named.items() if places},
         }
+        if (job.out / FOLDER).is_dir():
+            facts["adapter_parameters"] = sum(
+                map(count_parameters, (job.out / FOLDER).glob("*.safetensors"))
+            )
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
         told = f"{written.used:,} examples, {seen:,} seen in {steps:,} steps"
         return Made(facts=facts, headline=[told, *told_of(written), *headline(facts)])
+
+    def _check_method(self) -> None:
+        if self.method.whole and "parameters" in self.strategy.cuts:
+            raise UsageError(
+                f"{self.method.entry or 'method'} needs the whole model in each process, and"
+                f" {self.strategy.entry or 'strategy'} cuts it",
+                hint="use train/ddp, train/deepspeed-1 or train/deepspeed-2",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+/* Tables that can be sorted and filtered, and two records side by side. Everything is text: what a
+   record holds is never made into markup. Without this file every table is there all the same. */
+(function () {
+  "use strict";
+  const japanese = document.documentElement.lang === "ja" || navigator.language.startsWith("ja");
+  const say = (en, ja) => (japanese ? ja : en);
+
+  function element(name, text, attributes) {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    return made;
+  }
+
+  function valueOf(row, column) {
+    const text = (row.cells[column] || {}).textContent || "";
+    const number = parseFloat(text.replace(/,/g, ""));
+    return Number.isNaN(number) ? text : number;
+  }
+
+  function compareCells(one, other) {
+    const numbers = typeof one === "number" && typeof other === "number";
+    if (numbers) return one - other;
+    if (typeof one !== typeof other) return typeof one === "number" ? -1 : 1;
+    return String(one).localeCompare(String(other));
+  }
+
+  function sortable(table) {
+    const body = table.tBodies[0];
+    [...table.tHead.rows[0].cells].forEach((cell, column) => {
+      const button = element("button", cell.textContent, { type: "button", class: "sort" });
+      cell.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const down = cell.getAttribute("aria-sort") === "ascending";
+        for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
+        cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].sort((a, b) => {
+          const order = compareCells(valueOf(a, column), valueOf(b, column));
+          return down ? -order : order;
+        });
+        body.append(...rows);
+      });
+    });
+    const field = element("input", "", {
+      type: "search",
+      class: "filter",
+      "aria-label": say("Show rows with", "含む行だけを表示"),
+      placeholder: say("Show rows with …", "含む行だけを表示 …"),
+    });
+    const count = element("span", "", { class: "count", "aria-live": "polite" });
+    field.addEventListener("input", () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of body.rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+        shown += row.hidden ? 0 : 1;
+      }
+      count.textContent = words.length ? `${shown} / ${body.rows.length}` : "";
+    });
+    const bar = element("p", "", { class: "table-tools" });
+    bar.append(field, count);
+    if (body.rows.length > 3) table.closest(".sortable").prepend(bar);
+  }
+
+  function flat(value, place, into) {
+    if (value !== null && typeof value === "object") {
+      for (const [key, inner] of Object.entries(value)) {
+        flat(inner, place ? `${place}.${key}` : key, into);
+      }
+    } else if (value !== "" && value !== null) {
+      into.set(place, String(value));
+    }
+    return into;
+  }
+
+  function differences(one, other) {
+    const [left, right] = [flat(one, "", new Map()), flat(other, "", new Map())];
+    const keys = [...new Set([...left.keys(), ...right.keys()])];
+    const rows = keys.filter((key) => left.get(key) !== right.get(key));
+    return { rows: rows.map((key) => [key, left.get(key) || "–", right.get(key) || "–"]),
+             same: keys.length - rows.length };
+  }
+
+  function choose(records, label) {
+    const select = element("select", "", { "aria-label": label });
+    for (const record of records) {
+      const title = record.title.en || record.title.ja;
+      select.append(element("option", `${record.id} ${title}`, { value: record.id }));
+    }
+    return select;
+  }
+
+  async function comparison(place) {
+    let records;
+    try {
+      const answer = await fetch(place.dataset.records);
+      records = (await answer.json()).records;
+    } catch (error) {
+      return;
+    }
+    if (records.length < 2) return;
+    const left = choose(records, say("first record", "一つ目の記録"));
+    const right = choose(records, say("second record", "二つ目の記録"));
+    const asked = location.hash.slice(1).split(",");
+    left.value = records.some((r) => r.id === asked[0]) ? asked[0] : records[0].id;
+    right.value = records.some((r) => r.id === asked[1]) ? asked[1]
+      : records.find((r) => r.id !== left.value).id;
+    const out = element("div", "", { "aria-live": "polite" });
+    function show() {
+      const of = (id) => records.find((record) => record.id === id);
+      const { rows, same } = differences(of(left.value), of(right.value));
+      const table = element("table");
+      const head = table.createTHead().insertRow();
+      for (const text of ["", left.value, right.value]) head.append(element("th", text));
+      const body = table.createTBody();
+      for (const row of rows) {
+        const line = body.insertRow();
+        row.forEach((text, column) => line.append(element(column ? "td" : "th", text)));
+      }
+      out.replaceChildren(
+        element("p", say(`${rows.length} differ, ${same} are equal.`,
+                         `${rows.length} 項目が違い、${same} 項目が同じです。`)), table);
+      history.replaceState(null, "", `#${left.value},${right.value}`);
+    }
+    left.addEventListener("change", show);
+    right.addEventListener("change", show);
+    const bar = element("p", "", { class: "table-tools" });
+    bar.append(left, right);
+    place.replaceChildren(bar, out);
+    show();
+  }
+
+  document.querySelectorAll(".sortable table").forEach(sortable);
+  document.querySelectorAll(".compare").forEach(comparison);
+})();

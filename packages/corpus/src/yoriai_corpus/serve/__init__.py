@@ -1,0 +1,1 @@
+"""A web application over search indexes."""

@@ -1,0 +1,236 @@
+"""The web application: pages that work without scripts, and the same answers as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from yoriai import NotFound, UsageError, YoriaiError
+from yoriai_corpus.serve import answers, pages
+from yoriai_corpus.serve.asked import SEARCH_FIELDS, Fields, body_text, search_query
+from yoriai_corpus.serve.guard import COOKIE, Guard, Refusal, Scope, Turns, read_body
+from yoriai_corpus.serve.limits import Deadline, ServeLimits, TooBusy
+from yoriai_corpus.serve.openapi import describe
+from yoriai_corpus.serve.served_index import ServedIndex
+from yoriai_corpus.serve.words import choose
+
+PAGE_HITS = 20
+MOST_OFFSET = 10**12
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(
+    served: ServedIndex, *, limits: ServeLimits, hosts: Sequence[str], token: str = ""
+) -> Guard:
+    """The application as ASGI; ``token``: what every request must show, if any."""
+    site = Site(served, limits)
+    routes = [
+        Route("/", site.search_page),
+        Route("/document", site.document_page),
+        Route("/dropped", site.dropped_page),
+        Route("/trace", site.trace_page, methods=["GET", "POST"]),
+        Route("/api", site.api_page),
+        Route("/style.css", site.style),
+        Route("/api/search", site.search),
+        Route("/api/document", site.document),
+        Route("/api/trace", site.trace, methods=["POST"]),
+        Route("/api/overview", site.overview),
+        Route("/openapi.json", site.openapi),
+    ]
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return refuse(request.scope, error)
+
+    def refuse(scope: Scope, error: Exception) -> Response:
+        return site.refusal(scope, error)
+
+    async def enter(request: Request) -> Response:
+        data = await read_body(request.receive, limits.body_bytes)
+        if not guard.is_token(Fields.of(data, ("token",)).one("token")):
+            raise Refusal(401, "this is not the access token")
+        answer = RedirectResponse("/", status_code=303)
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=86_400)
+        return answer
+
+    if token:
+        routes.append(Route("/token", enter, methods=["POST"]))
+    handlers: Any = {YoriaiError: failed, HTTPException: failed}
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    guard = Guard(inner, refuse, limits=limits, hosts=hosts, token=token)
+    return guard
+
+
+class Site:
+    """The handlers; what takes time is done by threads, some at a time."""
+
+    def __init__(self, served: ServedIndex, limits: ServeLimits) -> None:
+        self._served, self._limits = served, limits
+        self._turns = Turns(limits)
+
+    # --- JSON ---
+
+    async def search(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], SEARCH_FIELDS)
+        return _json(await self._search(fields, 10))
+
+    async def document(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], ("name", "offset", "ui"))
+        return _json({"documents": await self._document(fields)})
+
+    async def trace(self, request: Request) -> Response:
+        return _json(await self._trace(await self._text(request)))
+
+    async def overview(self, request: Request) -> Response:
+        Fields.of(request.scope["query_string"], ())
+        return _json(await self._turns.run(lambda: answers.overview(self._served.get())))
+
+    async def openapi(self, _request: Request) -> Response:
+        return _json(describe(self._limits))
+
+    async def _search(self, fields: Fields, hits: int) -> dict[str, Any]:
+        query = search_query(fields, self._limits)
+        offset = fields.number("offset", 0, MOST_OFFSET)
+        limit = fields.number("limit", hits, self._limits.hits)
+        check = Deadline(self._limits.search_seconds)
+        return await self._turns.run(
+            lambda: answers.search(
+                self._served.get(), query, offset=offset, limit=limit, check=check
+            )
+        )
+
+    async def _document(self, fields: Fields) -> list[dict[str, Any]]:
+        name, offset = fields.one("name"), fields.number("offset", 0, MOST_OFFSET)
+        if not name:
+            raise UsageError("no document is named", hint="name=SOURCE/ID, or an address")
+        return await self._turns.run(
+            lambda: answers.document(self._served.get(), name, offset=offset, limits=self._limits)
+        )
+
+    async def _text(self, request: Request) -> str:
+        data = await read_body(request.receive, self._limits.body_bytes)
+        kind = request.headers.get("content-type", "")
+        return body_text(data, kind, self._limits)
+
+    async def _trace(self, text: str) -> dict[str, Any]:
+        check = Deadline(self._limits.search_seconds)
+        return await self._turns.run(lambda: answers.trace(self._served.get(), text, check=check))
+
+    # --- pages ---
+
+    async def search_page(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], SEARCH_FIELDS)
+        found, overview, error, status = None, None, None, 200
+        if fields.one("q"):
+            try:
+                found = await self._search(fields, PAGE_HITS)
+            except YoriaiError as raised:
+                error, status = raised, _status(raised)
+        else:
+            overview = await self._turns.run(lambda: answers.overview(self._served.get()))
+        values = {"found": found, "overview": overview, "error": error, "bars": pages.bars,
+                  "facets": pages.FACETS, "page_hits": PAGE_HITS}  # fmt: skip
+        return self._page(request, "search", fields, status, **values)
+
+    async def document_page(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], ("name", "offset", "ui"))
+        rows = await self._document(fields)
+        step = self._limits.shown_characters
+        return self._page(request, "document", fields, 200, rows=rows, step=step)
+
+    async def dropped_page(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], ("rule", "offset", "ui"))
+        rule, offset = fields.one("rule"), fields.number("offset", 0, MOST_OFFSET)
+
+        def work() -> Any:
+            index = self._served.get()
+            rules = answers.overview(index)["facets"].get("rule", {})
+            rows = answers.dropped(index, rule, offset=offset) if rule else []
+            return rules, rows
+
+        rules, rows = await self._turns.run(work)
+        counted = {name: {"occurrences": n, "documents": n} for name, n in rules.items() if name}
+        if rule and rule not in counted:
+            raise NotFound(f"no document was dropped by {rule[:100]!r}")
+        return self._page(
+            request, "dropped", fields, 200, rows=rows, rules=pages.bars(counted), rule=rule,
+            offset=offset, total=rules.get(rule, 0), step=answers.DROPPED,
+        )  # fmt: skip
+
+    async def trace_page(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], ("ui",))
+        found, error, text, status = None, None, "", 200
+        if request.method == "POST":
+            try:
+                text = await self._text(request)
+                found = await self._trace(text)
+            except YoriaiError as raised:
+                error, status = raised, _status(raised)
+        marked = pages.marked(text, found["spans"]) if found else []
+        return self._page(
+            request, "trace", fields, status, found=found, error=error, text=text, marked=marked,
+            most=self._limits.traced_characters,
+        )  # fmt: skip
+
+    async def api_page(self, request: Request) -> Response:
+        fields = Fields.of(request.scope["query_string"], ("ui",))
+        described = describe(self._limits)
+        return self._page(request, "api", fields, 200, described=described)
+
+    async def style(self, _request: Request) -> Response:
+        return Response((pages.FOLDER / "style.css").read_bytes(), media_type="text/css")
+
+    def _page(
+        self, request: Request, name: str, fields: Fields, status: int, **values: Any
+    ) -> Response:
+        language = choose(fields.one("ui"), request.headers.get("accept-language", ""))
+        try:
+            newer = self._served.newer()
+        except YoriaiError:
+            newer = []
+        text = pages.render(
+            name, language=language, fields=fields, path=request.url.path, newer=newer, **values
+        )
+        return HTMLResponse(text, status_code=status)
+
+    def refusal(self, scope: Scope, error: Exception) -> Response:
+        """An error in words: JSON below /api/, a page elsewhere."""
+        if isinstance(error, HTTPException):
+            error = Refusal(error.status_code, error.detail)
+        known = error if isinstance(error, YoriaiError) else YoriaiError("this failed")
+        status = _status(known)
+        headers = {"Retry-After": str(known.retry_seconds)} if isinstance(known, TooBusy) else {}
+        if scope["path"].startswith("/api/"):
+            answer = _json({"error": known.message, "hint": known.hint or ""}, status)
+        else:
+            request = Request(scope)
+            try:
+                fields = Fields.of(scope.get("query_string", b""), SEARCH_FIELDS)
+            except YoriaiError:
+                fields = Fields({})
+            language = choose(fields.one("ui"), request.headers.get("accept-language", ""))
+            text = pages.render(
+                "error", language=language, fields=Fields({}), path="/", error=known, newer=[],
+                ask_token=status == 401,
+            )  # fmt: skip
+            answer = HTMLResponse(text, status_code=status)
+        answer.headers.update(headers)
+        return answer
+
+
+def _status(error: YoriaiError) -> int:
+    own = getattr(error, "status", None)
+    if own is not None:
+        return int(own)
+    return 404 if isinstance(error, NotFound) else 400 if isinstance(error, UsageError) else 503
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    data = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(data, status, media_type="application/json")

@@ -1,0 +1,288 @@
+"""The web application, asked as a server would ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import re
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from yoriai import Artifact, UsageError, YoriaiError
+from yoriai_corpus.search.query import SearchQuery
+from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.serve import pages, server, words
+from yoriai_corpus.serve.app import make_app
+from yoriai_corpus.serve.limits import Deadline, RequestRate, ServeLimits, TooBusy, TooOften
+from yoriai_corpus.serve.served_index import ServedIndex
+
+Make = Callable[..., Artifact]
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'>{{7*7}} \x1b[31m \u202e 猫"
+ROWS = [
+    {"id": "cat", "text": "吾輩は猫である。名前はまだ無い。", "licence": "CC0-1.0",
+     "url": "https://example.jp/cat"},
+    {"id": "bad", "text": HOSTILE, "licence": "<b>MIT</b>", "url": "javascript:alert(3)"},
+    {"id": "<script>id", "text": "犬 and 猫 " * 5, "licence": "MIT"},
+    {"id": "short", "text": "猫"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def index(make_corpus: Make, run_step: Make) -> Artifact:
+    rules = [{"use": "corpus/min-length", "characters": 3}]
+    return run_step("corpus/index", [make_corpus(ROWS, rules=rules)])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    app: Any, path: str, *, body: bytes | None = None, kind: str = "", **headers: str
+) -> Answer:
+    target, _, query = path.partition("?")
+    sent: list[dict[str, Any]] = []
+    given = {"host": "127.0.0.1:8765", **({"content-type": kind} if kind else {}), **headers}
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET" if body is None else "POST",
+        "path": target, "raw_path": target.encode(), "query_string": query.encode("latin-1"),
+        "root_path": "", "scheme": "http", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 1),
+        "headers": [(n.replace("_", "-").encode(), v.encode()) for n, v in given.items()],
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body or b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    start, *rest = sent
+    return Answer(
+        start["status"], {n.decode(): v.decode() for n, v in start["headers"]},
+        b"".join(message.get("body", b"") for message in rest),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(index: Artifact) -> Any:
+    return make(index.path)
+
+
+def make(*folders: Path, token: str = "", **limits: Any) -> Any:
+    served = ServedIndex(folders)
+    return make_app(served, limits=ServeLimits(**limits), hosts=server.LOOPBACK, token=token)
+
+
+def test_the_api_answers_what_the_library_answers(app: Any, index: Artifact) -> None:
+    opened = SearchIndex(index)
+    found = opened.find(SearchQuery(text="猫", without=("犬",)))
+    answer = ask(app, f"/api/search?q={quote('猫')}&not={quote('犬')}&limit=2").json
+    assert answer["occurrences"] == found.occurrences
+    assert answer["documents"] == found.documents
+    assert answer["facets"] == found.facets
+    assert answer["hits"] == [hit.plain() for hit in opened.page(found, limit=2)]
+    (told,) = ask(app, "/api/document?name=mine/cat").json["documents"]
+    assert told["text"] == ROWS[0]["text"]
+    assert ask(app, "/api/document?name=https://example.jp/cat").json["documents"] == [told]
+    overview = ask(app, "/api/overview").json
+    assert overview["facets"]["state"] == {"dropped": 1, "kept": 3}
+
+
+def test_a_trace_marks_what_stands_in_the_corpus(app: Any) -> None:
+    text = "昔、吾輩は猫である。名前はと書いた。"
+    data = ask(
+        app, "/api/trace", body=json.dumps({"text": text}).encode(), kind="application/json"
+    ).json
+    (span,) = data["spans"]
+    assert span["text"] == "吾輩は猫である。名前は"
+    assert [place["id"] for place in span["places"]] == ["cat"]
+    page = ask(app, "/trace", body=urlencode({"text": text}).encode())
+    assert page.status == 200
+    assert '<mark><a href="#span-1">吾輩は猫である。名前は</a></mark>' in page.text
+
+
+ADDRESSES = [
+    "/", "/?q=%E7%8C%AB", "/?q=%3Cscript%3E", "/?q=%E7%8C%AB&ui=ja", "/?q=zzz",
+    "/document?name=mine/bad", "/document?name=mine/%3Cscript%3Eid", "/dropped",
+    "/dropped?rule=corpus/min-length", "/api", "/trace", "/?q=script&names=1", "/nowhere",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_no_page_runs_or_carries_what_a_document_says(
+    app: Any, address: str, language: str
+) -> None:
+    answer = ask(app, address, accept_language=language)
+    assert answer.status == (404 if address == "/nowhere" else 200)
+    assert "<script" not in answer.text
+    assert "onerror=alert" not in html.unescape(re.sub(r">[^<]*<", "><", answer.text))
+    assert not re.search(r'href="\s*javascript:', answer.text)
+    assert "\x1b" not in answer.text
+    assert "\u202e" not in answer.text
+    assert "49" not in re.sub(r"<[^>]*>", "", answer.text)  # {{7*7}}
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "style=" not in answer.text
+    assert f'<html lang="{language if "ui=" not in address else "ja"}">' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/api/search?q=%FF", 400, "no UTF-8"),
+        ("/api/search?q=" + "a" * 1001, 400, "1,001"),
+        ("/api/search?q=a&sauce=b", 400, "unknown field 'sauce'"),
+        ("/api/search?q=", 404, "empty query"),
+        ("/api/search?q=a&limit=101", 400, "limit"),
+        ("/api/search?q=a&offset=-1", 400, "offset"),
+        ("/api/search?q=a" + "&or=b" * 8, 400, "9 texts"),
+        ("/api/search?" + "q=a&" * 65, 400, "64 fields"),
+        ("/api/document?name=nobody", 404, "no document"),
+        ("/api/document", 400, "no document is named"),
+        ("/api/nothing", 404, "Not Found"),
+    ],
+)
+def test_what_cannot_be_answered_is_named(app: Any, address: str, status: int, said: str) -> None:
+    answer = ask(app, address)
+    assert answer.status == status
+    assert said in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "said"),
+    [
+        (b"{", "application/json", 400, "no JSON"),
+        (b"[" * 100_000, "application/json", 400, "no JSON"),
+        (b'{"text": 1}', "application/json", 400, "not as it should be"),
+        (b"text=%FF", "", 400, "no UTF-8"),
+        (b"text=+", "", 404, "empty text"),
+        (b"text=" + b"a" * 20_001, "", 400, "20,001"),
+        (b"text=" + b"a" * 300_000, "", 400, "262,144 bytes"),
+    ],
+)
+def test_a_trace_of_no_text_is_refused(
+    app: Any, body: bytes, kind: str, status: int, said: str
+) -> None:
+    answer = ask(app, "/api/trace", body=body, kind=kind)
+    assert (answer.status, said in answer.json["error"]) == (status, True)
+
+
+def test_a_taken_down_document_is_served_no_more(
+    make_corpus: Make, run_step: Make, index: Artifact, tmp_path: Path
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(index.path, folder)
+    app = make(folder)
+    assert ask(app, f"/api/search?q={quote('吾輩')}").json["occurrences"] == 1
+    without = run_step("corpus/index", [make_corpus(ROWS[1:])])
+    folder.rename(tmp_path / "former")
+    assert ask(app, f"/api/search?q={quote('吾輩')}").status == 404
+    shutil.copytree(without.path, folder)
+    assert ask(app, f"/api/search?q={quote('吾輩')}").json["occurrences"] == 0
+    assert ask(app, "/api/document?name=mine/cat").status == 404
+
+
+def test_another_name_for_this_machine_is_refused(app: Any) -> None:
+    assert ask(app, "/", host="evil.example").status == 421
+    assert ask(app, "/", host="localhost:8765").status == 200
+    assert ask(app, "/", host="[::1]:8765").status == 200
+
+
+def test_nothing_is_said_without_the_token(index: Artifact) -> None:
+    app = make(index.path, token="t" * 16)
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": "yoriai_token=wrong"}):
+        answer = ask(app, "/?q=a", **headers)
+        assert answer.status == 401
+        assert 'type="password"' in answer.text
+    assert ask(app, "/api/overview").status == 401
+    assert ask(app, "/api/overview", authorization=f"Bearer {'t' * 16}").status == 200
+    assert ask(app, "/token", body=b"token=wrong").status == 401
+    answer = ask(app, "/token", body=b"token=" + b"t" * 16)
+    assert answer.status == 303
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert ask(app, "/", cookie=answer.headers["set-cookie"].split(";")[0]).status == 200
+
+
+def test_who_asks_too_often_is_told_to_wait(index: Artifact) -> None:
+    app = make(index.path, per_minute=2)
+    answers = [ask(app, "/api/overview") for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert int(answers[2].headers["retry-after"]) > 0
+    rate = RequestRate(60)
+    for at in range(60):
+        rate.take("a", at / 1000)
+    with pytest.raises(TooOften):
+        rate.take("a", 0.1)
+    rate.take("b", 0.1)
+    rate.take("a", 1.5)
+
+
+def test_a_search_that_takes_too_long_is_given_up(index: Artifact) -> None:
+    answer = ask(make(index.path, search_seconds=-1), "/api/search?q=a")
+    assert (answer.status, "took more than" in answer.json["error"]) == (503, True)
+    with pytest.raises(TooBusy):
+        Deadline(-1)()
+
+
+def test_searches_beyond_the_room_for_them_are_refused(index: Artifact) -> None:
+    answer = ask(make(index.path, searches=1, waiting=-1), "/api/search?q=a")
+    assert (answer.status, "wait already" in answer.json["error"]) == (503, True)
+
+
+def test_a_second_server_on_a_port_is_refused_by_name() -> None:
+    with server.listen("127.0.0.1", 0, unread_seconds=1) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(YoriaiError, match=f"port {port}"):
+            server.listen("127.0.0.1", port, unread_seconds=1)
+        assert first.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000
+
+
+def test_other_machines_are_served_only_with_a_token() -> None:
+    with pytest.raises(UsageError, match="other machines"):
+        server.check_open("0.0.0.0", "")
+    server.check_open("0.0.0.0", "a token")
+    server.check_open("127.0.0.2", "")
+
+
+def test_the_description_of_the_api_names_all_its_paths(app: Any) -> None:
+    described = ask(app, "/openapi.json").json
+    assert described["openapi"].startswith("3.")
+    for path, methods in described["paths"].items():
+        body = b'{"text": "abc"}' if "post" in methods else None
+        assert ask(app, path, body=body, kind="application/json" if body else "").status != 405
+        page = ask(app, "/api").text
+        assert path in page
+
+
+def test_the_rarest_span_marks_where_two_lie_over_one_another() -> None:
+    spans = [{"begin": 0, "end": 4, "bits": 1.0}, {"begin": 2, "end": 6, "bits": 9.0}]
+    assert pages.marked("abcdefgh", spans) == [("ab", 1), ("cdef", 2), ("gh", 0)]
+
+
+def test_every_word_is_there_in_both_languages() -> None:
+    for key, both in words._WORDS.items():
+        assert all(both), key
+        assert both[0].count("{") == both[1].count("{"), key

@@ -1,0 +1,110 @@
+"""Adapters: written beside a model, merged into its base, and refused on another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from yoriai import Method, UsageError, files
+from yoriai.model_folder import WEIGHTS, opening
+
+FOLDER = "adapter"
+BASE = "base.json"  # which weights the adapter was made for
+_BYTES = 2**24
+
+
+def export_adapter(method: Method, model: Any, folder: Path) -> bool:
+    """Write the adapter that is being trained; False if the model itself is. Collective."""
+    import torch
+
+    from yoriai_train.model.export import gather
+
+    parameters = method.adapter(model)
+    if parameters is None:
+        return False
+    writes = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    tensors = {name: gather(tensor, keep=writes) for name, tensor in parameters.items()}
+    if writes:
+        method.write(model, tensors, folder)
+    return True
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write ``base`` with the adapter added to its weights, as a plain folder.
+
+    PEFT does it, in fp32. Raises :class:`UsageError` where the adapter was made for other weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.model.export import copy_tokenizer, export
+
+    check_base(base, adapter)
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UsageError(
+            "peft is not installed", hint="pip install 'yoriai-train[lora]'"
+        ) from error
+    with opening(base):
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **WEIGHTS)
+    with opening(adapter):
+        merged: Any = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    export(merged, out, None)
+    copy_tokenizer(base, out)
+
+
+def note_base(base: Path, name: str, adapter: Path) -> None:
+    """Write down which weights an adapter belongs to."""
+    told = {"name": name, "weights": digest_weights(base)}
+    files.write_atomically(adapter / BASE, (json.dumps(told, indent=2) + "\n").encode())
+
+
+def check_base(base: Path, adapter: Path) -> None:
+    """Refuse an adapter on another base than its own."""
+    if not (adapter / "adapter_config.json").is_file():
+        raise UsageError(f"{adapter} is no adapter: it has no adapter_config.json")
+    if not (adapter / BASE).is_file():
+        raise UsageError(
+            f"{adapter} does not say which weights it was made for: it has no {BASE}",
+            hint="merge it with peft, whose PeftModel asks no such thing",
+        )
+    told = json.loads((adapter / BASE).read_bytes())
+    if told["weights"] != digest_weights(base):
+        raise UsageError(
+            f"the adapter {adapter} was made for {told['name']}, {base} has other weights",
+            hint=f"give the folder of {told['name']}",
+        )
+
+
+def digest_weights(folder: Path) -> str:
+    """sha256 of all tensors of a folder, by name, whatever files they lie in."""
+    places: dict[str, tuple[Path, dict[str, Any], int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        places |= {name: (path, told, 8 + length) for name, told in header.items()}
+    if not places:
+        raise UsageError(
+            f"{folder} has no safetensors",
+            hint="load it with transformers and save it with save_pretrained",
+        )
+    digest = hashlib.sha256()
+    for name in sorted(places):
+        path, told, start = places[name]
+        digest.update(json.dumps([name, told["dtype"], told["shape"]]).encode())
+        first, stop = told["data_offsets"]
+        with path.open("rb") as stream:
+            stream.seek(start + first)
+            left = stop - first
+            while left:
+                part = stream.read(min(left, _BYTES))
+                if not part:
+                    raise UsageError(f"{path} ends before its tensors do")
+                digest.update(part)
+                left -= len(part)
+    return digest.hexdigest()

@@ -16,8 +16,11 @@ except ImportError:  # a plugin's own tests need pytest only
 LONG_SECONDS = 10
 """A test that takes longer is to be marked ``slow``."""
 
-# Few examples, for the time between two saves; a test that names its own number keeps it.
+# The same examples every time, and no limit of time for one: the machine may be busy. Few of them
+# for the time between two saves; a test that names its own number keeps it.
 if settings is not None:
+    settings.register_profile("yoriai", derandomize=True, deadline=None, max_examples=60)
+    settings.load_profile("yoriai")
     settings.register_profile("near", derandomize=True, deadline=None, max_examples=8)
 
 

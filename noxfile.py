@@ -62,8 +62,8 @@ def workshop(session: nox.Session) -> Path:
 
 def _extras(package: str) -> str:
     return {
-        "core": "[page,testing]", "corpus": "[tour,dask,hub,trafilatura,serve]", "eval": "[hf]",
-        "domain_adapt": "[gguf]",
+        "core": "[page,testing,sign]", "corpus": "[tour,dask,hub,trafilatura,serve]",
+        "eval": "[hf]", "domain_adapt": "[gguf]",
     }.get(package, "")  # fmt: skip
 
 

@@ -62,6 +62,7 @@ LIBRARIES = (
     "litgpt",
     "accelerate",
 )
+FIRST = ("fp32", "bf16", "1.3B")  # before the recipe that is killed; the others come after it
 NO_TIME = "no time was left"
 Facts = dict[str, Any]
 
@@ -394,7 +395,7 @@ def run_recipe(
     )  # fmt: skip
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
-        if any(out.glob(f".work/base-*/step-*{kill_at}/")):
+        if any(int(p.name[5:]) >= kill_at for p in out.glob(".work/base-*/scratch/step-*")):
             os.killpg(process.pid, signal.SIGKILL)
             break
         time.sleep(0.02)
@@ -563,36 +564,25 @@ def prove(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Fact
         if "failed" in found:
             add(Check("train: CPU fp32", "trains to the end", found["failed"], False))
     results: dict[str, Facts] = {}
-    for training in chosen:
-        if training.needs and util.find_spec(training.needs) is None:
-            add(
-                Check(
-                    f"train: {training.name}",
-                    "as above",
-                    f"{training.needs} is not installed",
-                    None,
-                )
-            )
-            continue
-        if training.settings.get("liger") and not on_gpu:
-            add(Check(f"train: {training.name}", "as above", "needs a GPU", None))
-            continue
-        if training.model == "large" and not batch:
-            add(
-                Check(
-                    f"train: {training.name}", "trains", "the plan says that it does not fit", None
-                )
-            )
-            continue
-        results[training.name] = train(training, folder, clock.left, on_gpu=on_gpu)
-        add(judge(training, results[training.name], reference))
-        if training.name == "1.3B" and short:
-            add(*beside_plan(results["1.3B"], planned(short, batch, around["memory_gib"])))
+    first = [t for t in chosen if t.name in FIRST]
+
+    def run_all(some: Sequence[Training]) -> None:
+        for training in some:
+            if why := left_out(training, batch, on_gpu=on_gpu):
+                add(Check(f"train: {training.name}", "trains to the end", why, None))
+                continue
+            found = results[training.name] = train(training, folder, clock.left, on_gpu=on_gpu)
+            add(judge(training, found, reference))
+            if training.name == "1.3B" and short:
+                add(*beside_plan(found, planned(short, batch, around["memory_gib"])))
+
+    run_all(first)
     if not options.only:
         resumed, model = killed_and_resumed(clock.left, on_gpu=on_gpu)
         add(resumed)
         if model is not None:
             add(answers(model, clock.left, on_gpu=on_gpu))
+    run_all([t for t in chosen if t not in first])
     others = {} if options.only else peers(options.python, folder, clock.left, on_gpu=on_gpu)
     ours = results.get("bf16", {}).get("tokens_per_second")
     for name, row in others.items():
@@ -610,6 +600,17 @@ def prove(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Fact
         "peers": others,
     }
     return facts, checks
+
+
+def left_out(training: Training, large_batch: int, *, on_gpu: bool) -> str:
+    """Why a training cannot be tried here; "" if it can."""
+    if training.needs and util.find_spec(training.needs) is None:
+        return f"{training.needs} is not installed"
+    if training.settings.get("liger") and not on_gpu:
+        return "Liger needs a GPU"
+    if training.model == "large" and not large_batch:
+        return "the plan says that it does not fit"
+    return ""
 
 
 def material(chosen: Sequence[Training]) -> Path:

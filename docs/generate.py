@@ -24,7 +24,8 @@ from sitemaker.published import published_pages
 from sitemaker.records import record_pages, record_titles
 from sitemaker.reference import reference_pages
 
-from yoriai.plugins import Registry, load_registry
+from yoriai.plugins import load_registry
+from yoriai.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 

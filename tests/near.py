@@ -138,9 +138,13 @@ def imports_of(code: ast.AST, modules: Iterable[str], package: str = "") -> set[
     return found
 
 
-def entries_of(code: ast.AST, package: str, modules: Iterable[str]) -> dict[str, str]:
-    """From the names of a ``_plugin.py``'s entries (``corpus/tokens``) to their modules."""
-    known, found = set(modules), {}
+def entries_of(code: ast.AST, package: str, modules: Iterable[str]) -> dict[str, set[str]]:
+    """From the names of a ``_plugin.py``'s entries (``corpus/tokens``) to their modules.
+
+    A step and a command may have one name.
+    """
+    known: set[str] = set(modules)
+    found: dict[str, set[str]] = {}
     plugin = package.removeprefix("yoriai_").replace("_", "-")
     for node in ast.walk(code):
         words: list[ast.expr] = []
@@ -154,7 +158,7 @@ def entries_of(code: ast.AST, package: str, modules: Iterable[str]) -> dict[str,
             place = targets[0].partition(":")[0]
             for whole in (place, f"{package}.{place}", f"{package}.steps.{place}"):
                 if whole in known:
-                    found[f"{plugin}/{texts[0]}"] = whole
+                    found.setdefault(f"{plugin}/{texts[0]}", set()).add(whole)
     return found
 
 
@@ -177,7 +181,7 @@ def read_tree(root: Path) -> Tree:
     counts = {}
     for path in tests:
         named = set(ENTRY.findall((root / path).read_text(encoding="utf-8", errors="replace")))
-        by_entry = {entries[word] for word in named & set(entries)}
+        by_entry = {module for word in named & set(entries) for module in entries[word]}
         uses[path] = frozenset(imports_of(codes[path], names) | by_entry)
         functions = [n.name for n in statements(codes[path]) if isinstance(n, ast.FunctionDef)]
         counts[path] = sum(name.startswith("test_") for name in functions)

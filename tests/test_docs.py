@@ -19,9 +19,10 @@ from yoriai.cli import cli
 from yoriai.entry import KINDS
 from yoriai.errors import EXIT_CODES
 from yoriai.plain_markdown import escape
-from yoriai.plugins import Registry, load_registry
+from yoriai.plugins import load_registry
 from yoriai.recipe import Recipe, load_recipe
 from yoriai.record import Record
+from yoriai.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

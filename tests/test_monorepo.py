@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -75,3 +76,13 @@ def test_constraints_pin_torch_and_every_direct_dependency() -> None:
 def test_no_source_file_is_too_long_to_read_in_one_sitting() -> None:
     for path in ROOT.glob("packages/*/src/**/*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
+
+
+def test_a_class_name_stands_once_in_the_project() -> None:
+    places: dict[str, list[str]] = {}
+    for file in sorted(ROOT.glob("packages/*/src/**/*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert not twice, twice

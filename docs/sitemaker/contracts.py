@@ -26,7 +26,7 @@ from sitemaker.markdown import code, plain, slug, table
 from sitemaker.project import REPOSITORY
 from yoriai import entry, hookspecs, testing
 from yoriai.plain_markdown import escape
-from yoriai.plugins import Registry, singular
+from yoriai.registry import Registry, singular
 
 LABELS = ("Called", "Ranks", "Errors")
 SHOWN = 12  # real implementations on a page; the reference has them all
@@ -373,7 +373,7 @@ def _types_of(contract: Contract) -> Iterator[type]:
 def _is_shown(one: type) -> bool:
     from yoriai.artifact import Artifact
     from yoriai.config import Configured
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
 
     return one not in (Registry, Artifact) and not issubclass(one, Configured)
 

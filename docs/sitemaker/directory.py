@@ -16,7 +16,7 @@ from typing import Any
 from sitemaker.markdown import NOTE, code, slug, table
 from sitemaker.project import REPOSITORY
 from yoriai.plain_markdown import escape, is_safe_link
-from yoriai.plugins import Plugin, Registry
+from yoriai.registry import Plugin, Registry
 
 
 def directory_page(registry: Registry, root: Path) -> str:

@@ -16,8 +16,9 @@ from yoriai import contracts, hookspecs
 from yoriai.cli import CORE_COMMANDS, Context, cli
 from yoriai.errors import EXIT_CODES, NotFound
 from yoriai.plain_markdown import escape
-from yoriai.plugins import MOMENTS, Found, Registry, singular
+from yoriai.plugins import MOMENTS
 from yoriai.recipe import Recipe
+from yoriai.registry import Found, Registry, singular
 from yoriai.step import Step
 
 KIND_TITLES = {

@@ -17,7 +17,8 @@ import pytest
 
 from yoriai import environment, reachable_code
 from yoriai.cli import main
-from yoriai.plugins import Registry, load_registry
+from yoriai.plugins import load_registry
+from yoriai.registry import Registry
 from yoriai.testing import CommandResult, run_cli
 
 GOOD = """

@@ -130,6 +130,20 @@ def test_the_page_shows_steps_sources_and_predictions(recipe, yoriai):
         assert word in read.text
 
 
+def test_a_line_of_one_point_is_seen_and_so_is_each_point_of_a_short_line():
+    pytest.importorskip("matplotlib")
+
+    def marks(points: list[tuple[float, float]]) -> int:
+        series = {"a": points}
+        figure = Figure(kind="line", title="t", x_label="x", y_label="y", series=series)
+        filled = f'style="fill: {page.COLOURS[0].lower()}'
+        return sum(filled in use for use in page.draw(figure).split("<use ")[1:])
+
+    assert marks([(1.0, 2.0)]) == 1
+    assert marks([(0.0, 1.0), (2.0, 3.0)]) == 2
+    assert marks([(float(n), float(n)) for n in range(50)]) == 0
+
+
 def test_the_same_figure_gives_the_same_bytes():
     pytest.importorskip("matplotlib")
     figure = Figure(kind="bar", title="損失", x_label="x", y_label="y", series={"a": [("ja", 1.0)]})

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from yoriai import Artifact, Step
 from yoriai.config import build
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai.testing import make_artifact
 from yoriai_corpus import tables
-
-# The same examples every time, and no limit of time for one: the machine may be busy.
-settings.register_profile("yoriai-corpus", derandomize=True, deadline=None, max_examples=60)
-settings.load_profile("yoriai-corpus")
 
 JAPANESE = [
     f"{who}{where}{what}"

@@ -95,4 +95,54 @@ def make(tmp_path_factory) -> SimpleNamespace:
         (out / "training.jsonl").write_text("{}\n")
         return seal(out, target, "model")
 
-    return SimpleNamespace(tokens=tokens, many_tokens=many_tokens, model=model)
+    def corpus(name: str, texts: list[str], heldout: list[str] = (), language: str = "en"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        out, target = places(name)
+        for folder, some in (("documents", texts), ("heldout", heldout)):
+            if some:
+                (out / folder).mkdir()
+                rows = [
+                    {"source": name, "id": f"{folder}-{n}", "text": t, "language": language}
+                    for n, t in enumerate(some)
+                ]
+                pq.write_table(pa.Table.from_pylist(rows), out / folder / "00000.parquet")
+        return seal(out, target, "corpus")
+
+    def byte_level(
+        name: str, texts: list[str], size: int, kind: str = "tokenizer"
+    ) -> artifact.Artifact:
+        """A byte-level BPE tokenizer, or (kind "model") a small Llama with its tokenizer."""
+        import tokenizers
+
+        out, target = places(name)
+        made = tokenizers.Tokenizer(tokenizers.models.BPE())
+        made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=["<|end|>"],
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        )
+        made.train_from_iterator(texts, trainer)
+        made.save(str(out / "tokenizer.json"))
+        (out / "tokenizer_config.json").write_text(
+            '{"eos_token": "<|end|>", "tokenizer_class": "PreTrainedTokenizerFast"}'
+        )
+        if kind == "model":
+            import torch
+            import transformers
+
+            torch.manual_seed(0)
+            config = transformers.LlamaConfig(
+                vocab_size=made.get_vocab_size(), hidden_size=32, intermediate_size=48,
+                num_hidden_layers=1, num_attention_heads=2, tie_word_embeddings=True,
+                bos_token_id=0, eos_token_id=0,
+            )  # fmt: skip
+            transformers.LlamaForCausalLM(config).save_pretrained(out)
+        return seal(out, target, kind)
+
+    return SimpleNamespace(
+        tokens=tokens, many_tokens=many_tokens, model=model, corpus=corpus, byte_level=byte_level
+    )

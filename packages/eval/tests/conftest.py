@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from yoriai import Backend, Generated, artifact
-from yoriai_eval.scoring.run import Run
+from yoriai_eval.scoring.run import EvaluationRun
 
 SPECIALS = ["<unk>", "<s>", "</s>", "<pad>"]
 TEMPLATE = (
@@ -156,7 +156,7 @@ def make(tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(corpus=corpus, stub=stub, model=model, seal=seal)
 
 
-def run_of(tasks, backend, registry, **options) -> Run:
+def run_of(tasks, backend, registry, **options) -> EvaluationRun:
     """The step as a recipe would build it: tasks by name, a backend of ours."""
     built = []
     for task in tasks:
@@ -164,7 +164,7 @@ def run_of(tasks, backend, registry, **options) -> Run:
             name, task = task, registry.load(registry.get("tasks", task))()
             task._entry = name
         built.append(task)
-    return Run(tasks=built, backend=backend, **options)
+    return EvaluationRun(tasks=built, backend=backend, **options)
 
 
 @pytest.fixture

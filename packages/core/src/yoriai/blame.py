@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yoriai.plugins import Plugin
+    from yoriai.registry import Plugin
 
 # The project's own packages: an error in them is this project's to mend.
 OURS = frozenset({"corpus", "train", "eval", "domain-adapt"})

@@ -25,10 +25,13 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("yoriai.commands.plugin:list_entries", "List what the plugins offer, by kind."),
     "new": ("yoriai.commands.plugin:new", "Write a new plugin that works and is tested."),
     "verify": ("yoriai.commands.artifact:verify", "Check every byte of an artifact."),
+    "key": ("yoriai.commands.sign:key", "Make a key for signatures."),
+    "sign": ("yoriai.commands.sign:sign", "Sign an artifact."),
     "lineage": ("yoriai.commands.artifact:lineage", "Walk from an artifact to its sources."),
     "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),
+    "release": ("yoriai.commands.release:release", "Write an artifact as a folder to publish."),
 }
 EXAMPLES = """\b
 Examples:

@@ -25,7 +25,7 @@ from yoriai.errors import NotFound, UsageError, YoriaiError
 from yoriai.strict import Strict
 
 if TYPE_CHECKING:
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
 
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 

@@ -20,7 +20,7 @@ from typing import Any
 from yoriai import blame, foreign_code
 from yoriai.conformance_runs import RUNS, CannotRun
 from yoriai.errors import UsageError, YoriaiError
-from yoriai.plugins import Found, Plugin, Registry, singular
+from yoriai.registry import Found, Plugin, Registry, singular
 
 # What the module of an entry point must not pull in: it is imported for every listing.
 HEAVY = (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import files, reachable_code
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 
 # What decides the numbers of a run; their versions are written into every run file.
 NOTED = (

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from yoriai import files
 from yoriai.artifact import Artifact
-from yoriai.plugins import Registry
 from yoriai.redaction import Redactor, count_hidden, say_hidden
+from yoriai.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +355,9 @@ def _table(table: Table) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+MARKED = 12  # points of a line up to which each is shown; a line of one is nothing but its point
+
+
 def draw(figure: Figure) -> str:
     """A figure as inline SVG, or as a table where matplotlib is missing."""
     try:
@@ -379,7 +382,8 @@ def draw(figure: Figure) -> str:
         if figure.kind == "line":
             for position, (name, points) in enumerate(figure.series.items()):
                 x, y = [p[0] for p in points], [p[1] for p in points]
-                axes.plot(x, y, label=name, color=COLOURS[position % len(COLOURS)], linewidth=1.8)
+                colour, mark = COLOURS[position % len(COLOURS)], "o" if len(x) <= MARKED else ""
+                axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=mark)
         else:
             _draw_bars(axes, figure)
         axes.set(title=figure.title, xlabel=figure.x_label, ylabel=figure.y_label)

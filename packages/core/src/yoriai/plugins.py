@@ -10,213 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from importlib import import_module, metadata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 
-from yoriai import console, foreign_code, hookspecs, terminal
+from yoriai import foreign_code, hookspecs, terminal
 from yoriai.core_range import other_core
-from yoriai.entry import KINDS, Entry
-from yoriai.errors import NotFound, PluginBroken, UsageError
+from yoriai.entry import Entry
+from yoriai.errors import UsageError
+from yoriai.registry import MOST_ENTRIES, Moment, Plugin, Registry, Status, tell_printed, words_of
 
 GROUP = "yoriai"
 MOMENTS = ("yoriai_run_started", "yoriai_sections")
 # A catalogue imports nothing heavy: even from a slow network disk it is there in a few seconds.
 CATALOGUE_SECONDS = 20.0
-MOMENT_SECONDS = 300.0
-MOST_ENTRIES = 10_000
 _NAME = re.compile(r"\w[\w.-]{0,63}")
-Status = Literal[
-    "ok",
-    "disabled",
-    "import-failed",
-    "rejected",
-    "raised",
-    "too-slow",
-    "duplicate",
-    "needs-newer-core",
-]
-
-
-@dataclass(slots=True)
-class Plugin:
-    """One installed plugin and how loading it went."""
-
-    name: str
-    distribution: str
-    version: str
-    status: Status = "ok"
-    reason: str = ""
-    remedy: str = ""
-    module: str = ""
-    import_ms: float = 0.0
-    hooks: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    entries: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An entry together with the plugin that offers it."""
-
-    kind: str
-    plugin: str
-    entry: Entry
-
-    @property
-    def name(self) -> str:
-        return f"{self.plugin}/{self.entry.name}"
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The distributions the entry needs that are not installed."""
-        return tuple(name for name in self.entry.requires if not is_installed(name))
-
-
-def singular(kind: str) -> str:
-    return "strategy" if kind == "strategies" else kind.removesuffix("s")
-
-
-def is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A plugin's implementation of a moment hook, and the arguments that it asks for."""
-
-    hook: str
-    plugin: str
-    function: Callable[..., Any]
-    arguments: tuple[str, ...]
-
-    def __call__(self, **given: Any) -> Any:
-        """Its answer. Raises :class:`RuntimeError` for whatever it raises, and for no answer."""
-
-        def ask() -> Any:
-            answer = self.function(**{name: given[name] for name in self.arguments})
-            lazy = isinstance(answer, Iterator)
-            return tuple(itertools.islice(answer, MOST_ENTRIES)) if lazy else answer
-
-        came = foreign_code.call(ask, MOMENT_SECONDS)
-        _tell(self.plugin, came)
-        if isinstance(came.error, SystemExit):
-            raise RuntimeError(f"it called sys.exit({came.error.code!r})") from came.error
-        if came.error is not None and not isinstance(came.error, Exception):
-            raise RuntimeError(_words(came.error)) from came.error
-        if came.error is not None:
-            raise came.error
-        return came.value
-
-
-class Registry:
-    """What the installed plugins offer, by kind and name."""
-
-    def __init__(self, plugins: list[Plugin], moments: list[Moment]) -> None:
-        self.plugins = plugins
-        self._moments = moments
-
-    def found(self, kind: str) -> list[Found]:
-        """Every entry of a kind, in order of public name."""
-        if kind not in KINDS:
-            near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
-            raise UsageError(
-                f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}",
-                hint=f"yoriai list {near[0]}" if near else "",
-            )
-        rows = [
-            Found(kind, plugin.name, entry)
-            for plugin in self.plugins
-            if plugin.status == "ok"
-            for entry in plugin.entries.get(kind, ())
-        ]
-        return sorted(rows, key=lambda row: row.name)
-
-    def get(self, kind: str, name: str) -> Found:
-        """The entry called ``plugin/name``, or ``name`` where only one plugin offers it.
-
-        Raises :class:`NotFound` with the nearest name, or :class:`UsageError` if a bare
-        name is offered twice.
-        """
-        rows = self.found(kind)
-        matches = [row for row in rows if row.name == name or row.entry.name == name]
-        exact = [row for row in matches if row.name == name]
-        if exact or len(matches) == 1:
-            return (exact or matches)[0]
-        if matches:
-            names = " or ".join(row.name for row in matches)
-            raise UsageError(f"{name!r} is offered by several plugins: write {names}")
-        return self._explain_missing(kind, name, rows)
-
-    def _explain_missing(self, kind: str, name: str, rows: list[Found]) -> Found:
-        owner = name.partition("/")[0]
-        broken = next((p for p in self.plugins if p.name == owner and p.status != "ok"), None)
-        if broken:
-            raise NotFound(
-                f"no {singular(kind)} {name!r}: "
-                f"plugin {owner!r} is {broken.status} ({broken.reason})",
-                hint=broken.remedy,
-            )
-        names = [row.name for row in rows] + [row.entry.name for row in rows]
-        near = difflib.get_close_matches(name, names, 1, 0.5)
-        if near:
-            raise NotFound(f"no {singular(kind)} {name!r}; did you mean {near[0]!r}?")
-        first_party = {"corpus", "train", "eval", "domain-adapt"}
-        if owner in first_party and owner not in {p.name for p in self.plugins}:
-            raise NotFound(
-                f"no {singular(kind)} {name!r}: it comes with yoriai-{owner}",
-                hint=f"pip install yoriai-{owner}",
-            )
-        raise NotFound(f"no {singular(kind)} {name!r}", hint=f"yoriai list {kind}")
-
-    def load(self, found: Found) -> Any:
-        """Import an entry's target. Raises :class:`NotFound` naming what to install."""
-        if found.missing:
-            raise NotFound(
-                f"{found.name} needs {', '.join(found.missing)}",
-                hint=f"pip install {' '.join(found.missing)}",
-            )
-        module, _, attribute = found.entry.target.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # somebody else's code: even sys.exit is possible
-            raise PluginBroken(
-                f"{found.name} cannot be loaded from {found.entry.target}: {_words(error)}",
-                hint=f"yoriai plugins; report it to the authors of plugin {found.plugin!r}",
-            ) from error
-
-    def moments(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-        """The implementations of a moment hook, one by one, so that each can fail alone.
-
-        Like pluggy, it hands each only the arguments it asks for.
-        """
-        for moment in self._moments:
-            if moment.hook == hook:
-                yield moment.plugin, moment
-
-    def broken(self) -> list[Plugin]:
-        return [p for p in self.plugins if p.status not in ("ok", "disabled")]
-
-    def require_sound(self) -> None:
-        """Raise :class:`PluginBroken` if any plugin is broken (strict mode)."""
-        broken = self.broken()
-        if broken:
-            names = "; ".join(f"{p.name}: {p.reason}" for p in broken)
-            raise PluginBroken(f"broken plugins: {names}", hint=broken[0].remedy)
 
 
 def load_registry(
@@ -288,7 +103,7 @@ def _load_guarded(
     loaded, found = dataclasses.replace(plugin, entries={}), list[Moment]()
     seconds = _seconds()
     came = foreign_code.call(lambda: _load_one(point, loaded, manager, found), seconds)
-    _tell(plugin.name, came)
+    tell_printed(plugin.name, came)
     if came.error is None:
         plugin = loaded
         moments += found if plugin.status == "ok" else ()
@@ -296,7 +111,7 @@ def _load_guarded(
         remedy = f"yoriai --plugins -{plugin.name} ..., or tell its authors"
         _mark(plugin, "too-slow", str(came.error), remedy)
     else:
-        _mark(plugin, "rejected", _words(came.error), _upgrade(plugin))
+        _mark(plugin, "rejected", words_of(came.error), _upgrade(plugin))
     plugin.notes = tuple(came.changes)
     return plugin
 
@@ -313,12 +128,6 @@ def _seconds() -> float:
             hint="unset YORIAI_PLUGIN_SECONDS",
         )
     return seconds
-
-
-def _tell(name: str, came: foreign_code.Came) -> None:
-    """What a plugin printed goes to stderr, never into a command's answer."""
-    if came.printed:
-        console.note(f"plugin {name} printed:\n{came.printed}")
 
 
 def _short(text: object) -> str:
@@ -380,21 +189,12 @@ def _mark(plugin: Plugin, status: Status, reason: str, remedy: str) -> None:
     plugin.status, plugin.reason, plugin.remedy = status, reason, remedy
 
 
-def _words(error: BaseException) -> str:
-    """Type and message; the message may be the work of somebody else's ``__str__``."""
-    try:
-        message = str(error)
-    except BaseException:
-        message = "(no message: its __str__ failed)"
-    return terminal.clip(terminal.one_line(f"{type(error).__name__}: {message}"), 400)
-
-
 def _placed(error: BaseException, plugin: Plugin) -> str:
     """The error in words, with the file and line of the plugin that raised it."""
     from yoriai import blame
 
     place = blame.line_in(error, plugin.module)
-    return _words(error) + (f" (at {place})" if place else "")
+    return words_of(error) + (f" (at {place})" if place else "")
 
 
 def _load_one(
@@ -432,7 +232,7 @@ def _load_one(
         if not reason:
             manager.register(module, name=point.name)
     except Exception as error:
-        reason = _short((str(error) or _words(error)).strip().splitlines()[-1])
+        reason = _short((str(error) or words_of(error)).strip().splitlines()[-1])
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)
     if reason:

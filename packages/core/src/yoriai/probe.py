@@ -23,7 +23,7 @@ from yoriai.intervals import wilson
 
 if TYPE_CHECKING:
     from yoriai.page import Figure
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
 
 T = TypeVar("T")
 

@@ -110,7 +110,7 @@ def _followed(imported: str, by: str, is_package: bool) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _FileForm:
     """One file: the digest of its form, and the names that it imports."""
 
     digest: str
@@ -118,29 +118,29 @@ class _Seen:
 
 
 @functools.cache
-def _seen(path: Path) -> _Seen:
+def _seen(path: Path) -> _FileForm:
     data = path.read_bytes()
     key = f"{VERSION}:{hashlib.sha256(data).hexdigest()}"
     kept = _kept()
     if key in kept:
         digest, names = kept[key]
-        return _Seen(digest, tuple(names))
+        return _FileForm(digest, tuple(names))
     seen = read_form(data)
     kept[key] = (seen.digest, list(seen.names))
     _changed.append(key)
     return seen
 
 
-def read_form(data: bytes) -> _Seen:
+def read_form(data: bytes) -> _FileForm:
     """The form of a module's source, and the names it imports; of broken source the bytes."""
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError):
-        return _Seen(hashlib.sha256(data).hexdigest(), ())
+        return _FileForm(hashlib.sha256(data).hexdigest(), ())
     words: list[str] = []
     _write(tree, words)
     digest = hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
-    return _Seen(digest, tuple(sorted(set(_imports(tree)))))
+    return _FileForm(digest, tuple(sorted(set(_imports(tree)))))
 
 
 def _write(node: ast.AST, words: list[str]) -> None:

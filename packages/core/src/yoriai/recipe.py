@@ -17,8 +17,8 @@ from yoriai.artifact import MANIFEST, Artifact, open_artifact
 from yoriai.config import Fault, Uses, dotted
 from yoriai.contracts import Engine
 from yoriai.errors import NotFound, UsageError, YoriaiError
-from yoriai.plugins import Registry
 from yoriai.prediction import nearest_fact
+from yoriai.registry import Registry
 from yoriai.step import Step
 from yoriai.strict import Strict, short
 

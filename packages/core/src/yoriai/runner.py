@@ -22,9 +22,9 @@ from yoriai import run_file as run
 from yoriai.artifact import Artifact, open_artifact
 from yoriai.config import nested
 from yoriai.errors import Refused, TimedOut, YoriaiError
-from yoriai.plugins import Registry
 from yoriai.recipe import Loaded, PlannedStep
 from yoriai.redaction import Redactor, count_hidden, say_hidden
+from yoriai.registry import Registry
 from yoriai.run_file import Run, RunView
 from yoriai.step import Job, Made
 from yoriai.workspace import Decision, Workspace

@@ -11,7 +11,7 @@ from yoriai.artifact import Artifact
 from yoriai.config import Configured
 from yoriai.contracts import Engine
 from yoriai.errors import UsageError
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from yoriai.conformance import check
 
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
     from yoriai.step import Step
 
 

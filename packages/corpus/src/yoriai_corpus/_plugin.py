@@ -52,6 +52,7 @@ def yoriai_steps() -> Iterable[Entry]:
             "shards.mixture:MixtureStep",
             "Mix token shards anew: weights, budgets, phases.",
         ),
+        _entry("ngrams", "search.ngram_step:NgramStep", "Make token shards countable."),
         _entry("index", "search.step:IndexStep", "Make kept and dropped text searchable."),
         _entry(
             "character-model", "build.character_model:CharacterModelStep", "Train for perplexity."
@@ -270,6 +271,12 @@ def yoriai_commands() -> Iterable[Entry]:
             "Search in a browser.",
             requires=("starlette", "uvicorn", "jinja2"),
         ),
+        _entry("remove", "commands.remove:remove", "Take documents out of everything."),
+        _entry("absent", "commands.remove:absent", "Look into every file for a text."),
+        _entry("prove", "commands.prove:prove", "Prove that a document is in a corpus."),
+        _entry("altered", "commands.prove:altered", "Name the altered records of a corpus."),
+        _entry("check-proof", "commands.prove:check_proof", "Check such a proof."),
+        _entry("ngram", "commands.ngram:ngram", "Count tokens in shards, and what comes next."),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
         _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from yoriai import Artifact, NotFound, Refused, UsageError
 from yoriai.cli import Context
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_corpus.commands import account, find, rules
 from yoriai_corpus.commands import search as searching
 

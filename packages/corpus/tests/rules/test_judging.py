@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai import Artifact, Document, Filter, NotFound, UsageError, Verdict
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_corpus.commands.one_document import read_document
 from yoriai_corpus.rules.base import Chain, Limit
 from yoriai_corpus.rules.judging import (

@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from yoriai import Document, Verdict
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_corpus.rules.base import Chain, expand
 from yoriai_corpus.rules.llm_jp import (
     Domain,

@@ -22,8 +22,8 @@ import sentencepiece
 
 from yoriai import Artifact, UsageError, YoriaiError, files
 from yoriai.mixture import read_mixture
-from yoriai.plugins import Registry
 from yoriai.recipe import load_recipe
+from yoriai.registry import Registry
 from yoriai.shards import Shard, ShardWriter
 from yoriai_corpus import tables
 from yoriai_corpus.shards import encoding

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from yoriai import Artifact, NotFound, UsageError, YoriaiError
 from yoriai.config import build
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_corpus.tokenizers import splitting
 from yoriai_corpus.tokenizers.merged import SPECIALS, MergedTokenizer
 from yoriai_corpus.tokenizers.pieces import (

@@ -1,6 +1,8 @@
 """Merging tensors, against closed forms."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,36 @@ def test_dare_with_everything_kept_is_task_arithmetic(three):
 def test_trim_keeps_the_largest_and_the_first_of_equals():
     found = merging.trim(torch.tensor([1.0, -1.0, 3.0, 1.0]), 0.5)
     assert found.tolist() == [1.0, 0.0, 3.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def mergekit():
+    told = json.loads(Path(__file__).with_name("mergekit.json").read_text())
+    return {name: torch.tensor(told[name]) for name in told if name != "made_by"}
+
+
+@pytest.mark.parametrize(
+    ("name", "merged"),
+    [
+        ("linear", lambda m: merging.linear([m["one"], m["two"]], (0.3, 0.9))),
+        (
+            "task_arithmetic",
+            lambda m: merging.task_arithmetic(m["base"], [m["one"], m["two"]], (0.3, 0.9), 0.7),
+        ),
+        ("ties", lambda m: merging.ties(m["base"], [m["one"], m["two"]], (0.3, 0.9), 0.7, 0.4)),
+    ],
+)
+def test_mergekit_gives_the_same_tensor(mergekit, name, merged):
+    assert torch.allclose(merged(mergekit), mergekit[name], atol=1e-6, rtol=1e-6)
+
+
+def test_slerp_follows_the_arc_where_mergekit_takes_the_straight_line(mergekit):
+    # mergekit goes straight above a cosine of 0.9995 (merge_methods/slerp.py); the arc in fp64 is
+    # the oracle: ours is on it, mergekit's within 1e-4 of the tensor's size.
+    one, two = mergekit["one"].double(), mergekit["two"].double()
+    angle = torch.arccos((one * two).sum() / one.norm() / two.norm())
+    arc = (torch.sin(0.7 * angle) * one + torch.sin(0.3 * angle) * two) / torch.sin(angle)
+    assert torch.cos(angle) > 0.9995
+    found = merging.slerp(mergekit["one"], mergekit["two"], 0.3)
+    assert torch.allclose(found.double(), arc, atol=2e-6)
+    assert 1e-5 < float((mergekit["slerp"].double() - arc).abs().max()) < 1e-3

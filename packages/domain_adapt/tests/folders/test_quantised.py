@@ -195,6 +195,26 @@ def test_a_group_that_does_not_divide_a_row_names_the_layer_and_the_remedy(tmp_p
     quantise_folder(source, tmp_path / "q", bits=8)
 
 
+def test_layers_that_are_kept_have_their_bytes_and_are_named(tmp_path):
+    source = save_llama(tmp_path / "by5", intermediate_size=90)
+    from safetensors import torch as safetensors
+
+    told = quantise_folder(source, tmp_path / "q", bits=4, keep=["down_proj"])
+    config = json.loads((tmp_path / "q" / "config.json").read_text())
+    assert told["kept_layers"]
+    assert all(name.endswith("down_proj") for name in told["kept_layers"])
+    assert set(told["kept_layers"]) < set(config["quantization_config"]["ignore"])
+    before, after = (
+        safetensors.load_file(folder / "model.safetensors") for folder in (source, tmp_path / "q")
+    )
+    for name in told["kept_layers"]:
+        assert torch.equal(after[f"{name}.weight"], before[f"{name}.weight"])
+    transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "q")(torch.arange(8)[None])
+    with pytest.raises(UsageError, match="no layer is called 'up'") as caught:
+        quantise_folder(source, tmp_path / "r", bits=4, keep=["up"])
+    assert "mlp.up_proj" in caught.value.hint
+
+
 def test_what_cannot_be_quantised_is_refused_with_a_remedy(source, tmp_path):
     with pytest.raises(UsageError, match="bits=3 is not supported: use 4 or 8"):
         quantise_folder(source, tmp_path / "q", bits=3)

@@ -95,6 +95,18 @@ def test_a_method_that_reads_text_asks_for_it(make, yoriai_job, text):
     assert "samples: " in told.value.hint
 
 
+def test_text_of_another_tokenizer_is_refused_with_how_to_make_the_right_one(make, yoriai_job):
+    larger = make.many_tokens(4000, 120)
+    for step in (
+        Quantise(method="gptq", bits=8, length=32),
+        Prune(method="wanda", length=32),
+        Distil(length=32, steps=2),
+    ):
+        with pytest.raises(UsageError, match="120 pieces, the model has 100 rows") as told:
+            yoriai_job(step.version + type(step).__name__, step, [make.model(), larger])
+        assert "count: 0" in told.value.hint
+
+
 @pytest.mark.parametrize("changes", [{}, {"hidden": 1.0}, {"on_policy": 0.5}])
 def test_a_student_of_half_its_teacher_learns(make, yoriai_job, text, changes):
     teacher = make.model(num_hidden_layers=4)

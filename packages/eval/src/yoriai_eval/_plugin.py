@@ -27,7 +27,7 @@ def _entry(
 @hookimpl
 def yoriai_steps() -> Iterable[Entry]:
     return [
-        _entry("run", "scoring.run:Run", "Score models on tasks, sample by sample."),
+        _entry("run", "scoring.run:EvaluationRun", "Score models on tasks, sample by sample."),
         _entry(
             "contamination",
             "contamination.step:Contamination",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from yoriai import Generated, UsageError
 from yoriai_eval.backends.mock import Mock
-from yoriai_eval.backends.rules import Marks, Span, common_of_all, cut, spans, windows
+from yoriai_eval.backends.rules import Marks, ScoredSpan, common_of_all, cut, spans, windows
 
 NOWHERE = Path("there/is/no/such/folder")
 ANSWERS = ["entailment", "neutral\nand more", "a long answer without end", ""]
@@ -113,7 +113,7 @@ def test_windows_predict_every_id_but_the_first_once(ids, longest):
     made = windows(ids, longest)
     assert [i for span in made for i in span.ids[span.first :]] == ids[1:]
     assert all(2 <= len(span.ids) <= longest for span in made)
-    assert windows(ids) == ([Span(tuple(ids), 1)] if len(ids) > 1 else [])
+    assert windows(ids) == ([ScoredSpan(tuple(ids), 1)] if len(ids) > 1 else [])
 
 
 @given(st.text("ab", max_size=6), st.text("ab", max_size=6), st.integers(2, 5))

@@ -5,7 +5,7 @@ import zlib
 import pytest
 
 from yoriai_eval.probes import texts
-from yoriai_eval.probes.extraction import Asked, Extraction, dose_response, extract
+from yoriai_eval.probes.extraction import Extracted, Extraction, dose_response, extract
 from yoriai_eval.probes.step import ProbeStep, rows_of
 
 torch = pytest.importorskip("torch")
@@ -40,7 +40,7 @@ def test_it_equals_the_loop_over_single_texts(learnt):
     from rapidfuzz.distance import Levenshtein
 
     opened, planted = learnt
-    asked = [Asked("s", str(n), opened.encode(text)) for n, text in enumerate(planted)]
+    asked = [Extracted("s", str(n), opened.encode(text)) for n, text in enumerate(planted)]
     extract(opened, asked, [4, 8, 20], 8, approximate=True)
     exact = 0
     for a in asked:
@@ -59,7 +59,7 @@ def test_it_equals_the_loop_over_single_texts(learnt):
 
 def test_it_takes_a_fraction_of_the_passes_of_the_loop(learnt, monkeypatch):
     opened, planted = learnt
-    asked = [Asked("s", str(n), opened.encode(text)) for n, text in enumerate(planted)]
+    asked = [Extracted("s", str(n), opened.encode(text)) for n, text in enumerate(planted)]
     passes = []
     real = opened.model.forward
     monkeypatch.setattr(opened.model, "forward", lambda **o: passes.append(1) or real(**o))

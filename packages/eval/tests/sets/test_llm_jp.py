@@ -21,7 +21,7 @@ from yoriai_eval.sets import store
 from yoriai_eval.sets.llm_jp import (
     BUILDERS,
     Builder,
-    Row,
+    UpstreamRecord,
     as_float32,
     build,
     document,
@@ -186,7 +186,7 @@ def test_every_file_of_a_builder_is_registered():
 
 
 def numbers(data, path):
-    return [Row(text, text, kept=text != "-") for text in data.decode().split()]
+    return [UpstreamRecord(text, text, kept=text != "-") for text in data.decode().split()]
 
 
 @given(st.integers(0, 300), st.integers(0, 40))
@@ -229,7 +229,10 @@ def test_the_global_state_of_random_is_left_alone():
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
 def test_a_processed_file_reads_back_and_has_the_keys_in_order(pairs):
     made = document(
-        [Row(a, b) for a, b in pairs], instruction="問い", output_length=3, metrics=("char_f1",)
+        [UpstreamRecord(a, b) for a, b in pairs],
+        instruction="問い",
+        output_length=3,
+        metrics=("char_f1",),
     )
     value = json.loads(made)
     assert list(value) == ["instruction", "output_length", "metrics", "few_shots", "samples"]
@@ -260,13 +263,13 @@ def test_jsem_joins_premises_and_keeps_only_judgements_of_inference():
 
 def test_an_example_of_mawps_has_its_last_number_as_answer():
     told = [{"shot_example": "問題：3個と-0.5個で？\n解答：3 + -0.5 = 2.5。答えは2.5です。\n"}]
-    assert mawps(json.dumps(told).encode(), "x") == [Row("問題：3個と-0.5個で？", "2.5")]
+    assert mawps(json.dumps(told).encode(), "x") == [UpstreamRecord("問題：3個と-0.5個で？", "2.5")]
 
 
 def test_old_similarities_are_32_bit_floats():
     # JGLUE v1.0, as llm-jp-eval quotes it.
     for new, old in (("3.8", "3.799999952316284"), ("2.2", "2.200000047683716"), ("4.0", "4.0")):
-        assert as_float32(Row("x", new)).output == old
+        assert as_float32(UpstreamRecord("x", new)).output == old
 
 
 def test_a_protocol_asks_every_set_that_can_be_built():

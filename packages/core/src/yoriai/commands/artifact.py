@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from yoriai import artifact as artifacts
-from yoriai import console
+from yoriai import console, signatures, signing
 from yoriai.artifact import MANIFEST
 from yoriai.errors import Altered, NotFound
 
@@ -18,11 +18,20 @@ from yoriai.errors import Altered, NotFound
 Examples:
   yoriai verify build/tour
   yoriai verify build/tour/text@1 --json
+  yoriai verify build/tour/text@1 --key ~/keys/corpus.pub
 """)  # fmt: skip
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--key", "key_path", type=click.Path(path_type=Path, dir_okay=False),
+    help="Also that each is signed by this public key.",
+)  # fmt: skip
 @console.json_option
-def verify(path: Path, as_json: bool) -> None:
-    """Check every byte of the artifact PATH, or of all artifacts in the folder PATH."""
+def verify(path: Path, key_path: Path | None, as_json: bool) -> None:
+    """Check every byte of the artifact PATH, or of all artifacts in the folder PATH.
+
+    An altered file is named; of a corpus yoriai corpus altered names the altered record.
+    """
+    public = signing.read_public(key_path) if key_path else None
     folders = [path] if (path / MANIFEST).exists() else _artifacts_below(path)
     if not folders:
         raise NotFound(f"{path} is no artifact and holds none", hint="ls build/")
@@ -32,8 +41,16 @@ def verify(path: Path, as_json: bool) -> None:
             found, findings = artifacts.verify(folder)
         else:
             found, findings = None, [artifacts.Finding(MANIFEST, "is missing")]
+        signed_by = ""
+        if found is not None and not findings and public is not None:
+            try:
+                signatures.check(found, public)
+                signed_by = signing.fingerprint(public)
+            except Altered as error:
+                findings = [artifacts.Finding("", error.message)]
         rows.append(
             {
+                "signed_by": signed_by,
                 "path": str(folder),
                 "name": found.name if found else "",
                 "digest": found.digest if found else "",
@@ -41,7 +58,11 @@ def verify(path: Path, as_json: bool) -> None:
                 "findings": [{"file": f.file, "problem": f.problem} for f in findings],
             }
         )
-    bad = [f"{r['path']}/{f['file']} {f['problem']}" for r in rows for f in r["findings"]]
+    bad = [
+        f"{r['path']}/{f['file']} {f['problem']}" if f["file"] else f["problem"]
+        for r in rows
+        for f in r["findings"]
+    ]
     if bad:
         if as_json:  # the findings are the answer; a second object would spoil the first
             console.emit({"whole": False, "artifacts": rows}, as_json=True, text=str)

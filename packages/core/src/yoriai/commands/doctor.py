@@ -17,7 +17,7 @@ import click
 from yoriai import console, environment
 from yoriai.cli import Context
 from yoriai.entry import KINDS
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai.runner import MINIMUM_FREE_MB
 
 

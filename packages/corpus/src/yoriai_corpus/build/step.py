@@ -37,6 +37,7 @@ from yoriai_corpus.build import (
     ledger,
     part_writer as part,
     partition,
+    records,
 )
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.engines import pool as engine
@@ -162,6 +163,7 @@ class Build(Step):
         if not account["kept"]:
             raise _nothing_left(job.name, account, job.scratch)
         facts = {key: value for key, value in account.items() if key != "partitions"}
+        facts["records"] = records.write(job.out)
         files.write_atomically(job.out / "ledger.json", files.canonical_json(account))
         headline, cards = ledger.headline(account), list(map(_card, self.sources))
         told = {**facts, "headline": headline}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from yoriai import Artifact, Job, Made, Step, UsageError, files
 from yoriai_corpus.account import datasheet
-from yoriai_corpus.build import ledger
+from yoriai_corpus.build import ledger, records
 from yoriai_corpus import tables
 
 
@@ -46,6 +46,7 @@ class Union(Step):
         facts = {key: value for key, value in account.items() if key != "partitions"}
         headline = ledger.headline(account)
         cards = [card for corpus in corpora for card in corpus.manifest["sources"]]
+        facts["records"] = records.write(job.out)
         told = {**facts, "headline": headline}
         rules = [
             {**rule, "corpus": corpus.step}

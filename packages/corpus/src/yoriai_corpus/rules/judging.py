@@ -34,7 +34,7 @@ from yoriai_corpus.rules.base import Limit, expand
 from yoriai_corpus.text.batch import Batch
 
 if TYPE_CHECKING:
-    from yoriai.plugins import Registry
+    from yoriai.registry import Registry
 
 MAX_CHANGES = 50
 _MARGIN = 12  # characters shown either side of a change

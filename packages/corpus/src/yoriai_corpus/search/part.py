@@ -36,6 +36,7 @@ COLUMNS = pa.schema(
      ("url", pa.string()), ("date", _WORDS), ("corpus", _WORDS)]
 )  # fmt: skip
 FILTERS = ("source", "language", "state", "rule", "licence", "corpus")
+GONE = "removed"  # what stands for the name of a document that was removed
 NAME_FIELDS = 4  # name, address, rule, span
 SUFFIXES = (".text", ".names", ".documents")
 
@@ -55,11 +56,14 @@ class TableStretch:
 class FormerPart:
     """A part of another index, whose documents are indexed again together with others'.
 
-    Those in ``without`` (numbers of documents of the part) are left out.
+    Those in ``without`` (numbers of documents of the part) are left out, those in ``kept`` are
+    kept from now on, those in ``orphaned`` are duplicates of a document that is gone.
     """
 
     stem: Path
     without: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
+    orphaned: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +164,15 @@ def _rows(pieces: Sequence[TableStretch | FormerPart]) -> Iterator[dict[str, Any
         if isinstance(piece, FormerPart):
             former = IndexPart.open(piece.stem)
             for document in range(former.table.num_rows):
-                if document not in piece.without:
-                    yield {**former.row(document), "text": former.text(document)}
+                if document in piece.without:
+                    continue
+                row = {**former.row(document), "text": former.text(document)}
+                if document in piece.kept:
+                    row |= {"state": "kept", **dict.fromkeys(("rule", "span", "duplicate_of"), "")}
+                    row |= {"value": None, "threshold": None}
+                elif document in piece.orphaned:
+                    row["duplicate_of"] = GONE
+                yield row
             continue
         with pq.ParquetFile(piece.path) as file:
             for group in range(piece.first, piece.last):

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from yoriai import NotFound, UsageError, YoriaiError
 from yoriai_corpus.serve import answers, pages
 from yoriai_corpus.serve.asked import SEARCH_FIELDS, Fields, body_text, search_query
-from yoriai_corpus.serve.guard import COOKIE, Guard, Refusal, Scope, Turns, read_body
+from yoriai_corpus.serve.guard import COOKIE, Guard, Refusal, Scope, SearchSlots, read_body
 from yoriai_corpus.serve.limits import Deadline, ServeLimits, TooBusy
 from yoriai_corpus.serve.openapi import describe
 from yoriai_corpus.serve.served_index import ServedIndex
@@ -72,7 +72,7 @@ class Site:
 
     def __init__(self, served: ServedIndex, limits: ServeLimits) -> None:
         self._served, self._limits = served, limits
-        self._turns = Turns(limits)
+        self._turns = SearchSlots(limits)
 
     # --- JSON ---
 

@@ -100,7 +100,7 @@ class Guard:
         return hmac.compare_digest(given.encode(), self._token.encode())
 
 
-class Turns:
+class SearchSlots:
     """So many searches at a time, so many that wait, and no more."""
 
     def __init__(self, limits: ServeLimits) -> None:

@@ -112,7 +112,7 @@ class Tokens(Step):
                 files.link(task.stem.with_name(name), job.out / name)
         return self._made(job, receipts, joins, seen.told)
 
-    def _look(self, corpora: Sequence[Artifact], tokenizer: Artifact) -> _Seen:
+    def _look(self, corpora: Sequence[Artifact], tokenizer: Artifact) -> _EncodingInputs:
         """Refuse what can be known to fail, by the accounts and a look at some documents.
 
         A small corpus is counted; the sizes of a larger one are estimates, and only budgets that
@@ -131,7 +131,7 @@ class Tokens(Step):
         _check_spelling(sample, tokenizer)
         held = outlook.estimate(by_bytes, sample)
         outlook.suppose(held, self._phases(list(by_bytes)), told)
-        return _Seen(paths, code, told, held)
+        return _EncodingInputs(paths, code, told, held)
 
     def _check_given(self) -> None:
         if self.mixture and self.phases:
@@ -216,7 +216,7 @@ class Tokens(Step):
         return Made(facts=facts, headline=_headline(shards))
 
 
-class _Seen(NamedTuple):
+class _EncodingInputs(NamedTuple):
     """What was found out before encoding."""
 
     paths: list[Path]

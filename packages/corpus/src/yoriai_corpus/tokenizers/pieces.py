@@ -128,14 +128,21 @@ def rounded(score: float) -> float:
 
 
 def add(
-    proto: Any, new: Sequence[str], *, score: float | None = None, symbols: bool = False
+    proto: Any,
+    new: Sequence[str],
+    *,
+    score: float | None = None,
+    scores: Mapping[str, float] | None = None,
+    symbols: bool = False,
 ) -> tuple[Any, Ids]:
     """A model with more pieces at its end; spaces in them may be written as such.
 
     Old ids stay as they are. In a unigram model a piece gets ``score``, or, without one, 1/64 more
-    than the best way to spell it with the old pieces, so that it is preferred to that. In a
-    BPE model the score is its rank after all others, and it must be the sum of two pieces. With
-    ``symbols`` the pieces are user-defined symbols, never split. Raises
+    than the best way to spell it with the old pieces, so that it is preferred to that; ``scores``
+    names higher ones, such as the logarithm of a piece's share of the text. Without them any two
+    new pieces that overlap have ways to cut with one and the same sum, and who takes which differs
+    between libraries. In a BPE model the score is its rank after all others, and it must be the
+    sum of two pieces. With ``symbols`` the pieces are user-defined symbols, never split. Raises
     :class:`yoriai.UsageError` for a piece that exists, is empty or cannot be reached.
     """
     made = _copy(proto)
@@ -162,6 +169,7 @@ def add(
             made.pieces.add(piece=text, score=lowest, type=NORMAL)
         else:
             value = score if score is not None else spelling(text) + 1 / STEP  # type: ignore[misc]
+            value = max(value, min((scores or {}).get(raw, value), -1 / STEP))
             made.pieces.add(piece=text, score=rounded(value), type=NORMAL)
         known.add(text)
         for character in sorted(set(text) - known):

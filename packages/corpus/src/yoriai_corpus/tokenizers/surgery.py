@@ -43,6 +43,9 @@ class Surgery(Step):
     score: float | None = Field(
         None, le=0, description="score of added pieces (unigram); null: just above being spelled"
     )
+    scores: dict[str, float] = Field(
+        {}, description="scores of single added pieces (unigram), where above being spelled"
+    )
     skip_known: bool = Field(False, description="leave out of 'add' what is there already")
 
     def run(self, job: Job) -> Made:
@@ -87,7 +90,7 @@ class Surgery(Step):
             known = set(vocabularies.texts(made))
             new = [p for p in new if p.replace(" ", vocabularies.SPACE) not in known]
         if new:
-            made, _ = vocabularies.add(made, new, score=self.score)
+            made, _ = vocabularies.add(made, new, score=self.score, scores=self.scores)
         if self.symbols:
             made, _ = vocabularies.add(made, self.symbols, symbols=True)
         out.mkdir(parents=True, exist_ok=True)

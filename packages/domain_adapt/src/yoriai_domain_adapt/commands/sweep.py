@@ -42,6 +42,11 @@ def sweep(
         raise UsageError(f"--shares {shares!r} is no list of numbers", hint="0,0.2,0.5") from error
     if bad := [value for value in values if not 0 <= value < 1]:
         raise UsageError(f"a share is at least 0 and below 1, not {bad[0]:g}")
+    labels = [round(value * 100) for value in values]
+    if len(set(labels)) < len(labels):
+        raise UsageError(
+            f"--shares {shares} names one share twice, in whole percents", hint="0,0.2,0.5"
+        )
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another --out")
     told, _ = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
@@ -73,7 +78,6 @@ def expand(
             varied.add(name)
     result = {**copy.deepcopy(recipe), "name": f"{recipe['name']}-sweep", "steps": {}}
     variants: dict[str, float] = {}
-    first_model = None
     for name, step in steps.items():
         if step["uses"] == "domain-adapt/compare":
             continue
@@ -82,8 +86,6 @@ def expand(
             if varied & set(_from(new)):
                 kept = [n for n in _from(new) if n not in varied]
                 new["from"] = kept + [n for n in variants if n not in kept]
-            if step["uses"] == "train/pretrain" and first_model is None:
-                first_model = name
             result["steps"][name] = new
             continue
         for share in shares:
@@ -98,11 +100,19 @@ def expand(
                 variants[label] = share
             result["steps"][label] = new
     asked = [n for n, s in result["steps"].items() if s["uses"] == "eval/run" and "from" in s]
-    if variants and asked and first_model:
-        result["steps"]["curve"] = {
-            "uses": "domain-adapt/compare", "from": [first_model, *variants, asked[-1]],
-            "shares": variants, **({"predicted": predicted} if predicted is not None else {}),
-        }  # fmt: skip
+    # The base is what the varied trainings go on from and the scores asked, too: a step or a path.
+    started = {n for v in varied if steps[v]["uses"] == "train/pretrain" for n in _from(steps[v])}
+    base = [n for n in _from(result["steps"][asked[-1]]) if n in started - varied] if asked else []
+    if not (variants and base):
+        raise UsageError(
+            "there would be no curve: no eval/run asks both the model that training goes on from"
+            " and what comes of it",
+            hint="name both under 'from' of an eval/run step, e.g. from: [base, adapted, text]",
+        )
+    result["steps"]["curve"] = {
+        "uses": "domain-adapt/compare", "from": [base[0], *variants, asked[-1]],
+        "shares": variants, **({"predicted": predicted} if predicted is not None else {}),
+    }  # fmt: skip
     result.pop("question", None)
     return result
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 BATCH = 4  # windows at once
 
 
-def windows(tokens: Artifact, count: int, length: int, seed: int) -> torch.Tensor:
+def windows(tokens: Artifact, count: int, length: int, seed: int, rows: int) -> torch.Tensor:
     """``count`` windows of ``length`` ids: count x length, int64. The same for the same seed.
+
+    ``rows`` is the vocabulary of the model that reads them: shards of a larger one are refused.
 
     Raises :class:`yoriai.UsageError` where the shards are too small to give so many that do not
     overlap, with the number that they can give.
@@ -34,9 +36,16 @@ def windows(tokens: Artifact, count: int, length: int, seed: int) -> torch.Tenso
     import torch
 
     mixture = read_mixture(tokens.path)
+    if mixture.vocabulary_size > rows:
+        raise UsageError(
+            f"{tokens.name} was written with {mixture.vocabulary_size:,} pieces, the model has"
+            f" {rows:,} rows: its tokenizer is another",
+            hint="encode text with the model's own tokenizer: domain-adapt/pieces with count: 0,"
+            " then corpus/tokens",
+        )
     weights = mixture.weights()
     random = np.random.default_rng(seed)
-    rows: list[Any] = []
+    found: list[Any] = []
     names = [name for name in mixture.shards if weights[name] > 0]
     for place, name in enumerate(names):
         stems = mixture.shards[name].files
@@ -45,7 +54,7 @@ def windows(tokens: Artifact, count: int, length: int, seed: int) -> torch.Tenso
         slots = [(i, s) for i, a in enumerate(arrays) for s in range(len(a) // length)]
         wanted = round(count * weights[name] / sum(weights.values()))
         if place == len(names) - 1:
-            wanted = count - len(rows)
+            wanted = count - len(found)
         if wanted > len(slots):
             whole = sum(shard.tokens for shard in mixture.shards.values()) // length
             raise UsageError(
@@ -61,8 +70,8 @@ def windows(tokens: Artifact, count: int, length: int, seed: int) -> torch.Tenso
             for column in np.flatnonzero((row < 0) | (row >= size))[:1]:
                 place, token = start * length + int(column), int(row[column])
                 raise parts[file].outside(place, token, size)
-            rows.append(row)
-    return torch.from_numpy(np.stack(rows))
+            found.append(row)
+    return torch.from_numpy(np.stack(found))
 
 
 @dataclass(slots=True)

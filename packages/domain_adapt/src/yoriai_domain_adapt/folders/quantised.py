@@ -18,8 +18,8 @@ as vLLM takes weight-only integers in no other format (``_get_scheme_from_parts`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,21 +52,25 @@ def quantise_folder(
     bits: Literal[4, 8],
     group_size: int = 32,
     activations: bool = False,
+    keep: Sequence[str] = (),
     prepare: Callable[[roles.Layers, int | None], Prepared] | None = None,
 ) -> dict[str, Any]:
     """Write ``source`` with quantised linear layers to ``target`` and return what was done.
 
-    ``group_size`` counts for 4 bits only; 8 bits keep one scale a row. ``prepare`` is a calibrated
-    method; without it weights are rounded to the nearest, one tensor in memory at a time. The
-    facts: ``bytes_before`` and ``bytes_after`` (weights), ``parameters_quantised``,
-    ``parameters_kept``, ``kept_experts``, ``format``, and ``layers``, which maps a layer to its
-    ``mean_error`` and ``worst_error``: see :func:`rounding.weight_errors`. Nothing is written
-    before everything is checked. Raises :class:`yoriai.UsageError`.
+    ``group_size`` counts for 4 bits only; 8 bits keep one scale a row. Layers whose name ends in
+    one of ``keep`` stay as they are. ``prepare`` is a calibrated method; without it weights are
+    rounded to the nearest, one tensor in memory at a time. The facts: ``bytes_before`` and
+    ``bytes_after`` (weights), ``parameters_quantised``, ``parameters_kept``, ``kept_layers``,
+    ``kept_experts``, ``format``, and ``layers``, which maps a layer to its ``mean_error`` and
+    ``worst_error``: see :func:`rounding.weight_errors`. Nothing is written before everything is
+    checked. Raises :class:`yoriai.UsageError`.
     """
     weights, target = Weights(Path(source)), Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists and is not an empty folder: choose another target")
-    found = roles.find_layers(weights.folder)
+    every = roles.find_layers(weights.folder)
+    found = _without(every, keep)
+    kept = sorted(every.rows.keys() - found.rows.keys())
     group = check_groups(found.rows, bits, group_size)
     names = {found.stored(layer, weights): layer for layer in sorted(found.rows)}
     prepared = prepare(found, group) if prepare else Prepared()
@@ -83,7 +87,9 @@ def quantise_folder(
     folders.copy_companions(weights.folder, target)
     config = dict(weights.config)
     if not dense:
-        config["quantization_config"] = _quantization_config(bits, group, found.head, kind)
+        config["quantization_config"] = _quantization_config(
+            bits, group, (*found.head, *kept), kind
+        )
     folders.write_config(target, config)
     quantised = sum(weights.outlines[name].numel for name in names)
     return {
@@ -91,11 +97,29 @@ def quantise_folder(
         "bytes_after": after,
         "parameters_quantised": quantised,
         "parameters_kept": weights.parameters - quantised,
+        "kept_layers": kept,
         "kept_experts": list(found.experts),
         "format": kind,
         "layers": dict(sorted(writer.errors.items())),
         **prepared.notes,
     }
+
+
+def _without(found: roles.Layers, keep: Sequence[str]) -> roles.Layers:
+    """The layers but those whose name ends in one of ``keep``, each of which must end some."""
+    if unknown := [end for end in keep if not any(_ends(name, end) for name in found.rows)]:
+        ends = sorted({".".join(name.rsplit(".", 2)[1:]) for name in found.rows})
+        raise UsageError(
+            f"keep: no layer is called {unknown[0]!r}", hint=f"keep some of: {', '.join(ends)}"
+        )
+    rows = {n: r for n, r in found.rows.items() if not any(_ends(n, end) for end in keep)}
+    if not rows:
+        raise UsageError("keep: every layer is kept, nothing would be quantised")
+    return replace(found, rows=rows, transposed=found.transposed & rows.keys())
+
+
+def _ends(name: str, end: str) -> bool:
+    return name == end or name.endswith(f".{end}")
 
 
 class _Writer:
@@ -179,7 +203,10 @@ def check_groups(rows: Mapping[str, int], bits: int, group_size: int) -> int | N
         raise UsageError(f"group_size={group_size} is not supported: use one of {GROUP_SIZES}")
     if bad := [f"{name} ({row})" for name, row in rows.items() if row % group_size]:
         fits = [size for size in GROUP_SIZES if not any(row % size for row in rows.values())]
+        ends = sorted({name.rpartition(".")[2] for name, row in rows.items() if row % group_size})
         remedy = f"group_size={fits[-1]}" if fits else "bits=8, one scale a row"
+        if not fits and len(ends) < len({name.rpartition(".")[2] for name in rows}):
+            remedy += f", or keep: [{', '.join(ends)}]"
         raise UsageError(f"group_size={group_size} does not divide a row of {bad[0]}: use {remedy}")
     return group_size
 

@@ -19,7 +19,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoredAnswer:
     """One answer: ``value`` is bits (then ``weight`` is bytes) or a score (``weight`` is 1)."""
 
     task: str
@@ -28,6 +28,7 @@ class Row:
     value: float
     weight: float
     lower_is_better: bool
+    sample: str = ""  # its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class GroupDifference:
 
 def ask(
     model: LanguageModel, task: Task, name: str, artifacts: Sequence[Artifact], limit: int | None
-) -> list[Row]:
+) -> list[ScoredAnswer]:
     """Every sample of a task put to a model, or the first ``limit`` of each of its groups.
 
     Generation tasks ask with the model's own prompt.
@@ -93,15 +94,15 @@ def first_of_groups(samples: Iterable[Sample], limit: int | None) -> list[Sample
     return kept
 
 
-def _row(task: str, sample: Sample, value: float, weight: float, lower: bool) -> Row:
-    return Row(task, sample.group, sample.cluster or sample.id, value, weight, lower)
+def _row(task: str, sample: Sample, value: float, weight: float, lower: bool) -> ScoredAnswer:
+    return ScoredAnswer(task, sample.group, sample.cluster or sample.id, value, weight, lower)
 
 
-def read_rows(scores: Artifact) -> dict[str, list[Row]]:
+def read_rows(scores: Artifact) -> dict[str, list[ScoredAnswer]]:
     """The rows of a scores artifact (``samples.jsonl`` of ``eval/run``), by model."""
     import json
 
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[ScoredAnswer]] = {}
     with scores.file("samples.jsonl").open(encoding="utf-8") as stream:
         for line in stream:
             told = json.loads(line)
@@ -109,25 +110,28 @@ def read_rows(scores: Artifact) -> dict[str, list[Row]]:
             if not lower and not told.get("scores"):
                 continue
             value = told["bits"] if lower else next(iter(told["scores"].values()))
-            row = Row(
+            row = ScoredAnswer(
                 told["task"].rpartition("/")[2],
                 told.get("group", ""),
                 told.get("cluster") or told["id"],
                 float(value),
                 float(told["bytes"]) if lower else 1.0,
                 lower,
+                told["id"],
             )
             found.setdefault(told["model"], []).append(row)
     return found
 
 
-def compare(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> list[GroupDifference]:
+def compare(
+    before: Sequence[ScoredAnswer], after: Sequence[ScoredAnswer], seed: int = 0
+) -> list[GroupDifference]:
     """The difference in each group of each task, in their order. Rows are in the same order.
 
     Groups of bits per byte are told one by one (a group is a corpus and a language); of a task
     its mean over all groups.
     """
-    places: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    places: dict[tuple[str, str], list[tuple[ScoredAnswer, ScoredAnswer]]] = {}
     for one, two in zip(before, after, strict=True):
         if (one.task, one.group, one.cluster) != (two.task, two.group, two.cluster):
             raise ValueError(f"not the same samples: {one} and {two}")
@@ -137,7 +141,7 @@ def compare(before: Sequence[Row], after: Sequence[Row], seed: int = 0) -> list[
 
 
 def _difference(
-    task: str, group: str, pairs: Sequence[tuple[Row, Row]], seed: int
+    task: str, group: str, pairs: Sequence[tuple[ScoredAnswer, ScoredAnswer]], seed: int
 ) -> GroupDifference:
     import numpy as np
 
@@ -159,7 +163,7 @@ def _difference(
     )
 
 
-def total(rows: Iterable[Row], task: str, groups: Iterable[str] | None = None) -> float:
+def total(rows: Iterable[ScoredAnswer], task: str, groups: Iterable[str] | None = None) -> float:
     """One number over some groups of a task: the mean, weighted by bytes where those count."""
     chosen = set(groups) if groups is not None else None
     picked = [r for r in rows if r.task == task and (chosen is None or r.group in chosen)]
@@ -181,3 +185,14 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
         ):
             front.append(name)
     return sorted(front, key=lambda name: points[name])
+
+
+def by_source(
+    before: Sequence[Any], after: Sequence[Any], task: str, sources: Mapping[str, str], seed: int
+) -> list[GroupDifference]:
+    """The difference on the text of each source: ``sources`` maps ids of samples to their names."""
+    places: dict[str, list[tuple[Any, Any]]] = {}
+    for one, two in zip(before, after, strict=True):
+        if one.task == task and (source := sources.get(one.sample)):
+            places.setdefault(source, []).append((one, two))
+    return [_difference(task, name, pairs, seed) for name, pairs in sorted(places.items())]

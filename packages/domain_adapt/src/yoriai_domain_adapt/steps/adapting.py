@@ -111,8 +111,8 @@ def measure_both_ways(step: Adapting, job: Job, before: Artifact) -> dict[str, A
 def headline_of(facts: dict[str, Any]) -> list[str]:
     """One line a group, as the summary prints it."""
     return [
-        f"{row['task']} {row['group']}".strip()
-        + f": {row['before']:.4g} became {row['after']:.4g} ({row['verdict']})"
+        f"{row['task']} {row['group']}".strip() + f": {row['before']:.4g} became {row['after']:.4g}"
+        f" ({row['after'] - row['before']:+.2g}, {row['verdict']})"
         for row in facts.get("gained_and_lost", ())
     ]
 
@@ -197,7 +197,7 @@ def _short(task: Task) -> str:
     return task.entry.rpartition("/")[2] or type(task).__name__
 
 
-def _is_bits(row: dict[str, Any], rows: Sequence[scores.Row]) -> bool:
+def _is_bits(row: dict[str, Any], rows: Sequence[scores.ScoredAnswer]) -> bool:
     return any(r.task == row["task"] and r.lower_is_better for r in rows)
 
 

@@ -6,17 +6,21 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Job, Made, Step, UsageError, files
+from yoriai import Artifact, Job, Made, Step, UsageError, console, files
 from yoriai_domain_adapt.measure import scores
+
+TIMED_TEXTS, TIMED_CHARACTERS = 16, 600
 
 
 class Compare(Step):
     """What each variant gained and lost against the first model, from one scores artifact.
 
-    Takes the models and the ``scores`` of an ``eval/run`` that asked them all. A variant is on the
-    Pareto front if no other is better on the domain and no worse in general, or the other way
-    round; and the same for size and quality. With ``shares`` (what part of training was general
-    text) it fits the forgetting curve and says which share would have been best.
+    Takes the models and the ``scores`` of an ``eval/run`` that asked them all; with the corpora
+    under ``from`` what was forgotten is told by source, too, and with ``speed`` each model is timed
+    on their held-out text (tokens and bytes a second and peak memory, to the run file). A variant
+    is on the Pareto front if no other is better on the domain and no worse in general, or the
+    other way round; and the same for size and quality. With ``shares`` (what part of training was
+    general text) it fits the forgetting curve and says which share would have been best.
     """
 
     version: ClassVar[str] = "1"
@@ -28,12 +32,17 @@ class Compare(Step):
         "replay.**",
     )
     takes: ClassVar[tuple[str, ...]] = ("model", "scores")
+    optional: ClassVar[tuple[str, ...]] = ("corpus",)
+    circumstances: ClassVar[tuple[str, ...]] = ("speed",)
 
     domain: tuple[str, ...] = Field(
-        (), description="groups of held-out text (corpus.language) that are the domain's"
+        (),
+        description="groups of held-out text (corpus.language) that are the domain's; empty: those"
+        " of the first corpus under 'from', or the first by name",
     )
     task: str = Field("heldout", description="the task whose bits per byte are compared")
     shares: dict[str, float] = Field({}, description="model: its share of general text")
+    speed: bool = Field(False, description="time each model on held-out text")
     predicted: float | None = Field(
         None, ge=0, le=1, description="the share that was expected to be best, before the run"
     )
@@ -55,13 +64,20 @@ class Compare(Step):
         groups = {r.group for r in rows[base] if r.task == self.task}
         if not groups:
             raise UsageError(f"the scores have no task {self.task!r}", hint="task: heldout")
-        domain = self.domain or (min(groups),)
+        domain = self.domain or _domain_of(job, groups)
         if bad := [group for group in domain if group not in groups]:
             raise UsageError(f"domain: no group {bad[0]!r}; there are {', '.join(sorted(groups))}")
         general = sorted(groups - set(domain))
+        sources = _sources_of(job.all_of("corpus"))
+        self._time(job, models)
         table: dict[str, Any] = {}
         for model in models:
             name = model.step
+            told = (
+                scores.by_source(rows[base], rows[name], self.task, sources, job.seed)
+                if name != base
+                else []
+            )
             lost = scores.total(rows[name], self.task, general) if general else None
             compared = scores.compare(rows[base], rows[name], job.seed) if name != base else []
             table[name] = {
@@ -69,6 +85,7 @@ class Compare(Step):
                 "general": round(lost, 4) if lost is not None else None,
                 "bytes": scores.folder_bytes(model.path),
                 "differences": [difference.plain() for difference in compared],
+                "by_source": [difference.plain() for difference in told],
             }
         facts: dict[str, Any] = {
             "base": base, "domain": list(domain), "general": general, "models": table,
@@ -83,6 +100,49 @@ class Compare(Step):
             facts["replay"] = replay_curve(self.shares, table, self.predicted)
         files.write_atomically(job.out / "comparison.json", files.canonical_json(facts))
         return Made(facts=facts, headline=_headline(facts))
+
+    def _time(self, job: Job, models: list[Artifact]) -> None:
+        if not self.speed:
+            return
+        from yoriai_domain_adapt.measure.speed import measure_speed
+        from yoriai_domain_adapt.steps.adapting import heldout_texts
+
+        texts = heldout_texts(job.all_of("corpus"), TIMED_TEXTS, TIMED_CHARACTERS)
+        if not texts:
+            raise UsageError(
+                "speed: there is no held-out text to read",
+                hint="add the corpora under 'from'",
+            )
+        for model in job.progress(models, "time", len(models)):
+            told = measure_speed(model.path, texts)
+            job.metric(kind="variant", model=model.step, **told)
+            console.note(
+                f"  {model.step}: {told['tokens_per_second']:,.0f} tokens/s,"
+                f" {told['bytes_per_second']:,.0f} bytes/s, {told['peak_memory_mb']:,.0f} MB"
+            )
+
+
+def _domain_of(job: Job, groups: set[str]) -> tuple[str, ...]:
+    """The groups of the first corpus under ``from``; without one the first by name, and told."""
+    if corpora := job.all_of("corpus"):
+        own = sorted(g for g in groups if g.startswith(f"{corpora[0].step}."))
+        if own:
+            return tuple(own)
+    first = min(groups)
+    console.note(f"step {job.name!r}: {first} counts as the domain; domain: [GROUP] says another")
+    return (first,)
+
+
+def _sources_of(corpora: list[Artifact]) -> dict[str, str]:
+    """The source of each held-out document, by the id that its sample has in the scores."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, str] = {}
+    for corpus in corpora:
+        for path in corpus.files_under("heldout"):
+            for row in pq.read_table(path, columns=["source", "id"]).to_pylist():
+                found[f"{corpus.step}/{row['source']}/{row['id']}"] = row["source"]
+    return found
 
 
 def replay_curve(

@@ -92,7 +92,7 @@ class Distil(Adapting):
             folder = place
         windows = calibration.windows(
             job.one("tokens"), min(self.steps * self.batch, _most(job, self.length)), self.length,
-            job.seed,
+            job.seed, int(weights.config["vocab_size"]),
         )  # fmt: skip
         student = layers.open_model(folder)
         settings = distillation.Settings(

@@ -13,8 +13,16 @@ from yoriai_domain_adapt.measure.parity import Drift, Tolerance, share_of_other_
 
 TEXTS = 400  # held-out texts whose ids are compared
 CHARACTERS = 400
-PROMPTS = 8  # of them: prompts after which all log-probabilities are compared
+PROMPTS = 8  # of them: prompts that are continued
 PROMPT_TOKENS = 48
+PLACES = (
+    8,
+    16,
+    24,
+    32,
+    40,
+    48,
+)  # after so many of a prompt's tokens log-probabilities are compared
 CONTINUED = 16
 # Without text under 'from': what every tokenizer must agree on, of several scripts and kinds.
 PROBES = (
@@ -40,8 +48,9 @@ LOGITS = {"f32": 0.01, "f16": 0.1, "bf16": 0.2, "q8_0": 0.5, "q4_0": 3.0}
 class Gguf(Step):
     """Write a model (quantised or not) as GGUF, and ask llama.cpp and transformers the same.
 
-    Token ids of many texts, log-probabilities of the whole vocabulary and greedy continuations
-    are compared; what drifts beyond ``gate`` fails the step. Texts are held-out ones of the
+    Token ids of many texts, log-probabilities of the whole vocabulary at several places, the bits
+    of the tokens that follow there, and greedy continuations are compared; what drifts beyond
+    ``gate`` fails the step. Texts are held-out ones of the
     corpora under ``from``, or a few of several scripts. The integers of ``domain-adapt/quantise``
     are packed as they are. The file is ``model.gguf``.
     """
@@ -114,12 +123,15 @@ class Gguf(Step):
         different = [t for t, a, b in zip(texts, ours, theirs, strict=True) if a != b]
         found = {"ids": share_of_other_ids(ours, theirs)}
         prompts = [
-            ids[:PROMPT_TOKENS]
+            ids[: PROMPT_TOKENS + 1]
             for ids in ours[: max(len(PROBES), 1)] + ours[len(PROBES) :][:PROMPTS]
         ]
         prompts = [ids for ids in prompts if ids][-PROMPTS:]
         measured = compare_logits(source.path, there, prompts)
         found |= {"logits": measured["logits"], "divergence": measured["divergence"]}
+        if measured["bits_per_token"] is not None:
+            size = sum(len(tokenizer.decode(ids).encode()) for ids in prompts)
+            found["bits_per_byte"] = measured["bits_per_token"] * sum(map(len, prompts)) / size
         gate = self.gate
         if gate.logits is None:
             gate = gate.model_copy(update={"logits": LOGITS[self.kind]})
@@ -139,25 +151,37 @@ def compare_logits(folder: Any, there: Any, prompts: list[list[int]]) -> dict[st
 
     ``logits`` is the largest difference of a log-probability among tokens that have at least one
     chance in 10,000 in transformers: far below, differences say nothing of the text.
+    ``bits_per_token`` is what llama.cpp needs more for the tokens that follow, None if none does.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
     size = model.config.vocab_size
-    worst, divergence, alike = 0.0, 0.0, 0
-    for ids in prompts:
+    worst, divergence, alike = 0.0, [], 0
+    bits: list[float] = []
+    for whole in prompts:
+        ids = whole[:PROMPT_TOKENS]
         with torch.inference_mode():
-            said = torch.log_softmax(model(torch.tensor([ids])).logits[0, -1].float(), -1)
+            every = torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), -1)
             own = model.generate(
                 torch.tensor([ids]), max_new_tokens=CONTINUED, do_sample=False, pad_token_id=0
             )[0, len(ids) :].tolist()
-        told = there.next_logprobs(ids, size)
-        other = torch.full((size,), -100.0)
-        other[list(told)] = torch.tensor(list(told.values()))
-        likely = said > math.log(1e-4)
-        worst = max(worst, float((said - other)[likely].abs().max()))
-        divergence += float((said.exp() * (said - other)).sum().clamp(min=0)) / len(prompts)
+        for place in [n for n in PLACES if n < len(ids)] + [len(ids)]:
+            said = every[place - 1]
+            told = there.next_logprobs(ids[:place], size)
+            other = torch.full((size,), -100.0)
+            other[list(told)] = torch.tensor(list(told.values()))
+            likely = said > math.log(1e-4)
+            worst = max(worst, float((said - other)[likely].abs().max()))
+            divergence.append(float((said.exp() * (said - other)).sum().clamp(min=0)))
+            if place < len(whole) and whole[place] in told:
+                bits.append(float(said[whole[place]] - other[whole[place]]) / math.log(2))
         written = there.continue_greedily(ids, CONTINUED)
         alike += written == own[: len(written)]
-    return {"logits": worst, "divergence": divergence, "continued_alike": alike}
+    return {
+        "logits": worst,
+        "divergence": sum(divergence) / len(divergence),
+        "bits_per_token": sum(bits) / len(bits) if bits else None,
+        "continued_alike": alike,
+    }

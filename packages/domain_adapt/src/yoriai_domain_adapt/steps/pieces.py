@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -59,7 +60,8 @@ class Pieces(Step):
                 f"{corpora[0].name} has no piece that occurs {self.fewest} times",
                 hint="fewest: 2, or more text",
             )
-        added = self._extend(job, given[0], merges)
+        total = sum(len(word) * times for word, times in words.items())
+        added = self._extend(job, given[0], merges, total)
         new = vocabulary.read_tokenizer(job.out)
         measured = {}
         for corpus in corpora:
@@ -82,14 +84,19 @@ class Pieces(Step):
         ]
         return Made(facts=facts, headline=[f"{added:,} pieces added", *lines])
 
-    def _extend(self, job: Job, given: Artifact, merges: Any) -> int:
+    def _extend(self, job: Job, given: Artifact, merges: Any, total: int) -> int:
         from yoriai_domain_adapt.folders import vocabulary
 
         if not (given.path / "tokenizer.model").is_file():
             return vocabulary.extend_bpe(given.path, job.out, merges)
         surgery = job.registry.load(job.registry.get("steps", "corpus/tokenizer-surgery"))
-        pieces = list(dict.fromkeys(merge.piece for merge in merges))
-        made = config.build(surgery, {"add": pieces, "skip_known": True}, job.registry)
+        counts: dict[str, int] = {}
+        for merge in merges:
+            counts[merge.piece] = counts.get(merge.piece, 0) + merge.count
+        # As a unigram model scores: the logarithm of the share of all pieces.
+        scores = {piece: math.log(count / total) for piece, count in counts.items()}
+        told = {"add": list(counts), "scores": scores, "skip_known": True}
+        made = config.build(surgery, told, job.registry)
         return int(made.operate([given.path], job.out)["added"])
 
     def _marks(self, job: Job) -> dict[str, int]:

@@ -102,8 +102,9 @@ class Prune(Adapting):
 
         limit = int(weights.config.get("max_position_embeddings") or self.length)
         ids = calibration.windows(
-            job.one("tokens"), self.samples, min(self.length, limit), job.seed
-        )
+            job.one("tokens"), self.samples, min(self.length, limit), job.seed,
+            int(weights.config["vocab_size"]),
+        )  # fmt: skip
         done: dict[str, torch.Tensor] = {}
 
         def change(place: str, block: Any, inputs: dict[str, calibration.Inputs]) -> None:

@@ -38,6 +38,9 @@ class Quantise(Adapting):
     )
     bits: Literal[4, 8] = Field(8, description="bits of a weight")
     group_size: Literal[32, 64, 128] = Field(32, description="4 bits: weights that share a scale")
+    keep: tuple[str, ...] = Field(
+        (), description="layers that stay as they are, by the end of their names: [down_proj]"
+    )
     samples: int = Field(64, ge=1, description="windows of text that a calibrated method reads")
     length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
     strength: float = Field(
@@ -63,7 +66,8 @@ class Quantise(Adapting):
             weights = Weights(source.path)
             limit = int(weights.config.get("max_position_embeddings") or self.length)
             length = min(self.length, limit)
-            ids = calibration.windows(job.one("tokens"), self.samples, length, job.seed)
+            size = int(weights.config["vocab_size"])
+            ids = calibration.windows(job.one("tokens"), self.samples, length, job.seed, size)
 
             def prepare(found, group) -> Prepared:  # type: ignore[no-untyped-def]
                 return calibrated.prepare(
@@ -78,6 +82,7 @@ class Quantise(Adapting):
                 bits=self.bits,
                 group_size=self.group_size,
                 activations=self.method == "smoothquant",
+                keep=self.keep,
                 prepare=prepare,
             )
         except (ValueError, UsageError) as error:
@@ -101,6 +106,10 @@ class Quantise(Adapting):
         ]
         if facts["format"] == "dense":
             told.append("its layers are Conv1D: rounded, but stored in the dtype they had")
+        if facts["kept_layers"]:
+            told.append(
+                f"{len(facts['kept_layers'])} layers were left as they are: {', '.join(self.keep)}"
+            )
         if facts["kept_experts"]:
             told.append(f"{len(facts['kept_experts'])} blocks of experts were left as they are")
         return Made(facts=facts, headline=[*told, *headline_of(facts)])

@@ -60,9 +60,16 @@ def _adapted(artifact: Artifact) -> Section:
     )
 
 
-def _differences(rows: list[dict[str, Any]]) -> Table:
+def _differences(rows: list[dict[str, Any]], of: str = "") -> Table:
     return Table(
-        columns=("task", "group", "before", "after", "95 % of the difference", "verdict"),
+        columns=(
+            f"{of}task",
+            "group or source",
+            "before",
+            "after",
+            "95 % of the difference",
+            "verdict",
+        ),
         rows=[
             (
                 row["task"],
@@ -114,8 +121,8 @@ def _comparison(artifact: Artifact) -> Iterator[Section]:
                 x_label="bits per byte, domain",
                 y_label="bits per byte, general",
                 series={
-                    **{name: [(r["domain"], r["general"])] for name, r in rows.items()},
                     "front": sorted((rows[n]["domain"], rows[n]["general"]) for n in front),
+                    **{name: [(r["domain"], r["general"])] for name, r in rows.items()},
                 },
             )
         )
@@ -127,8 +134,8 @@ def _comparison(artifact: Artifact) -> Iterator[Section]:
             x_label="MB of weights",
             y_label="bits per byte, domain",
             series={
-                **{name: [(r["bytes"] / 1e6, r["domain"])] for name, r in rows.items()},
                 "front": sized,
+                **{name: [(r["bytes"] / 1e6, r["domain"])] for name, r in rows.items()},
             },
         )
     )
@@ -137,7 +144,12 @@ def _comparison(artifact: Artifact) -> Iterator[Section]:
         text="\n\n".join(facts["headline"]),
         tables=[
             table,
-            *[_differences(row["differences"]) for row in rows.values() if row["differences"]],
+            *[
+                _differences(row[key], f"{name}: ")
+                for name, row in rows.items()
+                for key in ("differences", "by_source")
+                if row.get(key)
+            ],
         ],
         figures=figures,
     )

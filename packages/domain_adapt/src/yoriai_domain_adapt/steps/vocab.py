@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Rows(Strict):
+class NewRowTraining(Strict):
     """Training of the new rows alone, all else frozen."""
 
     steps: int = Field(100, ge=1, description="optimizer steps")
@@ -44,7 +44,9 @@ class Vocab(Adapting):
 
     init: Literal["mean", "omp", "random"] = Field("mean", description="how new rows begin")
     atoms: int = Field(64, ge=1, description="omp: pieces that a new row is put together from")
-    rows: Rows | None = Field(None, description="train the new rows alone first; null: no")
+    rows: NewRowTraining | None = Field(
+        None, description="train the new rows alone first; null: no"
+    )
 
     def run(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import tensors as folders
@@ -165,7 +167,7 @@ class Vocab(Adapting):
                 hint="name a tokens step written with the new tokenizer",
             )
         count = self.rows.steps * self.rows.batch
-        ids = calibration.windows(job.one("tokens"), count, self.rows.length, job.seed)
+        ids = calibration.windows(job.one("tokens"), count, self.rows.length, job.seed, plan.size)
         curve = train_rows(
             folder, ids, plan.new, batch=self.rows.batch, peak=self.rows.peak,
             watch=lambda items, n: job.progress(items, "new rows", n),

@@ -18,7 +18,7 @@ from yoriai_eval.backends.answer_end import Ending, Limits
 from yoriai_eval.backends.rules import (
     Conversation,
     Marks,
-    Span,
+    ScoredSpan,
     Start,
     added,
     common_of_all,
@@ -28,7 +28,7 @@ from yoriai_eval.backends.rules import (
 )
 
 if TYPE_CHECKING:
-    from yoriai_eval.backends.shared_prefix import Encoded, Rows
+    from yoriai_eval.backends.shared_prefix import CachedPrefix, CachedRows
 
 # Continuations that show which pieces at the end of a prefix depend on what follows it, and how
 # many pieces more are left out: a prompt whose pieces differ all the same is read whole.
@@ -110,7 +110,7 @@ class _FolderModel:
 
         self.reader = Reader(self.model)
         self.prefix_reuse = backend.prefix_reuse and self.reader.fits(1)
-        self._kept: tuple[tuple[str, Ids], Encoded | None] | None = None
+        self._kept: tuple[tuple[str, Ids], CachedPrefix | None] | None = None
 
     def describe(self) -> dict[str, Any]:
         from transformers import __version__
@@ -145,7 +145,7 @@ class _FolderModel:
         scores = iter(self._score([span for found in read for span in found], "", ()))
         return [sum((next(scores) for _ in found), 0.0) for found in read]
 
-    def _score(self, read: Sequence[Span], prefix: str, mark: Ids) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan], prefix: str, mark: Ids) -> list[float]:
         """Log-likelihood of the ids of each span that count."""
         spans = [(list(s.ids[: s.first]), list(s.ids[s.first :])) for s in read]
         scores = [0.0] * len(spans)
@@ -171,7 +171,7 @@ class _FolderModel:
 
     def _score_group(
         self,
-        encoded: Encoded | None,
+        encoded: CachedPrefix | None,
         contexts: Sequence[Ids],
         asked: Sequence[tuple[int, int, list[int]]],
     ) -> Iterator[tuple[int, float]]:
@@ -240,7 +240,7 @@ class _FolderModel:
         return [answers[ids] for ids in rows]
 
     def _write(
-        self, encoded: Encoded | None, prompts: Sequence[Ids], endings: Sequence[Ending]
+        self, encoded: CachedPrefix | None, prompts: Sequence[Ids], endings: Sequence[Ending]
     ) -> list[Generated]:
         """Greedy answers to one batch; a row that has ended is read no further."""
         import torch
@@ -296,7 +296,7 @@ class _FolderModel:
     def _named(self, ids: Sequence[int]) -> str:
         return "".join(self.tokenizer.convert_ids_to_tokens(list(ids))) if ids else ""
 
-    def _encoded(self, prefix: str, mark: Ids) -> Encoded | None:
+    def _encoded(self, prefix: str, mark: Ids) -> CachedPrefix | None:
         """The start of a prefix whose pieces do not depend on what follows; kept for next time.
 
         It depends on the prefix and the mark alone, so answers do not depend on other prompts.
@@ -320,8 +320,8 @@ class _FolderModel:
         return self._kept[1]
 
     def _batches(
-        self, rows: Sequence[Ids] | dict[Ids, Any], encoded: Encoded | None
-    ) -> Iterator[tuple[Encoded | None, list[Ids]]]:
+        self, rows: Sequence[Ids] | dict[Ids, Any], encoded: CachedPrefix | None
+    ) -> Iterator[tuple[CachedPrefix | None, list[Ids]]]:
         """Rows with what is encoded of them, long ones first."""
         on_top = [ids for ids in rows if encoded is not None and encoded.begins(ids)]
         whole = [ids for ids in rows if encoded is None or not encoded.begins(ids)]
@@ -330,7 +330,7 @@ class _FolderModel:
             for place in range(0, len(members), self.batch):
                 yield start, members[place : place + self.batch]
 
-    def _begin(self, encoded: Encoded | None, rows: Sequence[Ids]) -> tuple[Rows, Any]:
+    def _begin(self, encoded: CachedPrefix | None, rows: Sequence[Ids]) -> tuple[CachedRows, Any]:
         """The rows read, and the logits (rows, vocabulary) of what comes next.
 
         Rows of about one length are read at once; then all of them go on together.

@@ -18,7 +18,7 @@ from yoriai_eval.backends.rules import (
     Conversation,
     Ended,
     Marks,
-    Span,
+    ScoredSpan,
     common_of_all,
     cut,
     in_template,
@@ -240,7 +240,7 @@ class _GgufModel:
                 rows.append(np.ctypeslib.as_array(logits, shape=(count, self._size)).copy())
         return np.concatenate(rows)
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         """Natural-log probability of each span from its first place on.
 
         Spans with the same context follow one another, so a context is read once.

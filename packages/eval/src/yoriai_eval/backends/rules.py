@@ -26,7 +26,7 @@ def cut(text: str, ended: Ended, *, stop: Sequence[str] = (), max_characters: in
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ScoredSpan:
     """Ids to read, and the place of the first one whose probability counts (0: the very first,
     which nothing precedes, so no model can give it one).
     """
@@ -37,7 +37,7 @@ class Span:
 
 def spans(
     encode: Callable[[str], Sequence[int]], pairs: Sequence[tuple[str, str]], longest: int = 0
-) -> list[Span]:
+) -> list[ScoredSpan]:
     """What to read for the likelihood of each continuation after its context.
 
     ``encode`` puts the start mark before a text. Context and continuation are encoded as one
@@ -54,7 +54,8 @@ def spans(
         border[context] = min(same, border.get(context, same))
     _fit(max(map(len, whole), default=0), longest)
     return [
-        Span(tuple(ids), border[context]) for (context, _), ids in zip(pairs, whole, strict=True)
+        ScoredSpan(tuple(ids), border[context])
+        for (context, _), ids in zip(pairs, whole, strict=True)
     ]
 
 
@@ -66,7 +67,7 @@ def _fit(tokens: int, longest: int) -> None:
         )
 
 
-def windows(ids: Sequence[int], longest: int = 0, known: int = 1) -> list[Span]:
+def windows(ids: Sequence[int], longest: int = 0, known: int = 1) -> list[ScoredSpan]:
     """A whole text in windows of at most ``longest`` ids (0: one window).
 
     The first ``known`` ids are the start mark and do not count. The last id of a window is the
@@ -75,7 +76,7 @@ def windows(ids: Sequence[int], longest: int = 0, known: int = 1) -> list[Span]:
     step = longest - 1 if longest else max(1, len(ids) - 1)
     places = range(0, len(ids) - 1, step)
     return [
-        Span(tuple(ids[place : place + step + 1]), 1 if place else max(known, 1))
+        ScoredSpan(tuple(ids[place : place + step + 1]), 1 if place else max(known, 1))
         for place in places
     ]
 
@@ -142,7 +143,7 @@ class Marks:
         encode: Callable[[str], Sequence[int]],
         pairs: Sequence[tuple[str, str]],
         longest: int = 0,
-    ) -> list[Span]:
+    ) -> list[ScoredSpan]:
         """:func:`spans` with the marks put in; ``encode`` puts none."""
         if self.always:
             return spans(lambda text: self.scored(encode(text)), pairs, longest)
@@ -151,11 +152,11 @@ class Marks:
             if not span.first:
                 ids = (*self.first, *span.ids)
                 _fit(len(ids), longest)
-                span = Span(ids, max(1, len(ids) - len(span.ids)))
+                span = ScoredSpan(ids, max(1, len(ids) - len(span.ids)))
             made.append(span)
         return made
 
-    def windows(self, ids: Sequence[int], longest: int = 0) -> list[Span]:
+    def windows(self, ids: Sequence[int], longest: int = 0) -> list[ScoredSpan]:
         """:func:`windows` of a text that begins after the mark."""
         return windows(self.scored(ids), longest, len(self.first))
 

@@ -32,7 +32,7 @@ from yoriai_eval.backends.replies import (
 )
 from yoriai_eval.backends.rules import (
     Conversation,
-    Span,
+    ScoredSpan,
     common,
     messages,
     spans,
@@ -326,7 +326,7 @@ class ServedModel:
             )
         self._echoes = True
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         if any(span.first == 0 and span.ids for span in read):
             raise no_start()
         asked = [span for span in read if span.first < len(span.ids)]

@@ -129,7 +129,7 @@ class SharedLayer(DynamicLayer):
         return keys, values
 
 
-class Encoded:
+class CachedPrefix:
     """Ids that rows begin with, and each layer's keys and values of them, (1, heads, ids, size)."""
 
     def __init__(self, ids: Sequence[int], layers: list[tuple[Tensor, Tensor]]) -> None:
@@ -141,7 +141,7 @@ class Encoded:
         return len(ids) > len(self.ids) and list(ids[: len(self.ids)]) == self.ids
 
 
-class Rows:
+class CachedRows:
     """Rows of ids that a model has read so far. ``select`` gives others, ``feed`` reads on."""
 
     def __init__(self, model: Any, layers: list[SharedLayer], mask: Tensor, places: Tensor) -> None:
@@ -173,7 +173,7 @@ class Rows:
         ).logits
         return logits
 
-    def select(self, rows: Sequence[int]) -> Rows:
+    def select(self, rows: Sequence[int]) -> CachedRows:
         """Some of the rows, in any order and number; these are not changed by what they read."""
         chosen = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
         layers = []
@@ -184,10 +184,10 @@ class Rows:
                 other.keys = layer.keys.index_select(0, chosen)
                 other.values = layer.values.index_select(0, chosen)
             layers.append(other)
-        return Rows(self.model, layers, self.mask[chosen], self.places[chosen])
+        return CachedRows(self.model, layers, self.mask[chosen], self.places[chosen])
 
 
-def join(parts: Sequence[Rows]) -> Rows:
+def join(parts: Sequence[CachedRows]) -> CachedRows:
     """All rows of some that share what they begin with, padded on the left to the longest."""
     if len(parts) == 1:
         return parts[0]
@@ -204,11 +204,11 @@ def join(parts: Sequence[Rows]) -> Rows:
         )
         layers.append(layer)
     mask = torch.cat([pad(part.mask, (width - part.mask.shape[1], 0)) for part in parts])
-    return Rows(parts[0].model, layers, mask, torch.cat([part.places for part in parts]))
+    return CachedRows(parts[0].model, layers, mask, torch.cat([part.places for part in parts]))
 
 
 class Reader:
-    """Runs one model on rows of ids; see :class:`Rows`."""
+    """Runs one model on rows of ids; see :class:`CachedRows`."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -225,14 +225,14 @@ class Reader:
         """
         return length <= self.span
 
-    def encode(self, ids: Sequence[int]) -> Encoded:
+    def encode(self, ids: Sequence[int]) -> CachedPrefix:
         """Run the ids that others begin with."""
         rows = self.begin(None, 1)
         rows.feed([ids], keep=1)
         found = [(layer.keys, layer.values) for layer in rows.layers]
-        return Encoded(ids, [(k, v) for k, v in found if k is not None and v is not None])
+        return CachedPrefix(ids, [(k, v) for k, v in found if k is not None and v is not None])
 
-    def begin(self, encoded: Encoded | None, count: int) -> Rows:
+    def begin(self, encoded: CachedPrefix | None, count: int) -> CachedRows:
         """``count`` rows that have read nothing but what is encoded."""
         device = self.model.device
         if encoded is None:
@@ -241,7 +241,7 @@ class Reader:
         else:
             layers = [SharedLayer(shared) for shared in encoded.layers]
         places = torch.full((count,), len(encoded.ids) if encoded else 0, device=device)
-        return Rows(
+        return CachedRows(
             self.model, layers, torch.ones(count, 0, dtype=torch.bool, device=device), places
         )
 
@@ -291,7 +291,7 @@ def likelihoods(logits: Tensor, wanted: Tensor) -> Tensor:
     return picked - logits.float().logsumexp(-1)
 
 
-def score_after(rows: Rows, wanted: Sequence[Sequence[int]], vocabulary: int) -> list[float]:
+def score_after(rows: CachedRows, wanted: Sequence[Sequence[int]], vocabulary: int) -> list[float]:
     """Log-likelihood of ``wanted[i][1:]`` in row ``i``, whose ids go on with ``wanted[i]``.
 
     Read in pieces, so that there are never more than :data:`LOGITS` logits (or one column).

@@ -19,7 +19,7 @@ from yoriai_eval.backends.rules import (
     Conversation,
     Ended,
     Marks,
-    Span,
+    ScoredSpan,
     added,
     cut,
     in_template,
@@ -164,7 +164,7 @@ class _VllmModel:
             raise YoriaiError(f"vLLM answered {len(requests)} of {len(prompts)} prompts")
         return requests
 
-    def _score(self, read: Sequence[Span]) -> list[float]:
+    def _score(self, read: Sequence[ScoredSpan]) -> list[float]:
         """vLLM reads a prompt whose likelihoods are asked for without its prefix cache
         (``skip_reading_prefix_cache``), so each choice pays for its whole context.
         """

@@ -32,7 +32,8 @@ def export(scores: Path, form: str, out: Path, as_json: bool) -> None:
     Prompts and right answers come from the data sets, which have to be here (yoriai eval data);
     for wandb they are left out.
     """
-    from yoriai.plugins import is_installed, load_registry
+    from yoriai.plugins import load_registry
+    from yoriai.registry import is_installed
     from yoriai_eval.report import inspect_log, lm_eval_log, wandb_log
     from yoriai_eval.scoring import rescoring
 

@@ -14,12 +14,12 @@ from yoriai_eval.comparison.contestants import Contestant
 from yoriai_eval.comparison.pair import Comparison
 from yoriai_eval.scoring import protocol, statistics
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Outline
+from yoriai_eval.scoring.protocol import ProtocolFacts
 
 WHOLE = "average"
 
 
-def weights(known: Outline | None) -> dict[str, dict[str, float]]:
+def weights(known: ProtocolFacts | None) -> dict[str, dict[str, float]]:
     """The averages of a protocol, each with the weight of every task in it.
 
     ``average:NLI`` is a category; one of a single task is that task and is left out. ``average``

@@ -10,7 +10,7 @@ from yoriai import Artifact, NotFound, UsageError
 from yoriai.config import unknown_name
 from yoriai_eval.scoring import protocol
 from yoriai_eval.scoring.metrics import METRICS
-from yoriai_eval.scoring.protocol import Outline
+from yoriai_eval.scoring.protocol import ProtocolFacts
 from yoriai_eval.scoring.rows import models_of, rows_of, scored
 
 BITS = ("bits_per_byte", "gold_bits_per_byte")
@@ -207,12 +207,12 @@ def _marks(scores: Artifact, task: str) -> list[str]:
     ]
 
 
-def _is_own(task: str, known: Outline | None) -> bool:
+def _is_own(task: str, known: ProtocolFacts | None) -> bool:
     """Whether a protocol leaves it to the task how it is asked."""
     return known is not None and task.rpartition("/")[2] not in known.tasks
 
 
-def _is_rendered(answers: Answers, known: Outline | None) -> bool:
+def _is_rendered(answers: Answers, known: ProtocolFacts | None) -> bool:
     """Whether the prompts are put into the model's own template, so that they differ by model."""
     if known is None:
         return False

@@ -110,7 +110,7 @@ class Extraction(Probe):
         opened = open_folder(given.the_model().folder)
         notes = [f"prefixes of {k} tokens do not fit into the context of {opened.context}"
                  for k in self.prefixes if k not in fits]  # fmt: skip
-        groups: dict[str, list[Asked]] = {}
+        groups: dict[str, list[Extracted]] = {}
         for table in texts.TABLES:
             # Hardly a token is shorter than a character, so shorter texts are not worth drawing.
             least = fits[0] + self.continuation
@@ -140,15 +140,17 @@ class Extraction(Probe):
 
     def _ask(
         self, opened: OpenedFolder, drawn: Sequence[texts.CorpusText], fits: Sequence[int]
-    ) -> list[Asked]:
-        asked = [Asked(d.source, d.id, opened.encode(d.text)[: fits[-1] + self.continuation])
+    ) -> list[Extracted]:
+        asked = [Extracted(d.source, d.id, opened.encode(d.text)[: fits[-1] + self.continuation])
                  for d in drawn]  # fmt: skip
         extract(opened, asked, fits, self.continuation, approximate=self.approximate)
         return asked
 
     # --- what is told ---------------------------------------------------------------------
 
-    def _rates(self, groups: Mapping[str, list[Asked]], k: int, seed: int) -> Iterator[Measured]:
+    def _rates(
+        self, groups: Mapping[str, list[Extracted]], k: int, seed: int
+    ) -> Iterator[Measured]:
         control = [a for a in groups["heldout"] if k in a.exact]
         chance = sum(a.exact[k] for a in control) / len(control) if control else None
         for name, word in (("documents", "trained"), ("heldout", "held out")):
@@ -164,7 +166,7 @@ class Extraction(Probe):
             values = [a.accuracy[k] for a in found]
             yield mean(f"token accuracy k={k} {word}", values, seed)
 
-    def _by_copies(self, trained: Sequence[Asked]) -> Iterator[Measured]:
+    def _by_copies(self, trained: Sequence[Extracted]) -> Iterator[Measured]:
         found = Counter(self._bin(a.copies) for a in trained if a.exact)
         right = Counter(self._bin(a.copies) for a in trained if a.exact and a.exact[a.longest])
         for low in self.bins:
@@ -183,7 +185,10 @@ class Extraction(Probe):
         return str(low) if after[0] == low + 1 else f"{low} to {after[0] - 1}"
 
     def _figures(
-        self, groups: Mapping[str, list[Asked]], fits: Sequence[int], trained: Sequence[Asked]
+        self,
+        groups: Mapping[str, list[Extracted]],
+        fits: Sequence[int],
+        trained: Sequence[Extracted],
     ) -> Iterator[Figure]:
         series = {}
         for name, word in (("documents", "trained"), ("heldout", "held out")):
@@ -214,7 +219,7 @@ class Extraction(Probe):
 
 
 @dataclass(slots=True)
-class Asked:
+class Extracted:
     """A sequence, and by the length of the beginning what came of it."""
 
     source: str
@@ -245,7 +250,7 @@ class Asked:
 
 def extract(
     opened: OpenedFolder,
-    asked: Sequence[Asked],
+    asked: Sequence[Extracted],
     prefixes: Sequence[int],
     count: int,
     *,
@@ -263,7 +268,7 @@ def extract(
 
     open_ones = [a for a in asked if len(a.ids) > 1]
     scores = token_scores(opened.model, [a.ids for a in open_ones])
-    waiting: list[tuple[Asked, int]] = []
+    waiting: list[tuple[Extracted, int]] = []
     for sequence, told in zip(open_ones, scores, strict=True):
         best = told.best.tolist()
         for k in prefixes:
@@ -315,7 +320,7 @@ def dose_response(seed: int, each: int = DOSE) -> list[Measured]:
     how = TinyTraining(epochs=6, batch=64, rate=5e-3, seed=seed)
     model = train([characters.sequence(text) for text in trained], len(characters), how)
     opened = OpenedFolder(model, characters, (BEGIN,), 0, len(characters))
-    asked = [Asked("planted", str(c.copies), opened.encode(c.text)) for c in planted]
+    asked = [Extracted("planted", str(c.copies), opened.encode(c.text)) for c in planted]
     extract(opened, asked, [GIVEN], WANTED, approximate=False)
     measures = []
     for copies in (0, *canaries.COPIES):

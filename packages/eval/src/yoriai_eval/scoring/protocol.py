@@ -182,7 +182,7 @@ def _of_file(place: Path) -> Protocol:
     return made
 
 
-class Outline(Strict):
+class ProtocolFacts(Strict):
     """What scores have to say of the protocol that asked them, so that they can be compared."""
 
     digest: str = Field("", description="of the whole protocol, if it is a file of one's own")
@@ -192,11 +192,11 @@ class Outline(Strict):
     average: tuple[str, ...] = ()
 
 
-def outline(facts: Mapping[str, Any]) -> Outline | None:
+def outline(facts: Mapping[str, Any]) -> ProtocolFacts | None:
     """Of the facts of scores; None for a protocol that is not known here and is not told there."""
     if "protocol_outline" in facts:
         try:
-            return Outline.model_validate(facts["protocol_outline"])
+            return ProtocolFacts.model_validate(facts["protocol_outline"])
         except pydantic.ValidationError:
             return None
     name = facts.get("protocol")
@@ -220,8 +220,8 @@ def identity(facts: Mapping[str, Any]) -> str:
     return f"{name} ({known.digest[:8]})" if known and known.digest else name
 
 
-def _outline(rules: Protocol) -> Outline:
-    return Outline(
+def _outline(rules: Protocol) -> ProtocolFacts:
+    return ProtocolFacts(
         chat=rules.chat,
         tasks=tuple(sorted(rules.tasks)),
         categories=rules.categories,

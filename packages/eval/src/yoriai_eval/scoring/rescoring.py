@@ -25,12 +25,12 @@ from yoriai import (
     files,
 )
 from yoriai import artifact as artifacts
-from yoriai.plugins import Registry
+from yoriai.registry import Registry
 from yoriai_eval.scoring import answers, asking, protocol
 from yoriai_eval.scoring import totals as scoring
 from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.rows import models_of, rows_of, scored
-from yoriai_eval.scoring.run import Run
+from yoriai_eval.scoring.run import EvaluationRun
 
 Row = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Questions:
     ``notes`` say where it may not be what was asked: data or protocols that are others now.
     """
 
-    run: Run
+    run: EvaluationRun
     exams: tuple[Exam, ...]
     inputs: tuple[Artifact, ...]
     notes: tuple[str, ...] = ()
@@ -66,9 +66,9 @@ def questions(scores: Artifact, registry: Registry) -> Questions:
     # The backend may not be installed here, and asks nothing of the questions.
     options = {key: value for key, value in scores.config.items() if key != "backend"}
     try:
-        run: Run = config.build(Run, options, registry)
+        run: EvaluationRun = config.build(EvaluationRun, options, registry)
     except pydantic.ValidationError as error:
-        fault = config.explain(error, Run)[0]
+        fault = config.explain(error, EvaluationRun)[0]
         raise UsageError(
             f"{scores.name} was asked in a way unknown here: "
             f"{config.dotted(fault.place)}: {fault.message}",
@@ -93,7 +93,7 @@ def _inputs(scores: Artifact) -> tuple[Artifact, ...]:
     return tuple(found)
 
 
-def _drift(scores: Artifact, run: Run) -> Iterator[str]:
+def _drift(scores: Artifact, run: EvaluationRun) -> Iterator[str]:
     """What of the outside is not what it was: marks that a run seals with its result."""
     sealed = scores.manifest.get("outside", {})
     for position, item in enumerate(config.nested(run)):

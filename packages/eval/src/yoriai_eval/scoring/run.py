@@ -53,7 +53,7 @@ class Candidate:
     said: str
 
 
-class Run(Step):
+class EvaluationRun(Step):
     """Ask every model under ``from`` (and ``models``) every task.
 
     One row a sample goes to ``samples.jsonl``; the scores, their 95 % intervals and the floors

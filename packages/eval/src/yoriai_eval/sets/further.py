@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from yoriai_eval.sets import knp
-from yoriai_eval.sets.llm_jp import Builder, Row, Split
+from yoriai_eval.sets.llm_jp import Builder, Split, UpstreamRecord
 
 LETTERS = "ABCD"
 # Subjects of JMMLU under CC BY-NC-ND (nlp-waseda/JMMLU:README.md, folder JMMLU_NC_ND).
@@ -36,19 +36,19 @@ def _csv(data: bytes) -> list[list[str]]:
 # --- judgements -----------------------------------------------------------------------------
 
 
-def jcola(data: bytes, _path: str) -> list[Row]:
+def jcola(data: bytes, _path: str) -> list[UpstreamRecord]:
     """1: acceptable, 0: not. Rows of one source article are one cluster."""
     return [
-        Row(f"文：{row['sentence']}", str(row["label"]), cluster=row["source"])
+        UpstreamRecord(f"文：{row['sentence']}", str(row["label"]), cluster=row["source"])
         for row in _lines(data)
     ]
 
 
-def moral(data: bytes, _path: str) -> list[Row]:
+def moral(data: bytes, _path: str) -> list[UpstreamRecord]:
     """1: wrong, 0: not. Two rows in turn are a pair that differs in a few words: one cluster."""
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     return [
-        Row(f"文：{row['sent']}", row["label"], cluster=str(number // 2))
+        UpstreamRecord(f"文：{row['sent']}", row["label"], cluster=str(number // 2))
         for number, row in enumerate(rows)
     ]
 
@@ -56,17 +56,17 @@ def moral(data: bytes, _path: str) -> list[Row]:
 # --- four choices ---------------------------------------------------------------------------
 
 
-def _choice(cells: list[str], group: str, part: str = "") -> Row:
+def _choice(cells: list[str], group: str, part: str = "") -> UpstreamRecord:
     """A row of MMLU's form: question, four choices, the letter of the right one."""
     question, *choices, letter = cells
     if len(choices) != 4 or letter not in LETTERS:
         raise ValueError(f"this is no question with four choices: {cells}")
     # 1,119 rows of JMMLU have choices padded with spaces, which a likelihood would count.
     kept = tuple(choice.strip() for choice in choices)
-    return Row(question.strip(), letter, group=group, part=part, choices=kept)
+    return UpstreamRecord(question.strip(), letter, group=group, part=part, choices=kept)
 
 
-def jmmlu(data: bytes, _path: str) -> list[Row]:
+def jmmlu(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Subjects in order of their names; those whose licence is not free are left out."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {
@@ -80,7 +80,7 @@ def jmmlu(data: bytes, _path: str) -> list[Row]:
     return [_choice(cells, s, "test") for s in subjects for cells in _csv(files[s])]
 
 
-def mmlu(data: bytes, _path: str) -> list[Row]:
+def mmlu(data: bytes, _path: str) -> list[UpstreamRecord]:
     """``data/test/SUBJECT_test.csv`` and so on; train is the five examples of each subject."""
     parts = {"test": "test", "val": "dev", "dev": "train"}
     rows = []
@@ -95,12 +95,12 @@ def mmlu(data: bytes, _path: str) -> list[Row]:
     return rows
 
 
-def jamcqa(data: bytes, _path: str) -> list[Row]:
+def jamcqa(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Groups are the eight categories."""
     import pyarrow.parquet as pq
 
     return [
-        Row(
+        UpstreamRecord(
             row["question"],
             LETTERS[row["answer_index"]],
             group=row["category"],
@@ -113,21 +113,25 @@ def jamcqa(data: bytes, _path: str) -> list[Row]:
 # --- numbers --------------------------------------------------------------------------------
 
 
-def mgsm(data: bytes, _path: str) -> list[Row]:
+def mgsm(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Two columns without a header; the thousands of four golds are grouped by commas."""
     rows = csv.reader(
         io.StringIO(data.decode(), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE
     )
-    return [Row(f"問題：{question}", answer.replace(",", "")) for question, answer in rows]
+    return [
+        UpstreamRecord(f"問題：{question}", answer.replace(",", "")) for question, answer in rows
+    ]
 
 
 # --- the annotated corpus of Wikipedia ------------------------------------------------------
 
 
-def _wiki(told: Callable[[list[knp.Sentence]], str]) -> Callable[[bytes, str], list[Row]]:
+def _wiki(
+    told: Callable[[list[knp.Sentence]], str],
+) -> Callable[[bytes, str], list[UpstreamRecord]]:
     """Rows are documents, in the order of the id files; ``told`` makes the gold."""
 
-    def read(data: bytes, _path: str) -> list[Row]:
+    def read(data: bytes, _path: str) -> list[UpstreamRecord]:
         rows = []
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = {PurePosixPath(name).parts[1:]: name for name in archive.namelist()}
@@ -136,7 +140,7 @@ def _wiki(told: Callable[[list[knp.Sentence]], str]) -> Callable[[bytes, str], l
                     content = archive.read(names["knp", id_[:8], f"{id_}.knp"]).decode()
                     document = knp.read(content)
                     text = "".join(sentence.text for sentence in document)
-                    rows.append(Row(f"文章：{text}", told(document), part=part))
+                    rows.append(UpstreamRecord(f"文章：{text}", told(document), part=part))
         return rows
 
     return read
@@ -147,10 +151,10 @@ def _wiki(told: Callable[[list[knp.Sentence]], str]) -> Callable[[bytes, str], l
 ALT = "ALT-Parallel-Corpus-20191206.zip"
 
 
-def _alt(source: str, target: str) -> Callable[[Mapping[str, bytes]], list[Row]]:
+def _alt(source: str, target: str) -> Callable[[Mapping[str, bytes]], list[UpstreamRecord]]:
     """Sentences of one article (a URL number) are one cluster; the URL files name the articles."""
 
-    def join(files: Mapping[str, bytes]) -> list[Row]:
+    def join(files: Mapping[str, bytes]) -> list[UpstreamRecord]:
         with zipfile.ZipFile(io.BytesIO(files[ALT])) as archive:
             names = {PurePosixPath(name).name: name for name in archive.namelist()}
             sides = [
@@ -165,7 +169,7 @@ def _alt(source: str, target: str) -> Callable[[Mapping[str, bytes]], list[Row]]
             if line.strip()
         }
         return [
-            Row(text, sides[1][key], cluster=key.split(".")[1])
+            UpstreamRecord(text, sides[1][key], cluster=key.split(".")[1])
             for key, text in sides[0].items()
             if key.split(".")[1] in wanted and text and sides[1].get(key)
         ]

@@ -20,14 +20,14 @@ from typing import Any, Literal
 from yoriai.files import digest_bytes
 
 Split = Literal["test", "dev", "train"]
-Reader = Callable[[bytes, str], list["Row"]]
+Reader = Callable[[bytes, str], list["UpstreamRecord"]]
 SEED = 42
 # JSeM: judgements of acceptability and problems without an answer (datasets/jsem.py).
 NO_INFERENCE = ("", "infelicitous", "unacceptable", "weakacceptable")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UpstreamRecord:
     """One record of an upstream file, as it is put to a model.
 
     ``kept`` is false for a record that no split holds; it is counted where shots name rows by
@@ -64,7 +64,9 @@ class Builder:
     test: tuple[str, ...] = ()
     cut: Literal["given", "column", "none", "halves", "parts"] = "given"
     parts: Mapping[Split, tuple[str, ...]] = field(default_factory=dict)
-    join: Callable[[Mapping[str, bytes]], list[Row]] | None = None  # where rows need several files
+    join: Callable[[Mapping[str, bytes]], list[UpstreamRecord]] | None = (
+        None  # where rows need several files
+    )
 
     def files(self, split: Split) -> tuple[str, ...]:
         """The files that a split is made of."""
@@ -97,10 +99,10 @@ def _lines(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.split(b"\n") if line]
 
 
-def jamp(data: bytes, _path: str) -> list[Row]:
+def jamp(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Rows share a template (``template_num``); groups are its temporal category."""
     return [
-        Row(
+        UpstreamRecord(
             _nli(row["premise"], row["hypothesis"]),
             row["gold_label"],
             group=row["category"],
@@ -110,10 +112,10 @@ def jamp(data: bytes, _path: str) -> list[Row]:
     ]
 
 
-def janli(data: bytes, _path: str) -> list[Row]:
+def janli(data: bytes, _path: str) -> list[UpstreamRecord]:
     """The file holds 144 templates, 100 rows of each in turn; groups are heuristics."""
     return [
-        Row(
+        UpstreamRecord(
             _nli(row["sentence_A_Ja"], row["sentence_B_Ja"]),
             row["entailment_label_Ja"],
             group=row["heuristics"],
@@ -124,10 +126,10 @@ def janli(data: bytes, _path: str) -> list[Row]:
     ]
 
 
-def jsick(data: bytes, _path: str) -> list[Row]:
+def jsick(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Pairs share their first sentence (3,348 of them in the 4,927 test pairs)."""
     return [
-        Row(
+        UpstreamRecord(
             _nli(row["sentence_A_Ja"], row["sentence_B_Ja"]),
             row["entailment_label_Ja"],
             cluster=_mark(row["sentence_A_Ja"]),
@@ -136,18 +138,18 @@ def jsick(data: bytes, _path: str) -> list[Row]:
     ]
 
 
-def jnli(data: bytes, _path: str) -> list[Row]:
+def jnli(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Pairs share an image, which the first part of ``yjcaptions_id`` names."""
     return [
-        Row(_nli(row["sentence1"], row["sentence2"]), row["label"], cluster=_image(row))
+        UpstreamRecord(_nli(row["sentence1"], row["sentence2"]), row["label"], cluster=_image(row))
         for row in _lines(data)
     ]
 
 
-def jsts(data: bytes, _path: str) -> list[Row]:
+def jsts(data: bytes, _path: str) -> list[UpstreamRecord]:
     """As JNLI; two images are one cluster of their own."""
     return [
-        Row(
+        UpstreamRecord(
             f"文1：{row['sentence1']}\n文2：{row['sentence2']}",
             str(row["label"]),
             cluster=_image(row),
@@ -160,19 +162,21 @@ def _image(row: dict[str, Any]) -> str:
     return str(row["yjcaptions_id"]).partition("-")[0]
 
 
-def jcommonsenseqa(data: bytes, _path: str) -> list[Row]:
+def jcommonsenseqa(data: bytes, _path: str) -> list[UpstreamRecord]:
     """The answer is the digit of the choice."""
     rows = []
     for row in _lines(data):
         choices = ",".join(f"{number}.{row[f'choice{number}']}" for number in range(5))
-        rows.append(Row(f"質問：{row['question']}\n選択肢：{choices}", str(row["label"])))
+        rows.append(
+            UpstreamRecord(f"質問：{row['question']}\n選択肢：{choices}", str(row["label"]))
+        )
     return rows
 
 
-def jsquad(data: bytes, _path: str) -> list[Row]:
+def jsquad(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Questions share a passage; only the first answer is gold (datasets/jsquad.py)."""
     return [
-        Row(
+        UpstreamRecord(
             f"文章：{passage['context']}\n質問：{question['question']}",
             question["answers"][0]["text"],
             cluster=_mark(passage["context"]),
@@ -183,26 +187,28 @@ def jsquad(data: bytes, _path: str) -> list[Row]:
     ]
 
 
-def jemhopqa(data: bytes, _path: str) -> list[Row]:
+def jemhopqa(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Groups are the two types of question, comparison and compositional."""
     return [
-        Row(f"質問：{row['question']}", row["answer"], group=row["type"])
+        UpstreamRecord(f"質問：{row['question']}", row["answer"], group=row["type"])
         for row in json.loads(data)
     ]
 
 
-def niilc(data: bytes, _path: str) -> list[Row]:
+def niilc(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Answers are joined with a comma; a question whose answer is ``-`` has none."""
     rows = []
     for question in _elements(data, "question"):
         # One question of the dev file has an empty answer in its list: it counts as no answer.
         answers = [text for node in question.iter("answer") if (text := _text(node))]
         output = ",".join(answers)
-        rows.append(Row(f"質問：{_text(question.find('text'))}", output, kept=output != "-"))
+        rows.append(
+            UpstreamRecord(f"質問：{_text(question.find('text'))}", output, kept=output != "-")
+        )
     return rows
 
 
-def jsem(data: bytes, path: str) -> list[Row]:
+def jsem(data: bytes, path: str) -> list[UpstreamRecord]:
     """Premises are joined without a mark; rows share them. Groups are the files."""
     rows = []
     for problem in _elements(data, "problem"):
@@ -210,7 +216,7 @@ def jsem(data: bytes, path: str) -> list[Row]:
         hypothesis = _text(problem.find("h/script"))
         answer = problem.get("answer") or ""
         rows.append(
-            Row(
+            UpstreamRecord(
                 _nli(premise, hypothesis),
                 answer,
                 group=PurePosixPath(path).stem,
@@ -232,13 +238,13 @@ def _text(node: Any) -> str:
     return (node.text or "").strip() if node is not None else ""
 
 
-def mawps(data: bytes, _path: str) -> list[Row]:
+def mawps(data: bytes, _path: str) -> list[UpstreamRecord]:
     """Problems up to the mark of the answer; of an example, the last number is the answer."""
     rows = []
     for row in json.loads(data):
         question, _, solution = (row.get("question") or row["shot_example"]).partition("\n解答：")
         numbers = re.findall(r"-?\d+(?:\.\d+)?", solution)
-        rows.append(Row(question, row["answer"] if "answer" in row else numbers[-1]))
+        rows.append(UpstreamRecord(question, row["answer"] if "answer" in row else numbers[-1]))
     return rows
 
 
@@ -284,7 +290,7 @@ BUILDERS: dict[str, Builder] = {
 # --- splits and the processed file --------------------------------------------------------
 
 
-def build(builder: Builder, split: Split, read: Callable[[str], bytes]) -> list[Row]:
+def build(builder: Builder, split: Split, read: Callable[[str], bytes]) -> list[UpstreamRecord]:
     """The rows of a split in their order; ``read`` gives the content of an upstream path."""
     if builder.join is not None:
         return builder.join({path: read(path) for path in builder.files(split)})
@@ -311,14 +317,14 @@ def build(builder: Builder, split: Split, read: Callable[[str], bytes]) -> list[
     return shuffled(rows)[:end] if split == "train" else shuffled(rows)[end:]
 
 
-def shuffled(rows: Sequence[Row]) -> list[Row]:
+def shuffled(rows: Sequence[UpstreamRecord]) -> list[UpstreamRecord]:
     """As ``random.seed(42); random.shuffle(rows)`` leaves them, without the global state."""
     copy = list(rows)
     random.Random(SEED).shuffle(copy)
     return copy
 
 
-def as_float32(row: Row) -> Row:
+def as_float32(row: UpstreamRecord) -> UpstreamRecord:
     """The row as JGLUE v1.0 wrote it: similarities were 32-bit floats (3.8 as 3.7999999523…)."""
     import struct
 
@@ -327,12 +333,12 @@ def as_float32(row: Row) -> Row:
 
 
 def document(
-    rows: Iterable[Row],
+    rows: Iterable[UpstreamRecord],
     *,
     instruction: str,
     output_length: int,
     metrics: Sequence[str],
-    few_shots: Iterable[Row] = (),
+    few_shots: Iterable[UpstreamRecord] = (),
 ) -> bytes:
     """llm-jp-eval's file of a split: keys in its order, indented by four, no newline at the end."""
     value = {

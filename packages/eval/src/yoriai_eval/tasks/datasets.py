@@ -22,7 +22,7 @@ from yoriai.errors import Altered
 from yoriai.files import digest_json
 from yoriai_eval.scoring import protocol
 from yoriai_eval.sets import further, llm_jp, store
-from yoriai_eval.sets.llm_jp import Row, Split
+from yoriai_eval.sets.llm_jp import Split, UpstreamRecord
 
 OWN = "v1.3"  # the protocol whose instruction and metrics are a set's own
 QUOTES = ("llm_jp_eval_protocol", "protocol.json")
@@ -32,7 +32,7 @@ BUILDERS = llm_jp.BUILDERS | further.BUILDERS
 # --- rows ---------------------------------------------------------------------------------
 
 
-def rows(dataset: str, split: Split, *, mirrors: Sequence[Path] = ()) -> list[Row]:
+def rows(dataset: str, split: Split, *, mirrors: Sequence[Path] = ()) -> list[UpstreamRecord]:
     """The rows of a split.
 
     Raises :class:`yoriai.NotFound` naming a file that is not here, and
@@ -41,7 +41,7 @@ def rows(dataset: str, split: Split, *, mirrors: Sequence[Path] = ()) -> list[Ro
     if dataset not in BUILDERS:
         raise unknown_name(dataset, BUILDERS, "data set with rows")
 
-    def counted(content: bytes, path: str) -> list[Row]:
+    def counted(content: bytes, path: str) -> list[UpstreamRecord]:
         wanted = store.file(dataset, path).rows
         try:
             found = BUILDERS[dataset].read(content, path)
@@ -87,7 +87,7 @@ def processed(name: str, dataset: str, split: Split, *, mirrors: Sequence[Path] 
     )
 
 
-def shot(dataset: str, wanted: Shot, *, mirrors: Sequence[Path] = ()) -> Row:
+def shot(dataset: str, wanted: Shot, *, mirrors: Sequence[Path] = ()) -> UpstreamRecord:
     """The example that a protocol names.
 
     It is looked for in the named file if that is here, then among the examples that llm-jp-eval
@@ -95,7 +95,7 @@ def shot(dataset: str, wanted: Shot, *, mirrors: Sequence[Path] = ()) -> Row:
     :class:`yoriai.errors.Altered` if the named row is another one than the protocol means.
     """
     if wanted.input:
-        return Row(wanted.input, wanted.output)
+        return UpstreamRecord(wanted.input, wanted.output)
     here = store.look(dataset, wanted.file, given=mirrors).state != "missing"
     if not here and (quoted := _quoted(dataset, wanted.sha256, mirrors)):
         return quoted
@@ -111,7 +111,7 @@ def shot(dataset: str, wanted: Shot, *, mirrors: Sequence[Path] = ()) -> Row:
     return found
 
 
-def _in_file(dataset: str, wanted: Shot, mirrors: Sequence[Path]) -> Row | None:
+def _in_file(dataset: str, wanted: Shot, mirrors: Sequence[Path]) -> UpstreamRecord | None:
     content = store.read(dataset, wanted.file, given=mirrors)
     records = BUILDERS[dataset].read(content, wanted.file)
     if wanted.row >= len(records):
@@ -136,20 +136,20 @@ def _in_file(dataset: str, wanted: Shot, mirrors: Sequence[Path]) -> Row | None:
     return None
 
 
-def _quoted(dataset: str, sha256: str, mirrors: Sequence[Path]) -> Row | None:
+def _quoted(dataset: str, sha256: str, mirrors: Sequence[Path]) -> UpstreamRecord | None:
     if not sha256 or store.look(*QUOTES, given=mirrors).state == "missing":
         return None
     return _quotes(store.locate(*QUOTES, given=mirrors)).get((dataset, sha256))
 
 
 @cache
-def _quotes(place: Path) -> dict[tuple[str, str], Row]:
+def _quotes(place: Path) -> dict[tuple[str, str], UpstreamRecord]:
     """The examples in llm-jp-eval's own source, by data set and digest."""
     found = {}
     for version in json.loads(place.read_bytes())["versions"].values():
         for name, told in version["datasets"].items():
             for example in told["few_shots"]:
-                row = Row(example["input"], example["output"])
+                row = UpstreamRecord(example["input"], example["output"])
                 found[name, row.sha256()] = row
     return found
 
@@ -222,7 +222,7 @@ class Dataset(Task):
         gold = normalised(reading, sample.gold)
         return metric(cleaned(reading, output), [gold])
 
-    def _sample(self, name: str, row: Row, instruction: str = "") -> Sample:
+    def _sample(self, name: str, row: UpstreamRecord, instruction: str = "") -> Sample:
         return Sample(
             id=name,
             text=row.input,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from yoriai import Sample
 from yoriai_eval.sets.further import LETTERS
-from yoriai_eval.sets.llm_jp import Row
+from yoriai_eval.sets.llm_jp import UpstreamRecord
 from yoriai_eval.tasks.datasets import Dataset
 
 
@@ -51,7 +51,7 @@ class FourChoices(More):
 
     style: Literal["text", "letter"] = Field("text", description="what is ranked after what")
 
-    def _sample(self, name: str, row: Row, instruction: str = "") -> Sample:
+    def _sample(self, name: str, row: UpstreamRecord, instruction: str = "") -> Sample:
         text, choices = f"質問：{row.input}", row.choices
         if self.style == "letter":
             shown = [f"{letter}. {c}" for letter, c in zip(LETTERS, choices, strict=True)]

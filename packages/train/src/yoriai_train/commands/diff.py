@@ -19,7 +19,7 @@ STEP = "train/pretrain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class DescribedTraining:
     """A training and what is known of it beside its configuration."""
 
     name: str
@@ -90,7 +90,7 @@ def draw(value: Mapping[str, Any], *, every: bool) -> str:
     return "\n".join(lines)
 
 
-def read(text: str, shared: Context) -> Training:
+def read(text: str, shared: Context) -> DescribedTraining:
     """The training that a word of the command line names.
 
     Raises :class:`NotFound` or :class:`UsageError` if it names none, or several.
@@ -111,10 +111,12 @@ def read(text: str, shared: Context) -> Training:
         raise unknown_name(text, preset.names(), "preset, recipe or model")
     size = preset.about(text).vocabulary_size
     small = text.endswith(preset.SMALL)
-    return Training(name=text, config=preset.load(text), vocabulary_size=None if small else size)
+    return DescribedTraining(
+        name=text, config=preset.load(text), vocabulary_size=None if small else size
+    )
 
 
-def _of_recipe(path: Path, step: str, shared: Context) -> Training:
+def _of_recipe(path: Path, step: str, shared: Context) -> DescribedTraining:
     from yoriai.recipe import load_recipe
 
     loaded = load_recipe(path, shared.registry)
@@ -135,14 +137,14 @@ def _of_recipe(path: Path, step: str, shared: Context) -> Training:
         )
     [planned] = found
     expected = loaded.expectations().get(planned.name, {})
-    return Training(
+    return DescribedTraining(
         name=f"{path.name}:{planned.name}",
         config=planned.config(),
         parameters=expected.get("parameters"),
     )
 
 
-def _of_model(folder: Path) -> Training:
+def _of_model(folder: Path) -> DescribedTraining:
     artifact = open_artifact(folder)
     made_by = artifact.manifest["step"]
     if made_by != STEP:
@@ -151,7 +153,7 @@ def _of_model(folder: Path) -> Training:
             hint=f"yoriai lineage {folder}  (names the model it was made from, if any)",
         )
     size = json.loads(artifact.file("config.json").read_bytes()).get("vocab_size")
-    return Training(
+    return DescribedTraining(
         name=artifact.name,
         config=artifact.config,
         vocabulary_size=size,

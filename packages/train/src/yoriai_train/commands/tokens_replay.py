@@ -33,7 +33,7 @@ def _how_trained(command: Any) -> Any:
 
 
 def _training(place: Path, batch: int | None, context: int | None, seed: int | None) -> Any:
-    from yoriai_train.data.provenance import Training, training_of
+    from yoriai_train.data.provenance import TrainingOrder, training_of
 
     artifact = open_checked(place)
     if artifact.kind == "model":
@@ -50,7 +50,7 @@ def _training(place: Path, batch: int | None, context: int | None, seed: int | N
             f"{place} holds tokens, which know nothing of a training",
             hint="--batch N --context N [--seed N], or name the model",
         )
-    return Training(tokens=artifact, context=context, seed=seed or 0, batch=batch)
+    return TrainingOrder(tokens=artifact, context=context, seed=seed or 0, batch=batch)
 
 
 @click.command(epilog="""\b

@@ -209,7 +209,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PhaseSpan:
     """A phase, in samples. ``path[shard]`` leads from the root: (node, light?) at every fork."""
 
     name: str
@@ -241,7 +241,7 @@ class Order:
                 hint="use a smaller model.context, or more text",
             )
         self._nodes: list[Node] = []
-        self.phases: list[Span] = []
+        self.phases: list[PhaseSpan] = []
         self._before = [[0] * len(self.names)]
         first = 0
         for number, phase in enumerate(mixture.phases):
@@ -250,7 +250,7 @@ class Order:
             shares = phase.shares()
             weights = [(shares[name], self.names.index(name)) for name in shares]
             root = self._grow(weights, derive_key(seed, f"phase/{number}"))
-            span = Span(phase.name, first, samples, root, shares, self._paths(root))
+            span = PhaseSpan(phase.name, first, samples, root, shares, self._paths(root))
             self.phases.append(span)
             first += samples
             if samples != ENDLESS:
@@ -287,7 +287,7 @@ class Order:
             waiting.append((node.heavy, (*path, (number, False))))
         return paths
 
-    def _shared(self, span: Span, count: int) -> list[int]:
+    def _shared(self, span: PhaseSpan, count: int) -> list[int]:
         """How many of the first ``count`` samples of a phase are each shard's."""
         counts = [0] * len(self.names)
         for shard, path in span.path.items():

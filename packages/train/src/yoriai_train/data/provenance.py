@@ -61,7 +61,7 @@ def ancestors(artifact: Artifact, kind: str) -> tuple[list[Artifact], list[Input
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingOrder:
     """What decides which samples a step sees. ``steps`` is None where nobody trained yet."""
 
     tokens: Artifact
@@ -89,7 +89,7 @@ class Training:
         return range(data_step * self.per_step, (data_step + 1) * self.per_step)
 
 
-def training_of(model: Artifact) -> Training:
+def training_of(model: Artifact) -> TrainingOrder:
     """How a model was pre-trained; one tuned or quantised is followed back to where it was.
 
     Raises :class:`NotFound` if the tokens, or the model between, are gone.
@@ -105,7 +105,7 @@ def training_of(model: Artifact) -> Training:
         )
     [tokens] = _made_of(model, "tokens")
     body: dict[str, Any] = json.loads(model.file("config.json").read_bytes())
-    return Training(
+    return TrainingOrder(
         tokens=tokens,
         context=int(body.get("max_position_embeddings") or body.get("n_positions") or 0),
         seed=int(model.manifest["seed"]),

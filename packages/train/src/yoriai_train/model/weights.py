@@ -31,7 +31,7 @@ from yoriai_train.settings.spec import Spec
 _FP32 = torch.empty(0, dtype=torch.float32)
 
 
-class Source(Protocol):
+class WeightSource(Protocol):
     """Where the numbers of a model come from."""
 
     def rows(self, name: str, size: Sequence[int], part: slice) -> torch.Tensor:
@@ -265,7 +265,7 @@ def fill(model: Any, spec: Spec) -> None:
     parameters = list(model.parameters())
     if not any(parameter.is_meta for parameter in parameters):
         return
-    source: Source
+    source: WeightSource
     if spec.start:
         source = Stored(model, Path(spec.start))
     else:
@@ -283,7 +283,7 @@ def fill(model: Any, spec: Spec) -> None:
         source.read_buffers(model)
 
 
-def _fill_shards(model: Any, source: Source) -> None:
+def _fill_shards(model: Any, source: WeightSource) -> None:
     """FSDP2: each rank takes its rows of every parameter."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.to_empty(device=next(model.parameters()).device_mesh.device_type)
@@ -298,7 +298,7 @@ def _fill_shards(model: Any, source: Source) -> None:
             local.copy_(source.rows(name, parameter.shape, slice(begin, begin + len(local))))
 
 
-def _fill_whole(model: Any, source: Source | None) -> None:
+def _fill_whole(model: Any, source: WeightSource | None) -> None:
     """One parameter at a time; inside ``deepspeed.zero.Init`` (ZeRO-3) each is cut at once.
 
     Lightning calls ``configure_model`` inside that context where the stage is 3. Without a
@@ -319,7 +319,7 @@ def _fill_whole(model: Any, source: Source | None) -> None:
 
 
 def _make(
-    name: str, outlined: torch.nn.Parameter, source: Source | None, like: torch.Tensor
+    name: str, outlined: torch.nn.Parameter, source: WeightSource | None, like: torch.Tensor
 ) -> torch.nn.Parameter:
     if source is None:
         value = like.new_empty(outlined.shape)

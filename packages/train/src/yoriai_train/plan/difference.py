@@ -110,7 +110,7 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ValueDifference:
     """One value of two trainings. ``ratio`` is b / a where both are numbers that differ."""
 
     group: str
@@ -170,7 +170,7 @@ def describe(
     return values
 
 
-def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
+def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ValueDifference]:
     """The rows of two descriptions, in order; what neither has is left out."""
     rows = []
     for group, keys in _ROWS.items():
@@ -182,7 +182,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
             ratio = None
             if _number(left) and _number(right) and left and not same:
                 ratio = float(right) / float(left)
-            rows.append(Row(group, key, words, left, right, same, ratio))
+            rows.append(ValueDifference(group, key, words, left, right, same, ratio))
     return rows
 
 

@@ -10,7 +10,7 @@ from yoriai_train.plan.plan import DAY, HIGH_MFU, LOW_MFU, Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlanLine:
     """One line for people: the group it stands in, its name, value and a remark."""
 
     group: str
@@ -19,10 +19,10 @@ class Row:
     words: str = ""
 
 
-def rows(plan: Plan) -> list[Row]:
+def rows(plan: Plan) -> list[PlanLine]:
     """Every line, grouped: model, memory, time, network, checkpoint, energy and money."""
     return [
-        Row(group, *line)
+        PlanLine(group, *line)
         for group, lines in (
             ("model", _model(plan)),
             ("memory of a GPU", _memory(plan)),

@@ -15,11 +15,11 @@ from typing import Any
 from . import confine, values
 
 
-class Broken(BaseException):
+class ProgramGone(BaseException):
     """The program is gone or says no value; not an Exception, which tests may catch."""
 
 
-class Candidate:
+class FunctionUnderTest:
     """The function under test, as the tests see it."""
 
     def __init__(self, calls: int, answers: int) -> None:
@@ -41,7 +41,7 @@ class Candidate:
                 self.broken = "the program ended"
             except (values.NotPlain, ValueError, TypeError, MemoryError) as error:
                 self.broken = f"the program said {error}"
-        raise Broken(self.broken)
+        raise ProgramGone(self.broken)
 
     def __call__(self, *positional: Any, **named: Any) -> Any:
         message = values.encode((positional, named))
@@ -54,7 +54,7 @@ class Candidate:
             raise _rebuilt(*what)
         if kind != "value":
             self.broken = "the program said no value"
-            raise Broken(self.broken)
+            raise ProgramGone(self.broken)
         return what
 
 
@@ -73,18 +73,18 @@ def main(limits: dict[str, Any], folder: str, calls: int, answers: int, verdict:
     with os.fdopen(os.dup(0), "rb") as stream:
         told = json.loads(stream.read())
     confine.shut_in(limits, folder)
-    candidate = Candidate(calls, answers)
+    candidate = FunctionUnderTest(calls, answers)
     detail = ""
     try:
         kind, what = candidate.hear()
         if kind != "ready":
-            raise Broken(": ".join(what) if kind == "error" else "the program said no value")
+            raise ProgramGone(": ".join(what) if kind == "error" else "the program said no value")
         names: dict[str, Any] = {"__name__": "__main__"}
         exec(_prompt(told["prompt"]), names)
         names[told["entry_point"]] = candidate
         exec(compile(told["test"], "test.py", "exec"), names)
         names["check"](candidate)
-    except Broken as error:
+    except ProgramGone as error:
         detail = str(error) or "failed"
     except BaseException as error:
         detail = f"{type(error).__name__}: {error}"

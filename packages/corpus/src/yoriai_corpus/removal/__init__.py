@@ -1,0 +1,1 @@
+"""Taking documents out of everything that was made of them."""

@@ -1,0 +1,76 @@
+"""Models from elsewhere: data alone comes in, with its licence."""
+
+import json
+
+import pytest
+
+from yoriai import Refused, UsageError
+from yoriai_domain_adapt.steps.outside_model import OutsideModel
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def folder(make, tmp_path):
+    import shutil
+
+    made = make.byte_level("base", ["a text of words"], 262, kind="model")
+    place = tmp_path / "published"
+    shutil.copytree(made.path, place)
+    (place / "artifact.json").unlink()
+    (place / "modeling_evil.py").write_text("raise SystemExit")
+    (place / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    (place / "README.md").write_text("# A card")
+    return place
+
+
+def step(folder, **more):
+    return OutsideModel(path=str(folder), name="Published-1B", licence="MIT", **more)
+
+
+def test_weights_and_tokenizer_are_taken_and_code_and_pickles_are_left_and_named(
+    folder, yoriai_job
+):
+    made = yoriai_job("there", step(folder, languages=("en",)))
+    assert made.facts["left_behind"] == ["modeling_evil.py", "pytorch_model.bin"]
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(
+        made.manifest["files"]
+    )
+    [source] = made.manifest["sources"]
+    assert (source["name"], source["licence"], source["languages"]) == (
+        "Published-1B",
+        "MIT",
+        ["en"],
+    )
+
+
+def test_where_it_lies_is_no_part_of_what_it_is_and_its_bytes_are(folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    one, other = step(folder), step(tmp_path / "elsewhere")
+    assert one.fingerprint() == other.fingerprint()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 7}))
+    assert one.fingerprint() != other.fingerprint()
+
+
+def test_a_tokenizer_that_does_not_fit_the_embedding_is_refused(folder, make, yoriai_job):
+    larger = make.byte_level("more", ["words of a longer text with many more of them"], 280)
+    (folder / "tokenizer.json").write_bytes((larger.path / "tokenizer.json").read_bytes())
+    with pytest.raises(UsageError, match="its tokenizer has"):
+        yoriai_job("there", step(folder))
+
+
+def test_a_model_that_needs_its_own_code_is_refused(folder, yoriai_job):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.Config"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Refused, match="run code of its own"):
+        yoriai_job("there", step(folder))
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path, yoriai_job):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Exception, match=r"no config\.json"):
+        yoriai_job("there", step(tmp_path / "empty"))

@@ -83,3 +83,10 @@ def yoriai_sections(artifact):
     from acme.notes import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point):
+    from acme.notes import hops
+
+    return hops(point)

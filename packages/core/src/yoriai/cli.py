@@ -28,6 +28,7 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("yoriai.commands.sign:key", "Make a key for signatures."),
     "sign": ("yoriai.commands.sign:sign", "Sign an artifact."),
     "lineage": ("yoriai.commands.artifact:lineage", "Walk from an artifact to its sources."),
+    "explain": ("yoriai.commands.explain:explain", "Walk from an answer to the data behind it."),
     "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),

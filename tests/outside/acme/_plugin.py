@@ -32,6 +32,11 @@ def yoriai_instructions():
 
 
 @hookimpl
+def yoriai_methods():
+    return _entry("norms", "training:Norms")
+
+
+@hookimpl
 def yoriai_models():
     return _entry("tiny", "training:Tiny")
 

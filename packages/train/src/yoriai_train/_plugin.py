@@ -87,6 +87,7 @@ def yoriai_strategies() -> Iterable[Entry]:
 def yoriai_instructions() -> Iterable[Entry]:
     return [
         _entry("jsonl", "data.instructions:Jsonl", "Conversations and instructions in a file."),
+        _entry("tasks", "data.tasks:TrainSplits", "Training splits of installed tasks."),
         _entry(
             "language-naming", "data.instructions:LanguageNaming", "Name the language of snippets."
         ),
@@ -97,6 +98,7 @@ def yoriai_instructions() -> Iterable[Entry]:
 def yoriai_commands() -> Iterable[Entry]:
     return [
         _entry("generate", "commands.generate:generate", "Let a model continue a text.", TORCH),
+        _entry("matrix", "commands.matrix:matrix", "Many tunings declared once, and compared."),
         _entry("merge", "commands.merge:merge", "Add an adapter to its base.", ("peft",)),
         _entry(
             "show-examples",

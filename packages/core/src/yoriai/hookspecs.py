@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.entry import Entry
     from yoriai.explaining import Hop, Point
-    from yoriai.page import Section
     from yoriai.run_file import RunView
+    from yoriai.section import Section
 
 hookspec = pluggy.HookspecMarker("yoriai")
 hookimpl = pluggy.HookimplMarker("yoriai")

@@ -78,7 +78,7 @@ def test_a_limit_shows_its_value_and_limits_also_when_it_keeps() -> None:
     (answer,) = replay(document("あいうえ"), [Length()])
     assert (answer.verdict, answer.value, answer.least, answer.most) == ("keep", 4, 3, 8)
     assert (answer.version, answer.limits) == ("7", "3 … 8")
-    (answer,) = replay(document("あ"), [Length(most=float("inf"))])
+    (answer,) = replay(document("あ"), [Length().model_copy(update={"most": float("inf")})])
     assert (answer.verdict, answer.span, answer.limits) == ("drop", "あ", "≥ 3")
 
 

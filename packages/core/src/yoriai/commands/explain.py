@@ -77,7 +77,8 @@ def explain(
 
 def _write(place: Path, sample: str, hops: Sequence[Any]) -> None:
     from yoriai.files import write_atomically
-    from yoriai.page import Section, Table, render
+    from yoriai.page import render
+    from yoriai.section import Section, Table
 
     rows = [(MARKS[h.state], "· " * h.depth + h.kind, h.says, h.by) for h in hops]
     table = Table(columns=("", "hop", "what it says", "checked by"), rows=rows)

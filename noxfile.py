@@ -256,7 +256,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def drills(session: nox.Session) -> None:
-    """Kills, bit flips, bad recipes and foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
+    """Attack at random, from kills to foreign bytes: ``nox -s drills`` (hours) ``-- short``."""
     run(session, "python", "drills/run.py", *session.posargs)
 
 

@@ -141,6 +141,9 @@ ROUGH = {
     "changes variables": ("os.environ.update(HOME='/x', NEW='1')", "HOME, NEW (put back)"),
     "clears variables": ("os.environ.clear()", "(put back)"),
     "replaces variables": ("os.environ = {}", "replaced os.environ (put back)"),
+    "empties the path": ("sys.path.clear()", "changed sys.path (put back)"),
+    "takes the finders away": ("sys.meta_path = None", "changed sys.meta_path (put back)"),
+    "takes the hook away": ("sys.excepthook = None", "changed sys.excepthook (put back)"),
     "asks the user": ("sys.stdin.read()", ""),
 }  # fmt: skip
 DO = "import os, sys, threading, time\n"

@@ -85,10 +85,26 @@ def _stop(thread: int | None) -> bool:
     return bool(reached == 1)
 
 
+# Without these nothing can be imported after it, or no thread can start. What is added to a list,
+# and another hook in the place of the former, may be there for a reason.
+_KEPT_OF_SYS = ("path", "meta_path", "path_hooks", "excepthook", "flags")
+
+
+def _copy(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value
+
+
+def _lost(here: Any, kept: Any, copy: Any) -> bool:
+    if isinstance(kept, list):
+        return not isinstance(here, list) or any(item not in here for item in copy)
+    return not callable(here) if callable(kept) else here is not kept
+
+
 @contextlib.contextmanager
 def _surroundings(came: Came) -> Iterator[None]:
     """Put the working folder and the environment variables back, and say so."""
     environ, variables = os.environ, dict(os.environ)
+    interpreter = {name: (value := getattr(sys, name), _copy(value)) for name in _KEPT_OF_SYS}
     try:
         folder = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # it was deleted, or may not be read
@@ -96,6 +112,13 @@ def _surroundings(came: Came) -> Iterator[None]:
     try:
         yield
     finally:
+        for name, (kept, copy) in interpreter.items():
+            here = getattr(sys, name, None)
+            if _lost(here, kept, copy):
+                if isinstance(kept, list):
+                    kept[:] = copy
+                setattr(sys, name, kept)
+                came.changes.append(f"changed sys.{name} (put back)")
         if os.environ is not environ:
             os.environ = environ  # noqa: B003  (the very object, put back)
             came.changes.append("replaced os.environ (put back)")

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from yoriai import figure as figures
 from yoriai import files
 from yoriai.artifact import Artifact
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 from yoriai.registry import Registry
 from yoriai.section import Figure, Section, Table
 
@@ -150,12 +150,19 @@ def write_page(
         ),
         Markup("<h2>Downloads · ダウンロード</h2>"),
         _downloads(folder, run, artifacts),
+        _hidden(run),
         Markup("<h2>Environment · 環境</h2>"),
         _pre("\n".join(f"{k}: {v}" for k, v in _flat(run["environment"]))),
     ]
     path = folder / "index.html"
     files.write_atomically(path, _html(title, parts).encode())
     return path
+
+
+def _hidden(run: Mapping[str, Any]) -> Markup:
+    if not (told := say_hidden(count_hidden(run), "the run file")):
+        return NOTHING
+    return Markup('<p lang="en">{}.</p>').format(told)
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

@@ -178,4 +178,4 @@ def test_a_drill_tells_attack_detection_and_defence(make, yoriai_job):
     assert value["recall of attribution, trigger"] >= 0.7
     assert value["attack success with the trigger, after removal by attribution"] < 0.5
     assert 0 < value["clean lines lost, after removal by attribution"] < 0.2
-    assert told["rows"] == len(LINES) - 40 + 2 * (1 + 4 + 16)
+    assert told["rows"] == 400 + 2 * (1 + 4 + 16)

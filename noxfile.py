@@ -144,6 +144,13 @@ print("alone with", sorted(d.name for d in metadata.distributions() if "yoriai" 
 """
 
 
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """Build each package's wheel, install it alone, and tell size and time: ``-- core eval``."""
+    names = session.posargs or list(PACKAGES)
+    session.run(sys.executable, "tests/wheels.py", *names, external=True)
+
+
 @nox.session(venv_backend="venv", reuse_venv=False)
 def downstream(session: nox.Session) -> None:
     """A plugin as a user gets it: ``nox -s downstream -- FOLDER``, ``WHEEL`` or ``NAME``.

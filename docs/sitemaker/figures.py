@@ -19,7 +19,7 @@ _STYLE = (
     ".s{fill:#555;font-size:12.5px}.b{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.s{fill:#aaa}.b{fill:#1b1d24}}"
 )
-WIDTH, LEFT, ROW, NUMBER = 760, 190, 22, 60
+WIDTH, LEFT, ROW, NUMBER = 760, 170, 20, 60
 
 
 def bars(

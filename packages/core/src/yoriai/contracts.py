@@ -267,12 +267,23 @@ class Instructions(Configured):
         """Every example, in a fixed order; ``seed`` is the recipe's."""
         raise NotImplementedError
 
+    def notes(self) -> Sequence[str]:
+        """What a reader of a model that was tuned on it must know; stored with the model."""
+        return ()
+
 
 class Method(Configured):
     """What of a model is tuned. As it stands here: all of it.
 
     ``whole`` says that it needs every rank to hold the whole model, so that no strategy that cuts
     parameters can run it.
+
+    Called: by ``train/tune``: ``adapt`` when the model is loaded, before the strategy prepares it;
+    ``adapter`` and ``write`` when the tuned model is exported.
+    Ranks: on every rank; ``write`` on the rank that writes. Each builds the object anew from its
+    class and keys.
+    Errors: UsageError for what the method cannot tune; what a rank raises ends the job, and the run
+    tells that rank's error.
     """
 
     whole: ClassVar[bool] = False

@@ -28,7 +28,7 @@ from yoriai.errors import UsageError
 from yoriai.registry import MOST_ENTRIES, Moment, Plugin, Registry, Status, tell_printed, words_of
 
 GROUP = "yoriai"
-MOMENTS = ("yoriai_run_started", "yoriai_sections")
+MOMENTS = ("yoriai_run_started", "yoriai_sections", "yoriai_hops")
 # A catalogue imports nothing heavy: even from a slow network disk it is there in a few seconds.
 CATALOGUE_SECONDS = 20.0
 _NAME = re.compile(r"\w[\w.-]{0,63}")

@@ -9,6 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.explaining import Hop, Point
 
 
 def _entry(name: str, target: str, summary: str, requires: tuple[str, ...] = ()) -> Entry:
@@ -297,3 +298,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     from yoriai_corpus.account.sections import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_corpus.search.hops import hops
+
+    return hops(point)

@@ -9,6 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.explaining import Hop, Point
 
 TORCH = ("torch", "lightning", "transformers")
 
@@ -86,6 +87,7 @@ def yoriai_strategies() -> Iterable[Entry]:
 def yoriai_instructions() -> Iterable[Entry]:
     return [
         _entry("jsonl", "data.instructions:Jsonl", "Conversations and instructions in a file."),
+        _entry("tasks", "data.tasks:TrainSplits", "Training splits of installed tasks."),
         _entry(
             "language-naming", "data.instructions:LanguageNaming", "Name the language of snippets."
         ),
@@ -96,6 +98,7 @@ def yoriai_instructions() -> Iterable[Entry]:
 def yoriai_commands() -> Iterable[Entry]:
     return [
         _entry("generate", "commands.generate:generate", "Let a model continue a text.", TORCH),
+        _entry("matrix", "commands.matrix:matrix", "Many tunings declared once, and compared."),
         _entry("merge", "commands.merge:merge", "Add an adapter to its base.", ("peft",)),
         _entry(
             "show-examples",
@@ -137,3 +140,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     from yoriai_train.steps.sections import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_train.data.hops import hops
+
+    return hops(point)

@@ -42,6 +42,13 @@ def test_a_file_gives_its_examples_in_order(tmp_path):
     assert [e.place for e in read(path)] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
 
 
+def test_a_limit_takes_the_first_rows_and_a_variable_names_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 5)
+    monkeypatch.setenv("MINE", str(tmp_path))
+    found = list(Jsonl(path="$MINE/a.jsonl", limit=2).examples([], 0))
+    assert [e.place for e in found] == ["a.jsonl:1", "a.jsonl:2"]
+
+
 def test_a_json_list_is_read_as_its_rows(tmp_path):
     path = tmp_path / "train.json"
     dolly = {"instruction": "a", "context": "x", "response": "b", "category": "other"}

@@ -9,6 +9,7 @@ import pytest
 from yoriai import Example, Turn, UsageError
 from yoriai_train.data.chat import ChatForm
 from yoriai_train.data.instructions import Jsonl
+from yoriai_train.data.rows import read_row
 from yoriai_train.job import batches
 from yoriai_train.job.batches import IGNORED
 from yoriai_train.settings.methods import LoRA
@@ -45,7 +46,7 @@ def written(base, tmp_path, examples, context=64, learn="all"):
 def batch_of(tmp_path, count, **changes):
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=count, context=64, pad_id=3, seed=1,
-        seen=count, build_strategy=Single,
+        seen=count, build_strategy=Single, preference=None, reference="", pack=False,
     )  # fmt: skip
     vars(spec).update(changes)
     made = batches.maker(spec, 0, 1)(0)
@@ -152,7 +153,7 @@ def test_every_example_is_seen_also_those_of_a_last_batch_that_is_not_full(base,
     _, rows = written(base, tmp_path, examples)
     spec = SimpleNamespace(
         examples=str(tmp_path / "examples.jsonl"), batch=16, context=64, pad_id=3, seed=1,
-        seen=40, build_strategy=Single,
+        seen=40, build_strategy=Single, preference=None, reference="", pack=False,
     )  # fmt: skip
     for world in (1, 4):
         found = []
@@ -322,6 +323,41 @@ def torch_equal(one, other):
     return torch.allclose(one, other, atol=1e-7)
 
 
+def test_packed_examples_have_the_loss_and_gradients_of_padded_ones_in_fewer_rows(base, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.model.cpu_llama import use_lean
+    from yoriai_train.model.loss import Head
+
+    many = [Example.of("Say", str(n) * (n % 5 + 1), "yes" * (n % 3 + 1)) for n in range(12)]
+    written(base, tmp_path, many)
+    found = {}
+    for packed in (False, True):
+        spec = SimpleNamespace(
+            examples=str(tmp_path / "examples.jsonl"), batch=12, context=64, pad_id=3, seed=1,
+            seen=12, build_strategy=Single, preference=None, reference="", pack=packed,
+        )  # fmt: skip
+        batch = batches.maker(spec, 0, 1)(0)
+        model = AutoModelForCausalLM.from_pretrained(base.path).train()
+        use_lean(model)
+        given = {k: v for k, v in batch.items() if k != "targets"}
+        loss = Head(model).loss(model, batch["targets"], **given)
+        loss.backward()
+        grads = torch.cat([p.grad.flatten() for p in model.parameters()])
+        counted = int((batch["targets"] != IGNORED).sum())
+        found[packed] = (loss.detach(), grads, counted, len(batch["targets"]))
+    assert found[True][2] == found[False][2]
+    assert found[True][3] < found[False][3] / 2
+    torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_are_not_packed(base, answers, yoriai_job):
+    with pytest.raises(UsageError, match="pack: pairs of answers"):
+        yoriai_job("a", Tune(data=[answers], pack=True, preference={}), [base])
+
+
 def test_an_adapter_under_a_strategy_that_cuts_parameters_is_refused(base, answers, yoriai_job):
     step = Tune(data=[answers], method=LoRA(), strategy=FSDP2(), batch=2)
     with pytest.raises(UsageError, match="needs the whole model in each process"):
@@ -331,3 +367,65 @@ def test_an_adapter_under_a_strategy_that_cuts_parameters_is_refused(base, answe
 def test_without_a_model_to_tune_the_two_ways_to_name_one_are_told(answers, yoriai_job):
     with pytest.raises(UsageError, match="there is no model to tune"):
         yoriai_job("a", Tune(data=[answers]), [])
+
+
+def test_pairs_are_written_with_both_sides_and_the_reference_gives_their_probabilities(
+    base, tmp_path
+):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.job.reference import write_reference
+
+    pairs = [read_row({"prompt": "a", "chosen": "yes", "rejected": "nope"}, "a.jsonl:1")]
+    pairs += [read_row({"prompt": "b" * 9, "chosen": "1", "rejected": "22"}, "a.jsonl:2")]
+    path = tmp_path / "examples.jsonl"
+    form = ChatForm.read(base.path, base.name)
+    tune.write_examples(form, pairs, 64, path, "last", pairs=True)
+    write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "reference.jsonl").read_text().splitlines()]
+    model = AutoModelForCausalLM.from_pretrained(base.path)
+    for row, (chosen, rejected) in zip(rows, told, strict=True):
+        for side, logp in ((row, chosen), (row["rejected"], rejected)):
+            ids = torch.tensor([side["ids"]])
+            [(first, stop)] = side["spans"]
+            with torch.no_grad():
+                shares = model(ids).logits[0].log_softmax(-1)
+            wanted = shares[range(first - 1, stop - 1), ids[0, first:stop]].sum()
+            assert logp == pytest.approx(float(wanted), rel=1e-5)
+    # Computed once: what is there is not made again.
+    (tmp_path / "reference.jsonl").write_text("there")
+    write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
+    assert (tmp_path / "reference.jsonl").read_text() == "there"
+
+
+def test_pairs_without_preference_and_answers_with_it_are_refused(base, tmp_path):
+    form = ChatForm.read(base.path, base.name)
+    pair = read_row({"prompt": "a", "chosen": "b", "rejected": "c"}, "a.jsonl:1")
+    with pytest.raises(UsageError, match=r"a\.jsonl:1: a pair of a chosen and a rejected"):
+        tune.write_examples(form, [pair], 64, tmp_path / "x")
+    with pytest.raises(UsageError, match="no rejected answer, and preference wants pairs"):
+        tune.write_examples(form, EXAMPLES, 64, tmp_path / "x", "last", pairs=True)
+
+
+@pytest.mark.slow
+def test_a_model_learns_to_prefer_the_chosen_answers(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from yoriai.plugins import load_registry
+    from yoriai.testing import make_artifact
+
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Say {n}", "chosen": "yes", "rejected": "no"} for n in range(5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = Tune(
+        data=[Jsonl(path=str(path))], batch=2, epochs=6, preference={"loss": "dpo", "beta": 0.1},
+        method=LoRA(rank=2), schedule=Schedule(kind="cosine", peak=2e-2, warmup_steps=2),
+    )  # fmt: skip
+    made = make_artifact(step, tmp_path / "tuned", [base], load_registry())
+    log = [json.loads(line) for line in (made.path / "training.jsonl").read_text().splitlines()]
+    assert [row["pairs"] for row in log] == [2] * 15
+    assert log[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # log 2: nothing is preferred yet
+    assert log[-1]["loss"] < 0.5
+    assert log[-1]["accuracy"] == 1
+    assert log[-1]["margin"] > 0.3

@@ -13,6 +13,16 @@ from yoriai.entry import KINDS
 from yoriai.errors import UsageError
 
 
+def _complete_kind(_ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
+    return [kind for kind in KINDS if kind.startswith(typed)]
+
+
+def _complete_plugin(_ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
+    from yoriai.plugins import load_registry
+
+    return [p.name for p in load_registry().plugins if p.name.startswith(typed)]
+
+
 @click.group(invoke_without_command=True, epilog="""\b
 Examples:
   yoriai plugins
@@ -54,7 +64,7 @@ Examples:
   yoriai plugins check acme --keys keys.yaml
   yoriai plugins check acme --json
 """)  # fmt: skip
-@click.argument("name", metavar="PLUGIN")
+@click.argument("name", metavar="PLUGIN", shell_complete=_complete_plugin)
 @click.option(
     "--keys", "keys_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="YAML file with the keys of entries that need some, by plugin/name.",
@@ -101,7 +111,7 @@ Examples:
   yoriai list filters
   yoriai list tasks --json
 """)  # fmt: skip
-@click.argument("kind", required=False, metavar="[KIND]")
+@click.argument("kind", required=False, metavar="[KIND]", shell_complete=_complete_kind)
 @console.json_option
 @click.pass_obj
 def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
@@ -147,7 +157,10 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
     console.emit(value, as_json=as_json, text=text)
 
 
-@click.group()
+@click.group(epilog="""\b
+Examples:
+  yoriai new plugin tohoku-poetry
+""")  # fmt: skip
 def new() -> None:
     """Write a new plugin that works and is tested."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,12 +28,16 @@ class Jsonl(Instructions):
     """
 
     version: ClassVar[str] = "3"
-    path: str = Field(description="the file")
+    path: str = Field(description="the file; $NAME is a variable of the environment")
+    limit: int | None = Field(None, ge=1, description="the first so many rows; null: all")
 
     def fingerprint(self) -> str:
         return files.digest_file(self._file())
 
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterator[Example]:  # noqa: ARG002
+        return islice(self._examples(), self.limit)
+
+    def _examples(self) -> Iterator[Example]:
         path = self._file()
         body = path.read_bytes()
         if body.lstrip()[:1] == b"[":
@@ -46,7 +52,7 @@ class Jsonl(Instructions):
                 yield self._example(_parse(line, place), place)
 
     def _file(self) -> Path:
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expandvars(self.path)).expanduser()
         if not path.is_file():
             raise NotFound(f"no file {self.path}")
         return path

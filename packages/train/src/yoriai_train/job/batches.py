@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ import torch
 from yoriai_train.data import windows
 from yoriai_train.data.order import Int64s
 from yoriai_train.model.loss import IGNORED
-from yoriai_train.settings.spec import Spec, check_parts
+from yoriai_train.settings.spec import Spec, check_parts, read_rows
 from yoriai_train.settings.stability import shift
 
 # input_ids and targets, of shape (B, S); with boundaries position_ids (B, S); sources (B,) where
-# the loss is told by source; and tokens, the targets that this rank counts in the whole step.
+# the loss is told by source; of preferences, whose rows are pairs, reference (B / 2, 2) and pairs
+# (B / 2), which of them count; and tokens, what this rank counts in the whole step.
 Batch = dict[str, torch.Tensor]
 Make = Callable[[int], Batch]
 
@@ -70,7 +71,9 @@ def _windows(spec: Spec, rank: int, world: int) -> Make:
 
 
 def source_names(spec: Spec) -> list[str]:
-    """What the numbers in ``sources`` stand for: the shards of the mixture, in its order."""
+    """What the loss is told by: the shards of the mixture, in its order; of pairs, their own."""
+    if spec.preference:
+        return ["accuracy", "margin", "tokens"]
     if spec.examples:
         return []
     return list(windows.Windows(Path(spec.tokens), spec.context).mixture.shards)
@@ -96,10 +99,15 @@ class Batches:
             start = time.perf_counter()
             first = shift(step, self.skipped) * self.accumulate
             made = [self.make(first + place) for place in range(self.accumulate)]
-            tokens = torch.stack([(batch["targets"] != IGNORED).sum() for batch in made]).sum()
+            tokens = torch.stack([counted(batch) for batch in made]).sum()
             self.seconds += time.perf_counter() - start
             for batch in made:
                 yield {**batch, "tokens": tokens}
+
+
+def counted(batch: Batch) -> torch.Tensor:
+    """What the loss is the mean over: tokens that are learned, or pairs of answers."""
+    return batch["pairs"].sum() if "pairs" in batch else (batch["targets"] != IGNORED).sum()
 
 
 def _examples(spec: Spec, rank: int, world: int) -> Make:
@@ -107,32 +115,81 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
 
     ``{"ids": [...], "spans": [[first, stop], ...]}``.
     """
-    rows = [
-        json.loads(line) for line in Path(spec.examples).read_text(encoding="utf-8").splitlines()
-    ]
+    rows = read_rows(Path(spec.examples))
+    reference = read_rows(Path(spec.reference)) if spec.reference else []
 
     def make(number: int) -> Batch:
         places = windows.micro_batch(number, spec.batch, rank, world)
         # The last step has no more examples than are left: the other rows count nothing.
-        shown = [place for place in places if place < spec.seen]
-        chosen = [rows[place_of(place, len(rows), spec.seed)] for place in shown]
+        shown = [place_of(p, len(rows), spec.seed) for p in places if p < spec.seen]
+        chosen = [rows[place] for place in shown]
         # All ranks pad to the context, so that no rank waits for another's longer row.
-        x = torch.full((len(places), spec.context), spec.pad_id, dtype=torch.int64)
-        y = torch.full((len(places), spec.context), IGNORED, dtype=torch.int64)
-        longest = 1
-        for index, row in enumerate(chosen):
-            ids = torch.tensor(row["ids"])
-            length = len(ids) - 1
-            longest = max(longest, length)
-            x[index, :length] = ids[:-1]
-            for first, stop in row["spans"]:
-                first = max(1, first)  # nothing comes before the very first token
-                y[index, first - 1 : stop - 1] = ids[first:stop]
-        if world == 1 and spec.build_strategy().sequence_parts == 1:
-            x, y = x[:, :longest].contiguous(), y[:, :longest].contiguous()
-        return {"input_ids": x, "targets": y}
+        if spec.pack:
+            return pack(chosen, spec.context, spec.pad_id)
+        alone = world == 1 and spec.build_strategy().sequence_parts == 1
+        least = 0 if alone else spec.context
+        if spec.preference is None:
+            x, y = pad(chosen, len(places), spec.pad_id, least)
+            return {"input_ids": x, "targets": y}
+        # A pair is two rows, the chosen answer first.
+        sides = [side for row in chosen for side in (row, row["rejected"])]
+        x, y = pad(sides, 2 * len(places), spec.pad_id, least)
+        logps = torch.zeros(len(places), 2, dtype=torch.float64)
+        for index, place in enumerate(shown):
+            logps[index] = torch.tensor(reference[place], dtype=torch.float64)
+        pairs = torch.arange(len(places)) < len(shown)
+        return {"input_ids": x, "targets": y, "reference": logps.float(), "pairs": pairs}
 
     return make
+
+
+def pack(rows: list[dict[str, Any]], context: int, pad_id: int) -> Batch:
+    """The same examples in fewer rows: several in each, that do not see one another.
+
+    The longest first, each into the first row that has room for it (first-fit decreasing).
+    ``position_ids`` begin at zero in each example, by which attention keeps them apart.
+    """
+    bins: list[list[dict[str, Any]]] = []
+    room: list[int] = []
+    for row in sorted(rows, key=lambda row: -len(row["ids"])):
+        length = len(row["ids"]) - 1
+        place = next((n for n, left in enumerate(room) if left >= length), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room.append(context)
+        bins[place].append(row)
+        room[place] -= length
+    width = max([1, *(context - left for left in room)])
+    shape = (max(1, len(bins)), width)
+    x = torch.full(shape, pad_id, dtype=torch.int64)
+    y = torch.full(shape, IGNORED, dtype=torch.int64)
+    positions = torch.zeros(shape, dtype=torch.int64)
+    for index, held in enumerate(bins):
+        at = 0
+        for row in held:
+            inputs, targets = pad([row], 1, pad_id, 0)
+            stop = at + inputs.shape[1]
+            x[index, at:stop], y[index, at:stop] = inputs[0], targets[0]
+            positions[index, at:stop] = torch.arange(stop - at)
+            at = stop
+        positions[index, at:] = torch.arange(width - at)  # the padding is one more document
+    return {"input_ids": x, "targets": y, "position_ids": positions}
+
+
+def pad(
+    rows: list[dict[str, Any]], count: int, pad_id: int, least: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets of rows of examples, (count, S), S at least ``least``."""
+    length = max([least, 1, *(len(row["ids"]) - 1 for row in rows)])
+    x = torch.full((count, length), pad_id, dtype=torch.int64)
+    y = torch.full((count, length), IGNORED, dtype=torch.int64)
+    for index, row in enumerate(rows):
+        ids = torch.tensor(row["ids"])
+        x[index, : len(ids) - 1] = ids[:-1]
+        for first, stop in row["spans"]:
+            first = max(1, first)  # nothing comes before the very first token
+            y[index, first - 1 : stop - 1] = ids[first:stop]
+    return x, y
 
 
 _permutations: dict[tuple[int, int, int], Int64s] = {}

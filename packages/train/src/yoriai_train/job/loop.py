@@ -96,7 +96,11 @@ class Steps(pl.Callback):
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "tokens": told.tokens,
         }
-        if len(told.by_source) > 1:
+        if self.spec.preference:
+            # The loss is the mean over pairs; the tokens are those of both answers.
+            tokens = round(told.by_source.get("tokens", 0) * told.tokens)
+            self.row |= {**told.by_source, "pairs": told.tokens, "tokens": tokens}
+        elif len(told.by_source) > 1:
             self.row["losses"] = told.by_source
         if not math.isfinite(told.loss):
             self._event(trainer, "not-finite", None)
@@ -290,7 +294,7 @@ def choose_head(spec: Spec) -> str:
         if not spec.liger and not spec.compile:
             use_lean(model)
 
-    return gate.choose_head(body, boundaries=spec.boundaries, change=change)
+    return gate.choose_head(body, boundaries=spec.boundaries or spec.pack, change=change)
 
 
 def run(spec: Spec) -> None:
@@ -328,6 +332,7 @@ def run(spec: Spec) -> None:
         z_loss=spec.z_loss,
         chunked=head == "chunked",
         sources=batches.source_names(spec),
+        preference=spec.preference,
         prepare=partial(prepare, spec),
         # Only rank 0 looks: it is where the process that was told to stop is.
         asked_to_stop=lambda: trainer.is_global_zero and (scratch / STOP).exists(),

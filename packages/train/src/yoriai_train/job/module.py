@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from yoriai_train.job.batches import Batch
 from yoriai_train.model.loss import IGNORED, Head
 from yoriai_train.settings.optimizer import Optimizer
+from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
 
 
@@ -41,6 +42,7 @@ class CausalModule(pl.LightningModule):
         z_loss: float = 0.0,
         chunked: bool = True,
         sources: list[str] | None = None,
+        preference: Preference | None = None,
         prepare: Callable[[CausalModule], None] | None = None,
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -50,6 +52,7 @@ class CausalModule(pl.LightningModule):
         self.optimizer = optimizer
         self.steps = steps
         self.sources = sources or []
+        self.preference = preference
         self.prepare = prepare
         self.asked_to_stop = asked_to_stop
         self.stopping = False  # whether any rank was asked, as of the step that just ended
@@ -72,15 +75,35 @@ class CausalModule(pl.LightningModule):
         """
         x_BS, y_BS = batch["input_ids"], batch["targets"]
         inputs = {"position_ids": batch["position_ids"]} if "position_ids" in batch else {}
-        total = self.head.loss(self.model, y_BS, input_ids=x_BS, **inputs)
+        if self.preference is None:
+            total = self.head.loss(self.model, y_BS, input_ids=x_BS, **inputs)
+        else:
+            total = self._preferences(self.preference, batch)
         if index % self.trainer.accumulate_grad_batches == 0:
             self._step_tokens = batch["tokens"].clone()
             if self.trainer.world_size > 1:
                 torch.distributed.all_reduce(self._step_tokens)
-        self._note(y_BS, batch.get("sources"))
+        if self.preference is None:
+            self._note(y_BS, batch.get("sources"))
         assert self._step_tokens is not None
         parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
         return total * parts / self._step_tokens.clamp(min=1)
+
+    def _preferences(self, preference: Preference, batch: Batch) -> torch.Tensor:
+        """Sum of the losses of the pairs, whose rows stand beside one another."""
+        y_BS = batch["targets"]
+        losses_BS = self.head.losses(self.model, y_BS, input_ids=batch["input_ids"])
+        logps_P2 = -losses_BS.sum(-1).view(-1, 2)
+        lengths_P2 = (y_BS != IGNORED).sum(-1).view(-1, 2)
+        losses_P, margins_P = preference.of(logps_P2, batch["reference"], lengths_P2)
+        pairs_P = batch["pairs"].float()
+        losses_P = losses_P * pairs_P
+        counts_P, losses = lengths_P2.sum(-1).double(), losses_P.detach().double()
+        rows = [(margins_P > 0).double(), margins_P.double(), counts_P, losses]
+        sums = torch.stack([(row * pairs_P).sum() for row in rows])
+        told = torch.stack([sums, pairs_P.sum().double().expand(4)], dim=-1)
+        self._sums = told if self._sums is None else self._sums + told
+        return losses_P.sum()
 
     def _note(self, y_BS: torch.Tensor, sources_B: torch.Tensor | None) -> None:
         """Add losses and counts to the step's sums: one row for each source, and one for all."""

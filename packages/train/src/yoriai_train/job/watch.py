@@ -137,6 +137,7 @@ class Watching:
             measured["grad_norm"] = row["grad_norm"]
         if self.peak_flops:
             measured["mfu"] = round(self.mfu(speed), 4)
+        measured |= {name: row[name] for name in ("accuracy", "margin") if name in row}
         measured |= {f"loss_{name}": value for name, value in row.get("losses", {}).items()}
         self.job.metric(kind="training", **measured)
         numbers = {k: v for k, v in measured.items() if k != "training_step"}

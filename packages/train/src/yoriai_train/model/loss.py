@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from yoriai import YoriaiError
 from yoriai_train.model.cpu_products import product
 
 IGNORED = -100
@@ -92,6 +93,71 @@ class _ChunkedLoss(torch.autograd.Function):
         )
 
 
+class _TokenLosses(torch.autograd.Function):
+    """Each token's cross entropy, for losses that weigh tokens by what a whole sequence came to.
+
+    The weights are known after the forward pass only, so the logits are made again in the
+    backward pass, some rows at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NH: torch.Tensor, weight_VH: torch.Tensor, targets_N: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(hidden_NH, weight_VH, targets_N)
+        losses_N = torch.zeros(len(targets_N), dtype=torch.float32, device=hidden_NH.device)
+        for part in _parts(hidden_NH, weight_VH):
+            shares, places, counted = _shares(hidden_NH[part], weight_VH, targets_N[part])
+            losses_N[part] = -shares.gather(1, places)[:, 0] * counted
+        return losses_N
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_N: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        hidden_NH, weight_VH, targets_N = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32)
+        for part in _parts(hidden_NH, weight_VH):
+            hidden = hidden_NH[part]
+            shares, places, counted = _shares(hidden, weight_VH, targets_N[part])
+            grad = shares.exp_()
+            grad.scatter_add_(1, places, grad.new_full(places.shape, -1.0))
+            low = grad.mul_((grad_N[part] * counted)[:, None]).to(hidden.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = product(low, weight_VH.T)
+            if grad_weight is not None:
+                grad_weight += product(low.T, hidden.T)
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight_VH.dtype), None
+
+
+def _parts(hidden_NH: torch.Tensor, weight_VH: torch.Tensor) -> list[slice]:
+    held = CPU_CHUNK_BYTES if hidden_NH.device.type == "cpu" else CHUNK_BYTES
+    rows = max(CHUNK_ROWS, held // (4 * weight_VH.shape[0]))
+    return [slice(start, start + rows) for start in range(0, len(hidden_NH), rows)]
+
+
+def _shares(
+    hidden: torch.Tensor, weight_VH: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-shares of all pieces, places of the targets among them, and which count."""
+    shares = product(hidden, weight_VH).float().log_softmax(-1)
+    return shares, targets.clamp(min=0)[:, None], targets != IGNORED
+
+
+def token_losses(
+    hidden_NH: torch.Tensor, weight_VH: torch.Tensor, targets_N: torch.Tensor
+) -> torch.Tensor:
+    """Each token's cross entropy in nats, 0 where the target is :data:`IGNORED`."""
+    if torch.is_autocast_enabled(hidden_NH.device.type):
+        dtype = torch.get_autocast_dtype(hidden_NH.device.type)
+        hidden_NH, weight_VH = hidden_NH.to(dtype), weight_VH.to(dtype)
+    made: torch.Tensor = _TokenLosses.apply(hidden_NH, weight_VH, targets_N)
+    return made
+
+
 def chunked_loss(
     hidden_NH: torch.Tensor, weight_VH: torch.Tensor, targets_N: torch.Tensor, z_loss: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,6 +191,7 @@ class Head:
         self.losses_N: torch.Tensor | None = None
         self.z_loss = z_loss
         self.chunked = chunked
+        self.by_token = False
         if not chunked:
             return
         plain = self.layer.forward
@@ -133,6 +200,10 @@ class Head:
             targets = self.targets_N
             if targets is None:
                 return plain(hidden)
+            if self.by_token and layer.bias is None:
+                return token_losses(hidden.flatten(0, -2), layer.weight, targets)
+            if self.by_token:
+                return _plain_losses(plain(hidden), targets)
             if layer.bias is not None:
                 return self._with_bias(plain(hidden), targets)
             total, self.losses_N = chunked_loss(
@@ -156,6 +227,28 @@ class Head:
         log_z = logits_NV.logsumexp(-1) * (targets_N != IGNORED)
         return loss.sum() + self.z_loss * log_z.square().sum()
 
+    def losses(self, model: Any, y_BS: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Each token's loss, (B, S), with gradients of its own; 0 where it does not count.
+
+        Raises :class:`YoriaiError` for a model that adds a loss of its own.
+        """
+        self.by_token = True
+        self.targets_N = y_BS.flatten() if self.chunked else None
+        try:
+            out = model(**inputs, use_cache=False)
+            if getattr(out, "aux_loss", None) is not None:
+                raise YoriaiError(
+                    "a mixture of experts whose configuration asks for a loss of its routers cannot"
+                    " be tuned on preferences",
+                    hint="set output_router_logits of its config.json to false",
+                )
+            made: torch.Tensor = out.logits
+            if not self.chunked:
+                made = _plain_losses(made, y_BS.flatten())
+            return made.view_as(y_BS)
+        finally:
+            self.by_token, self.targets_N = False, None
+
     def loss(self, model: Any, y_BS: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Sum of the loss of a batch; ``losses_N`` then holds each token's cross entropy."""
         targets_N = y_BS.flatten()
@@ -172,3 +265,9 @@ class Head:
             return total
         finally:
             self.targets_N = None
+
+
+def _plain_losses(logits: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(
+        logits.flatten(0, -2).float(), targets_N, ignore_index=IGNORED, reduction="none"
+    )

@@ -13,6 +13,7 @@ from yoriai import Method, Strategy, UsageError
 from yoriai.strict import Strict
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.optimizer import Optimizer
+from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.stability import Stability
 
@@ -39,6 +40,9 @@ class Spec(Strict):
     tokens: str = ""
     tokenizer: str = ""
     examples: str = ""
+    pack: bool = False
+    preference: Preference | None = None
+    reference: str = ""  # what the untuned model gives to the answers of preferences
     seen: int = Field(0, le=10**15)  # examples shown in all; the last batch may stay part empty
     artifacts: list[str] = []
     out: str
@@ -108,6 +112,25 @@ def check_share(batch: int, strategy: Strategy, nodes: int = 1) -> None:
             f"a batch of {batch} cannot be shared by {groups}"
             f" {'processes' if parts == 1 else 'groups of processes'}",
             hint=f"set batch to a multiple of {groups}",
+        )
+
+
+def check_preference(preference: Preference | None, strategy: Strategy) -> None:
+    """Refuse pairs under a strategy that shares sequences between processes."""
+    if preference and strategy.sequence_parts > 1:
+        raise UsageError(
+            "preference: a pair's answers are summed in one process, and"
+            " strategy.sequence_parallel shares them",
+            hint="leave sequence_parallel out",
+        )
+
+
+def check_pack(pack: bool, strategy: Strategy, *, pairs: bool) -> None:
+    """Refuse to pack pairs, and what processes share."""
+    if pack and (pairs or strategy.sequence_parts > 1):
+        raise UsageError(
+            "pack: pairs of answers, and sequences that processes share, are not packed",
+            hint="leave pack out",
         )
 
 

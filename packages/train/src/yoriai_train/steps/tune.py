@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from yoriai import Example, Instructions, Job, Made, Method, Step, Strategy, Usa
 from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
+from yoriai_train.job.reference import write_reference
 from yoriai_train.job.watch import Watch
 from yoriai_train.model.adapter import FOLDER
 from yoriai_train.model.generation import continue_texts
@@ -21,6 +22,7 @@ from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
 from yoriai_train.settings.methods import Full
 from yoriai_train.settings.optimizer import Optimizer
+from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.stability import Stability
 from yoriai_train.steps.made import (
@@ -82,6 +84,9 @@ class Tune(Step):
     method: Annotated[Method, Uses("methods")] = Field(
         default_factory=_every_weight, description="what of the model is tuned"
     )
+    preference: Preference | None = Field(
+        None, description="learn from pairs of a better and a worse answer; null: from answers"
+    )
     learn: Learn = Field("all", description="answers of a conversation that are learned")
     strategy: Annotated[Strategy, Uses("strategies")] = Field(
         default_factory=default_strategy, description="how training is spread over processes"
@@ -93,6 +98,9 @@ class Tune(Step):
         le=10**6,
         description="examples in a micro-batch, over all processes; the last step takes"
         " what is left",
+    )
+    pack: bool = Field(
+        False, description="put the examples of a micro-batch into few rows, apart from one another"
     )
     accumulate: int = Field(1, ge=1, description="micro-batches in a step")
     schedule: Schedule = Field(
@@ -125,6 +133,8 @@ class Tune(Step):
 
     def run(self, job: Job) -> Made:
         self._check_method()
+        specs.check_preference(self.preference, self.strategy)
+        specs.check_pack(self.pack, self.strategy, pairs=self.preference is not None)
         base, name = start_of(self.start, job)
         if base is None:
             raise UsageError(
@@ -139,7 +149,12 @@ class Tune(Step):
         corpora = job.all_of("corpus")
         examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
-        written = write_examples(ChatForm.read(base, name), examples, context, path, self.learn)
+        form = ChatForm.read(base, name)
+        if self.preference:
+            written = write_examples(form, examples, context, path, "last", pairs=True)
+            write_reference(base, path, job.scratch / REFERENCE, job.progress)
+        else:
+            written = write_examples(form, examples, context, path, self.learn)
         seen = max(1, round(self.epochs * written.used))
         steps = -(-seen // (self.batch * self.accumulate))
         spec = specs.Spec(
@@ -149,6 +164,9 @@ class Tune(Step):
             start=str(base),
             start_name=Path(name).name if self.start else name,
             examples=str(path),
+            pack=self.pack,
+            preference=self.preference,
+            reference=str(job.scratch / REFERENCE) if self.preference else "",
             seen=seen,
             artifacts=[str(a.path) for a in corpora],
             out=str(job.out),
@@ -184,13 +202,15 @@ class Tune(Step):
             **written.counts,
             **{f"{kind}_at": places for kind, places in written.named.items() if places},
         }
+        if notes := [note for data in self.data for note in data.notes()]:
+            facts["notes"] = notes
         if (job.out / FOLDER).is_dir():
             facts["adapter_parameters"] = sum(
                 map(count_parameters, (job.out / FOLDER).glob("*.safetensors"))
             )
         facts["continued"] = continue_texts(job.out, self.prompts, tokens=32, instruct=True)
         told = f"{written.used:,} examples, {seen:,} seen in {steps:,} steps"
-        return Made(facts=facts, headline=[told, *told_of(written), *headline(facts)])
+        return Made(facts=facts, headline=[told, *told_of(written), *notes, *headline(facts)])
 
     def _check_method(self) -> None:
         if self.method.whole and "parameters" in self.strategy.cuts:
@@ -213,6 +233,7 @@ class Written:
     named: dict[str, list[str]]
 
 
+REFERENCE = "reference.jsonl"
 NAMED = 5  # places of examples that are left out, named in the facts
 TOO_LONG, ALL_MASKED = "examples_too_long", "examples_all_masked"
 ANEW, STRADDLING = "conversations_learned_by_answer", "answers_inside_a_token"
@@ -236,39 +257,54 @@ def told_of(written: Written) -> list[str]:
 
 
 def write_examples(
-    form: ChatForm, examples: Iterable[Example], context: int, path: Path, learn: Learn = "all"
+    form: ChatForm,
+    examples: Iterable[Example],
+    context: int,
+    path: Path,
+    learn: Learn = "all",
+    *,
+    pairs: bool = False,
 ) -> Written:
-    """Encode conversations as rows of ids, with the spans of them that are learned."""
+    """Encode conversations as rows of ids, with the spans of them that are learned.
+
+    With ``pairs`` each row holds the same of its rejected answer under ``rejected``.
+    """
     form.check()
-    used = answers = total = 0
+    used = answers = total = read = 0
     ends: set[int] = set()
     counts = dict.fromkeys((TOO_LONG, ALL_MASKED, ANEW, STRADDLING), 0)
     named: dict[str, list[str]] = {TOO_LONG: [], ALL_MASKED: []}
 
-    def leave_out(kind: str, place: str) -> None:
-        counts[kind] += 1
-        if place and len(named[kind]) < NAMED:
-            named[kind].append(place)
-
-    read = 0
     with path.open("w", encoding="utf-8") as stream:
         for example in examples:
             read += 1
+            check_pair(example, pairs)
             found, anew = encode(form, example, learn)
+            sides = [[one] for one in found]
+            if pairs:
+                other, _ = encode(form, replace(example, turns=example.rejected), learn)
+                sides = [[found[-1], other[-1]]]
             counts[ANEW] += anew
-            for encoded in found:
-                spans = encoded.spans()
-                if len(encoded.ids) > context + 1:
-                    leave_out(TOO_LONG, example.place)
-                elif not spans:
-                    leave_out(ALL_MASKED, example.place)
-                else:
-                    used += 1
-                    total += len(encoded.ids)
-                    counts[STRADDLING] += encoded.straddling
-                    answers += sum(encoded.learned)
-                    ends |= form.ends(encoded)
-                    stream.write(json.dumps({"ids": encoded.ids, "spans": spans}) + "\n")
+            for row in sides:
+                spans = [one.spans() for one in row]
+                kind = ""
+                if max(len(one.ids) for one in row) > context + 1:
+                    kind = TOO_LONG
+                elif not all(spans):
+                    kind = ALL_MASKED
+                if kind:
+                    counts[kind] += 1
+                    if example.place and len(named[kind]) < NAMED:
+                        named[kind].append(example.place)
+                    continue
+                used += 1
+                for one in row:
+                    total += len(one.ids)
+                    counts[STRADDLING] += one.straddling
+                    answers += sum(one.learned)
+                    ends |= form.ends(one)
+                body, *rest = ({"ids": o.ids, "spans": s} for o, s in zip(row, spans, strict=True))
+                stream.write(json.dumps({**body, "rejected": rest[0]} if rest else body) + "\n")
     if not used:
         why = f"{counts[TOO_LONG]} do not fit into {context} tokens"
         if counts[ALL_MASKED]:
@@ -278,6 +314,21 @@ def write_examples(
             hint="use shorter examples, or a model with a longer context",
         )
     return Written(used, answers, total, ends, counts, named)
+
+
+def check_pair(example: Example, pairs: bool) -> None:
+    """Refuse a pair where answers are learned, and an answer where pairs are."""
+    where = f"{example.place}: " if example.place else ""
+    if example.rejected and not pairs:
+        raise UsageError(
+            f"{where}a pair of a chosen and a rejected answer, of which tuning would use one",
+            hint="set preference: {loss: dpo}, or give rows without 'rejected'",
+        )
+    if pairs and not example.rejected:
+        raise UsageError(
+            f"{where}no rejected answer, and preference wants pairs",
+            hint="give rows with 'chosen' and 'rejected', or leave preference out",
+        )
 
 
 def encode(form: ChatForm, example: Example, learn: Learn) -> tuple[list[Encoded], bool]:

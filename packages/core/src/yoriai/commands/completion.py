@@ -21,7 +21,8 @@ Examples:
 def completion(shell: str, as_json: bool) -> None:
     """Print the script by which SHELL completes commands, options, kinds and plugins.
 
-    Commands of plugins are completed too: the shell asks yoriai itself, which imports none of them.
+    Commands of plugins are completed too: the shell asks this program, which
+    imports none of them.
     """
     from click.shell_completion import get_completion_class
 

@@ -137,7 +137,6 @@ def judge(
 replay = copy.copy(judge)
 """The former name of ``yoriai corpus judge``: it answers for one release, and says so."""
 replay.deprecated = True
-replay.hidden = True
 
 
 def _from_corpus(path: Path, name: str) -> tuple[Document, list[dict[str, Any]]]:

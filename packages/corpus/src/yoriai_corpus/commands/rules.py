@@ -137,6 +137,7 @@ def judge(
 replay = copy.copy(judge)
 """The former name of ``yoriai corpus judge``: it answers for one release, and says so."""
 replay.deprecated = True
+replay.epilog = (judge.epilog or "").replace("corpus judge", "corpus replay")
 
 
 def _from_corpus(path: Path, name: str) -> tuple[Document, list[dict[str, Any]]]:

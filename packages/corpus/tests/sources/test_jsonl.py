@@ -327,6 +327,8 @@ def test_a_corpus_is_the_same_however_its_files_are_cut(
     [
         (b'[{"text": "a"}, {"text": "b"}]', "a JSON array", 2),
         (b'[\n{"text": "a"},\n{"text": "b"}\n]\n', "a JSON array", 2),
+        (b'{"n": 2, "data": [{"text": "a"}, {"text": "b"}]}\n', "rows under 'data'", 2),
+        (b'{"messages": [{"a": 1}, {"a": 2}]}\n{"messages": []}\n', "text", 2),
         (b"[\n", "a JSON array", 1),
         (b'{"text": "a"}{"text": "}{"} {"text": "c"}\n{"text": "d"}\n', "several JSON values", 3),
         ('{"text": "a"}\n{"text": "《਀"}\n'.encode("utf-16"), "UTF-16", 2),

@@ -37,7 +37,7 @@ class JsonlFiles(RowSource):
         most = self.max_record_mb * MEGABYTE
         if codec:
             return other_encoding(part, end, most)
-        return _rows(part, end, most)
+        return _rows(part, end, most, self.parser())
 
     def parser(self) -> Callable[[str, bytes], Document | Unreadable]:
         document = row_reader(self, self.name, self.language, self.licence)
@@ -80,9 +80,15 @@ _SEVERAL = "several JSON values in one line: jq -c . makes a line of each"
 _ARRAY = "a JSON array, not one row a line: jq -c '.[]' makes lines of it"
 
 
-def _rows(part: FilePart, end: bytes, most: int) -> Iterator[tuple[str, bytes] | RecordFault]:
+Parse = Callable[[str, bytes], Document | Unreadable]
+
+
+def _rows(
+    part: FilePart, end: bytes, most: int, parse: Parse
+) -> Iterator[tuple[str, bytes] | RecordFault]:
     """The lines; of what is no JSON Lines a fault for each value, or line, that could be a row."""
     in_array = False
+    alone: tuple[str, bytes] | None = None  # the first line, until another follows it
     bracket = ""  # the place of one that stands alone, until a line of its array was counted
     for frame in records(part, delimiter=end, max_bytes=most):
         if isinstance(frame, RecordFault):
@@ -94,7 +100,9 @@ def _rows(part: FilePart, end: bytes, most: int) -> Iterator[tuple[str, bytes] |
                 codec, other = line_end(part)
                 if codec or other != end:
                     yield from (
-                        other_encoding(part, other, most) if codec else _rows(part, other, most)
+                        other_encoding(part, other, most)
+                        if codec
+                        else _rows(part, other, most, parse)
                     )
                     return
             if line.lstrip().startswith(b"["):
@@ -103,6 +111,12 @@ def _rows(part: FilePart, end: bytes, most: int) -> Iterator[tuple[str, bytes] |
                 yield from found
                 in_array = len(found) < 2
                 continue
+            if line.lstrip().startswith(b"{"):
+                alone = frame
+                continue
+        if alone:
+            yield from _several(*alone)
+            alone = None
         if in_array:
             if line.strip() not in (b"", b"]"):
                 bracket = ""
@@ -111,8 +125,29 @@ def _rows(part: FilePart, end: bytes, most: int) -> Iterator[tuple[str, bytes] |
             yield from _several(place, line)
         else:
             yield frame
+    if alone:
+        yield from _held(*alone, parse) or _several(*alone)
     if bracket:
         yield RecordFault(bracket, _ARRAY)
+
+
+def _held(place: str, line: bytes, parse: Parse) -> list[RecordFault]:
+    """A fault for each row that an object holds in a list, where the object itself is no row."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return []
+    if not isinstance(value, dict) or not isinstance(parse(place, line), Unreadable):
+        return []
+    lists = {key: rows for key, rows in value.items() if isinstance(rows, list)}
+    key, rows = max(lists.items(), key=lambda item: len(item[1]), default=("", []))
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return []
+    told = f"an object that holds rows under {key[:40]!r}, not one row a line: {_LINES}"
+    return [RecordFault(f"{place}[{number}]", told) for number in range(len(rows))]
+
+
+_LINES = "jq -c '.KEY[]' makes lines of them"
 
 
 def _several(place: str, line: bytes) -> Iterator[tuple[str, bytes] | RecordFault]:

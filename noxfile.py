@@ -63,7 +63,7 @@ def workshop(session: nox.Session) -> Path:
 def _extras(package: str) -> str:
     return {
         "core": "[page,testing,sign]", "corpus": "[tour,dask,hub,trafilatura,serve]",
-        "eval": "[hf]", "domain_adapt": "[gguf]",
+        "train": "[lora]", "eval": "[hf]", "domain_adapt": "[gguf]",
     }.get(package, "")  # fmt: skip
 
 

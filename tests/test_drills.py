@@ -15,6 +15,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def drills(monkeypatch):
     monkeypatch.syspath_prepend(str(DRILLS))
+    for file in DRILLS.glob("*.py"):  # other tests may have imported a "run" of their own
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
     before = set(sys.modules)
     yield importlib.import_module("run").DRILLS
     for name in set(sys.modules) - before:  # names as common as "plugins" and "recipes"

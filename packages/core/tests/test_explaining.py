@@ -1,10 +1,8 @@
 """The chain from a score to its data: walked by core, told by plugins, broken in the open."""
 
-import json
-
 import pytest
 
-from yoriai import NotFound, artifact
+from yoriai import NotFound
 from yoriai.explaining import Hop, Point, checked, corpora_of, explain, find_index, parents
 
 
@@ -19,24 +17,9 @@ class Moments:
         return [(function.__name__, function) for function in self.functions]
 
 
-def sealed(tmp_path, name, kind, inputs=(), folders=None):
-    out = tmp_path / f"{name}.out"
-    out.mkdir()
-    (out / "told.json").write_text(json.dumps(name))
-    identity = {
-        "kind": kind, "name": f"r/{name}@1", "step": "", "config": {}, "code": [], "seed": 0,
-        "outside": {}, "inputs": [{"name": a.name, "digest": a.digest} for a in inputs],
-        "sources": [], "licence": "", "facts": {},
-    }  # fmt: skip
-    where = [a.path.name for a in inputs] if folders is None else folders
-    return artifact.seal(
-        out, tmp_path / f"{name}@1", identity=identity, circumstances={"folders": where}
-    )
-
-
 @pytest.fixture
-def scores(tmp_path):
-    return sealed(tmp_path, "scores", "scores")
+def scores(sealed):
+    return sealed("scores", "scores")
 
 
 def test_hops_lead_to_points_that_other_plugins_know(scores):
@@ -90,18 +73,18 @@ def test_a_chain_without_end_is_cut_and_says_so(scores):
     assert (told[-1].kind, told[-1].state) == ("limit", "broken")
 
 
-def test_inputs_are_found_where_they_stood_and_known_by_their_digests(tmp_path):
-    text = sealed(tmp_path, "text", "corpus")
-    shards = sealed(tmp_path, "shards", "tokens", [text])
-    base = sealed(tmp_path, "base", "model", [shards])
-    made = sealed(tmp_path, "scores", "scores", [base])
-    index = sealed(tmp_path, "index", "index", [text])
+def test_inputs_are_found_where_they_stood_and_known_by_their_digests(sealed):
+    text = sealed("text", "corpus")
+    shards = sealed("shards", "tokens", [text])
+    base = sealed("base", "model", [shards])
+    made = sealed("scores", "scores", [base])
+    index = sealed("index", "index", [text])
     assert corpora_of(base) == {text.digest}
     assert find_index(made, {text.digest}).digest == index.digest
     assert find_index(made, {"0" * 64}) is None
     [(name, digest, found, problem)] = parents(base)
     assert (name, digest, found.kind, problem) == ("r/shards@1", shards.digest, "tokens", "")
-    lost = sealed(tmp_path, "lost", "model", [shards], folders=["nowhere"])
+    lost = sealed("lost", "model", [shards], folders=["nowhere"])
     [(_, _, found, problem)] = parents(lost)
     assert found is None
     assert "nowhere is no artifact" in problem

@@ -77,6 +77,7 @@ class JsonlFiles(RowSource):
 
 
 _SEVERAL = "several JSON values in one line: jq -c . makes a line of each"
+_HELD = "jq -c --arg key KEY '.[$key][]' makes lines of them"
 _ARRAY = "a JSON array, not one row a line: jq -c '.[]' makes lines of it"
 
 
@@ -143,11 +144,8 @@ def _held(place: str, line: bytes, parse: Parse) -> list[RecordFault]:
     key, rows = max(lists.items(), key=lambda item: len(item[1]), default=("", []))
     if not rows or not all(isinstance(row, dict) for row in rows):
         return []
-    told = f"an object that holds rows under {key[:40]!r}, not one row a line: {_LINES}"
+    told = f"an object that holds rows under {key[:40]!r}, not one row a line: {_HELD}"
     return [RecordFault(f"{place}[{number}]", told) for number in range(len(rows))]
-
-
-_LINES = "jq -c '.KEY[]' makes lines of them"
 
 
 def _several(place: str, line: bytes) -> Iterator[tuple[str, bytes] | RecordFault]:

@@ -272,7 +272,8 @@ def test_an_answer_ends_before_a_stop_text_and_at_a_number_of_characters(folder,
     # Texts that do occur, wherever they lie: one character, and two that follow each other.
     stops = {at for text in whole for at in text[3:] if at != "\ufffd"}
     pairs = {"".join(at) for text in whole for at in pairwise(text[3:]) if "\ufffd" not in at}
-    assert stops and pairs
+    assert stops
+    assert pairs
     seen = set()
     for stop in [*sorted(stops)[:1], *sorted(pairs)[:2]]:
         for characters in (0, 4):

@@ -19,7 +19,6 @@ import bz2
 import contextlib
 import gzip
 import hashlib
-import importlib.util
 import io
 import json
 import lzma
@@ -181,6 +180,7 @@ def _mixture(folder: Path) -> Read:
 
 def _array_file(folder: Path) -> Read:
     import numpy as np
+
     from yoriai_corpus.search import array_file
 
     def read(data: bytes) -> None:
@@ -192,6 +192,7 @@ def _array_file(folder: Path) -> Read:
 
 def _array_seeds() -> list[bytes]:
     import numpy as np
+
     from yoriai_corpus.search import array_file
 
     with tempfile.TemporaryDirectory() as folder:
@@ -223,8 +224,10 @@ def _tokenizer_seeds() -> list[bytes]:
         "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "byte_fallback": True,
                   "vocab": {"<unk>": 0, "a": 1, "b": 2, "ab": 3}, "merges": [["a", "b"]]},
     }  # fmt: skip
+    # fmt: off
     unigram = {**value, "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": False,
-                                  "vocab": [["<unk>", 0.0], ["a", -1.0], ["ab", -2.0]]}}  # fmt: skip
+                                  "vocab": [["<unk>", 0.0], ["a", -1.0], ["ab", -2.0]]}}
+    # fmt: on
     return [json.dumps(value).encode(), json.dumps(unigram).encode(), _sentencepiece()]
 
 
@@ -389,7 +392,20 @@ data: rows.jsonl
 text: "{q}"
 answer: "{a}"
 """
-KNP = '# S-ID:1\n* 1D\n+ 1D <rel type="ガ" target="人" sid="1" id="0"/>\n人 ひと 人 名詞\n* -1D\n+ -1D\n来る くる 来る 動詞\nEOS\n'.encode()
+KNP = "\n".join(
+    (
+        "# S-ID:1", "* 1D", '+ 1D <rel type="ガ" target="人" sid="1" id="0"/>', "人 ひと 人 名詞",
+        "* -1D", "+ -1D", "来る くる 来る 動詞", "EOS", "",
+    )
+).encode()  # fmt: skip
+
+
+RUN = b'{"id": "20260101-000000-abcd", "state": "ok", "steps": {"a": {}}}'
+VALUE = b'["l",["n","ff"],["f","0x1p3"],null,"a",["d","a",["r","0","9","1"]]]'
+
+
+CP932 = TEXT.encode("cp932")
+WIKITEXT = f"{TEXT}[[山|川]]{{{{雨|1}}}}<ref>a</ref>{{|\n|a\n|}}".encode()
 
 
 def _foreign(ending: str) -> Callable[[], list[bytes]]:
@@ -442,10 +458,10 @@ READERS: dict[str, tuple[Callable[[Path], Read], Callable[[], list[bytes]]]] = {
     "jsonl.xz": (_of_source("jsonl", "jsonl.xz"), lambda: [lzma.compress(ROWS) * 2]),
     "csv": (_of_source("csv", "csv"), _foreign("csv")),
     "wikipedia": (_of_source("wikipedia", "xml"), _foreign("xml")),
-    "wikitext": (_wikitext, _these(f"{TEXT}[[山|川]]{{{{雨|1}}}}<ref>a</ref>{{|\n|a\n|}}".encode())),
+    "wikitext": (_wikitext, _these(WIKITEXT)),
     "aozora.zip": (_of_source("aozora", "zip"), lambda: [_zipped()]),
     "html-files": (_of_source("html-files", "html"), _foreign("html")),
-    "text-files": (_of_source("text-files", "txt", encoding="detect"), _these(TEXT.encode("cp932"))),
+    "text-files": (_of_source("text-files", "txt", encoding="detect"), _these(CP932)),
     "encodings": (_decode, _these(TEXT.encode("cp932"), TEXT.encode("utf-16"))),
     "HTTP answers": (_answers, _these(ANSWER)),
     "gettext": (_gettext, lambda: [_mo()]),
@@ -459,13 +475,13 @@ READERS: dict[str, tuple[Callable[[Path], Read], Callable[[], list[bytes]]]] = {
     "recipe": (_recipe, lambda: [_small_recipe()]),
     "record": (_record, _these(RECORD)),
     "Markdown": (_markdown, _these(RECORD)),
-    "mixture": (_mixture, lambda: []),
-    "run file": (_run_file, _these(b'{"id": "20260101-000000-abcd", "state": "ok", "steps": {"a": {}}}')),
+    "mixture": (_mixture, list),
+    "run file": (_run_file, _these(RUN)),
     "instructions": (_instructions, _these(b'{"instruction": "a", "output": "b"}\n'
                                            b'{"messages": [{"role": "user", "content": "a"},'
                                            b' {"role": "assistant", "content": "b"}]}\n')),
     "task file": (_task, _these(TASK)),
-    "answers of a program": (_values, _these(b'["l",["n","ff"],["f","0x1p3"],null,"a",["d","a",["r","0","9","1"]]]')),
+    "answers of a program": (_values, _these(VALUE)),
     "KNP": (_knp, _these(KNP)),
 }  # fmt: skip
 

@@ -63,7 +63,7 @@ def workshop(session: nox.Session) -> Path:
 def _extras(package: str) -> str:
     return {
         "core": "[page,testing,sign]", "corpus": "[tour,dask,hub,trafilatura,serve]",
-        "eval": "[hf]", "domain_adapt": "[gguf]",
+        "train": "[lora]", "eval": "[hf]", "domain_adapt": "[gguf]",
     }.get(package, "")  # fmt: skip
 
 
@@ -142,6 +142,13 @@ import yoriai
 assert "site-packages" in yoriai.__file__, yoriai.__file__
 print("alone with", sorted(d.name for d in metadata.distributions() if "yoriai" in d.name))
 """
+
+
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """Build each package's wheel, install it alone, and tell size and time: ``-- core eval``."""
+    names = session.posargs or list(PACKAGES)
+    session.run(sys.executable, "tests/wheels.py", *names, external=True)
 
 
 @nox.session(venv_backend="venv", reuse_venv=False)
@@ -249,7 +256,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def drills(session: nox.Session) -> None:
-    """Kills, bit flips, bad recipes and foreign bytes: ``nox -s drills`` (minutes) ``-- short``."""
+    """Attack at random, from kills to foreign bytes: ``nox -s drills`` (hours) ``-- short``."""
     run(session, "python", "drills/run.py", *session.posargs)
 
 

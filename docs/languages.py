@@ -8,11 +8,13 @@ words that the theme wrote on Japanese pages are exchanged for those of its own 
 from __future__ import annotations
 
 import argparse
-import html
+import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from markupsafe import Markup
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = "https://yoriai.github.io/yoriai/"
@@ -66,14 +68,14 @@ def _config(text: str, words: Mapping[str, str]) -> str:
 
 def _frame(text: str, words: Mapping[str, str]) -> str:
     def attribute(match: re.Match[str]) -> str:
-        word = html.unescape(match[2])
-        return f'{match[1]}"{html.escape(words.get(word, word))}"'
+        word = Markup(match[2]).unescape()
+        return Markup('{}"{}"').format(Markup(match[1]), words.get(word, word))
 
     def node(match: re.Match[str]) -> str:
-        word = html.unescape(match[2].strip())
+        word = Markup(match[2].strip()).unescape()
         if word not in words:
             return match[0]
-        return f">{match[1]}{html.escape(words[word])}{match[3]}<"
+        return Markup(">{}{}{}<").format(match[1], words[word], match[3])
 
     text = re.sub(r'((?:aria-label|title|placeholder)=)"([^"]*)"', attribute, text)
     return re.sub(r">(\s*)([^<>]+?)(\s*)<", node, text)
@@ -89,18 +91,38 @@ def twin_of(name: str) -> str:
     return {"en": f"ja/{rest}", "ja": f"en/{rest}"}.get(here, "")
 
 
-def alternates(name: str, site: Path) -> str:
-    """The links that tell search engines of the twin; empty if there is none."""
-    twin = twin_of(name)
-    if not twin or not (site / twin).is_file():
-        return ""
-    japanese = name.startswith("ja/")
-    pages = {"ja": name if japanese else twin, "en": twin if japanese else name}
-    links = [*pages.items(), ("x-default", pages["en"])]
-    return "".join(
-        f'<link rel="alternate" hreflang="{language}" href="{SITE}{_address(page)}">'
-        for language, page in links
+def write_sitemap(site: Path) -> int:
+    """Name the twin of each page in ``sitemap.xml`` (hreflang); returns how many have one.
+
+    Not in the pages: where the theme finds such links it fetches the sitemaps they point to, which
+    on a reader's own copy of the site is a request to somewhere else.
+    """
+    path = site / "sitemap.xml"
+    text = path.read_text(encoding="utf-8").replace(
+        "<urlset xmlns=", '<urlset xmlns:xhtml="http://www.w3.org/1999/xhtml" xmlns=', 1
     )
+    count = 0
+
+    def add(match: re.Match[str]) -> str:
+        nonlocal count
+        name = f"{match[1].removeprefix(SITE)}index.html"
+        twin = twin_of(name)
+        if not twin or not (site / twin).is_file():
+            return match[0]
+        count += 1
+        japanese = name.startswith("ja/")
+        pages = {"ja": name if japanese else twin, "en": twin if japanese else name}
+        links = "".join(
+            f'<xhtml:link rel="alternate" hreflang="{language}" href="{SITE}{_address(page)}"/>'
+            for language, page in (*pages.items(), ("x-default", pages["en"]))
+        )
+        return f"{match[0]}{links}"
+
+    text = re.sub(r"<loc>([^<]+)</loc>", add, text)
+    path.write_text(text, encoding="utf-8")
+    with gzip.GzipFile(site / "sitemap.xml.gz", "wb", mtime=0) as packed:
+        packed.write(text.encode())
+    return count
 
 
 def _address(page: str) -> str:
@@ -113,9 +135,6 @@ def write_languages(site: Path) -> Iterator[str]:
     for path in sorted(site.rglob("*.html")):
         name = path.relative_to(site).as_posix()
         page = path.read_text(encoding="utf-8")
-        links = alternates(name, site)
-        if links and 'hreflang="x-default"' not in page:
-            page = page.replace("</head>", f"{links}</head>", 1)
         if name.startswith("ja/"):
             page = translate(page, words)
             yield name
@@ -126,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("site", type=Path, nargs="?", default=ROOT / "build" / "site")
     site = parser.parse_args(argv).site
-    print(f"{len(list(write_languages(site)))} Japanese pages in {site}")
+    print(f"{len(list(write_languages(site)))} Japanese pages, {write_sitemap(site)} with a twin")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Drills: attack the program at random and count what held. ``nox -s drills [-- short]``.
 
-The seed is printed, so that a drill can be repeated: ``nox -s drills -- full 12345``. A file
+A number instead of ``short`` is how many percent of the full drills are done: ``-- 25``. The seed
+is printed, so that a drill can be repeated: ``nox -s drills -- full 12345``. The file
 ``build/drills/counts.json`` holds the counts, the date and the commit; the safety page repeats
 them. Exit code 1 if anything did not hold.
 """
@@ -17,30 +18,40 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import disk
 import flips
 import kills
 import readers
+import secrets_kept
 
+import plugins
 import recipes
 
 ROOT = Path(__file__).resolve().parent.parent
+Counts = dict[str, dict[str, int]]
 Drill = Callable[[Path, int, int], tuple[Counter[str], list[str]]]
 # Trials of the short form (a minute on two free cores) and the full one.
 DRILLS: dict[str, tuple[Drill, int, int]] = {
     "recipes": (recipes.drill, 150, 2000),
     "readers": (readers.drill, 4, 300),
+    "plugins": (plugins.drill, 10, 200),
+    "secrets": (secrets_kept.drill, 9, 90),
     "flips": (flips.drill, 1, 20),
+    "disk": (disk.drill, 2, 40),
     "kills": (kills.drill, 2, 40),
 }
 
 
-def run_drills(folder: Path, full: bool, seed: int) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """Counts by drill, and all that did not hold."""
-    counts: dict[str, dict[str, int]] = {}
+def run_drills(
+    folder: Path, percent: float, seed: int
+) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Counts by drill, and all that did not hold. 0 percent: the short form."""
+    counts: Counts = {}
     faults: list[str] = []
     for name, (drill, few, many) in DRILLS.items():
         began = time.perf_counter()
-        found, wrong = drill(folder / name, many if full else few, seed)
+        trials = max(few, round(many * percent / 100))
+        found, wrong = drill(folder / name, trials, seed)
         counts[name] = dict(sorted(found.items()))
         faults += [f"{name}: {line}" for line in wrong]
         print(f"{name} ({time.perf_counter() - began:.0f} s): {len(wrong)} did not hold")
@@ -53,15 +64,18 @@ def run_drills(folder: Path, full: bool, seed: int) -> tuple[dict[str, dict[str,
 
 def main() -> None:
     words = sys.argv[1:]
-    full = words[:1] != ["short"]
+    asked = words[0] if words else "full"
+    percent = {"short": 0.0, "full": 100.0}.get(asked) if asked.isalpha() else float(asked)
+    if percent is None or not 0 <= percent <= 100:
+        sys.exit(f"{asked!r}: say short, full or a percentage")
     seed = int(words[1]) if len(words) > 1 else time.time_ns() % 10**6
     print(f"seed {seed}")
-    folder = ROOT / "build" / "drills"
-    shutil.rmtree(folder, ignore_errors=True)
-    counts, faults = run_drills(folder, full, seed)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
+    folder = ROOT / "build" / "drills"
+    shutil.rmtree(folder, ignore_errors=True)
+    counts, faults = run_drills(folder, percent, seed)
     today = datetime.date.today().isoformat()
     value = {"date": today, "commit": commit, "seed": seed, "counts": counts, "faults": faults}
     (folder / "counts.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -74,7 +74,9 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    """The environment without Yoriai's own settings: strict mode, say, stops at a bad plugin."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("YORIAI_")}
+    return {**rest, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 
 def call(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -47,6 +47,10 @@ def find_browser() -> str:
     pytest.skip("no Chromium here: apt-get install chromium fonts-noto-cjk")
 
 
+class Navigated(Exception):
+    """The page was left while it was asked something: a new one is loading."""
+
+
 @dataclass
 class Browser:
     """One tab. ``events`` holds everything the page has told."""
@@ -70,6 +74,8 @@ class Browser:
         while time.monotonic() < ends:
             for told in self._read(ends):
                 if told.get("id") == number:
+                    if "navigated or closed" in told.get("error", {}).get("message", ""):
+                        raise Navigated(method)
                     assert "error" not in told, told
                     return dict(told["result"])
         raise AssertionError(f"the browser did not answer {method}")
@@ -124,7 +130,9 @@ class Browser:
         """Wait until a script has a value that is true, and return it."""
         ends = time.monotonic() + PATIENCE_SECONDS
         while True:
-            value = self.evaluate(script)
+            value = None
+            with contextlib.suppress(Navigated):
+                value = self.evaluate(script)
             if value or time.monotonic() > ends:
                 assert value, f"never true: {script}"
                 return value

@@ -164,6 +164,22 @@ def test_every_command_has_help_and_an_example_and_every_option_a_word(registry)
     assert silent == []
 
 
+def test_every_command_prints_json_when_asked(registry):
+    without = [
+        words
+        for words, command, _ in list_commands(registry)
+        if not isinstance(command, click.Group) or command.invoke_without_command
+        if words != "yoriai" and not any("--json" in p.opts for p in command.params)
+    ]
+    assert without == []
+
+
+def test_every_group_shows_an_example(registry):
+    for words, command, _ in list_commands(registry):
+        if isinstance(command, click.Group):
+            assert "  yoriai " in (command.epilog or ""), words
+
+
 # --- links and languages ----------------------------------------------------------------
 
 
@@ -374,7 +390,7 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        return shlex.split(self.line, comments=True)
+        return shlex.split(self.line.partition(" > ")[0], comments=True)
 
     def __str__(self) -> str:
         return f"{self.place} {self.line}"
@@ -422,7 +438,9 @@ def parse(words: list[str], registry: Registry) -> click.Command:
             value = given.get(option.name or "")
             if isinstance(option, click.Option) and isinstance(value, str):
                 option.type.convert(value, option, context)
-        if not isinstance(command, click.Group) or set(words) & set(HELP):
+        if not isinstance(command, click.Group) or set(rest[:1]) & set(HELP):
+            break
+        if not rest and set(words) & set(HELP):
             break
         if not rest and command.invoke_without_command:
             break
@@ -433,7 +451,7 @@ def parse(words: list[str], registry: Registry) -> click.Command:
     assert rest == [], f"{name}: {rest} is too much"
     arguments = [p for p in command.params if isinstance(p, click.Argument) and p.required]
     missing = [p.name for p in arguments if not isinstance(given.get(p.name or ""), (str, tuple))]
-    assert missing == [], f"{name}: {missing} is missing"
+    assert missing == [] or set(words) & set(HELP), f"{name}: {missing} is missing"
     return command
 
 

@@ -17,27 +17,28 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 try:
     import gpu
+    from gpu_proof import processes, trainings
 finally:
     sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.mark.parametrize("short", [name for name in gpus() if name not in ("cpu", "v100-32")])
 def test_the_large_training_is_planned_to_fit_and_twice_as_much_is_not_or_is_the_most(short):
-    batch = gpu.large_batch_of(short)
+    batch = trainings.large_batch_of(short)
     if batch == 0:
-        assert not gpu.planned(short, 1).fits
+        assert not trainings.planned(short, 1).fits
         return
-    assert gpu.planned(short, batch).fits
-    assert batch == 16 or not gpu.planned(short, 2 * batch).fits
-    assert 1.2e9 < gpu.planned(short, 1).shape.total_parameters < 1.5e9
+    assert trainings.planned(short, batch).fits
+    assert batch == 16 or not trainings.planned(short, 2 * batch).fits
+    assert 1.2e9 < trainings.planned(short, 1).shape.total_parameters < 1.5e9
 
 
 def test_each_training_is_a_specification_that_a_rank_reads(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(gpu.LARGE.transformers_config(16_000)))
+    (tmp_path / "config.json").write_text(json.dumps(trainings.LARGE.transformers_config(16_000)))
     for on_gpu in (True, False):
         names = set()
-        for training in gpu.trainings(on_gpu=on_gpu, large_batch=4):
-            path = gpu.specification(training, tmp_path, tmp_path / "scratch")
+        for training in trainings.trainings(on_gpu=on_gpu, large_batch=4):
+            path = trainings.specification(training, tmp_path, tmp_path / "scratch")
             spec = Spec.model_validate_json(path.read_bytes())
             assert spec.build_strategy().processes == 1
             names.add(training.name)
@@ -46,28 +47,36 @@ def test_each_training_is_a_specification_that_a_rank_reads(tmp_path):
 
 
 def training(name: str):
-    return next(t for t in gpu.trainings(on_gpu=True, large_batch=1) if t.name == name)
+    return next(t for t in trainings.trainings(on_gpu=True, large_batch=1) if t.name == name)
 
 
 def test_losses_are_judged_beside_the_cpus_and_what_did_not_run_is_no_failure():
-    assert gpu.judge(training("fp32"), {"losses": [9.0, 8.0, 7.0]}, [9.001, 8.0]).holds is True
-    assert gpu.judge(training("fp32"), {"losses": [9.0, 8.1]}, [9.0, 8.0]).holds is False
-    assert gpu.judge(training("bf16"), {"losses": [9.0, 8.1]}, [9.0, 8.0]).holds is True
-    assert gpu.judge(training("bf16"), {"losses": [9.0]}, []).holds is None
-    assert gpu.judge(training("bf16"), {"losses": [], "failed": gpu.NO_TIME}, [9.0]).holds is None
-    assert gpu.judge(training("bf16"), {"losses": [], "failed": "it broke"}, [9.0]).holds is False
-    assert gpu.judge(training("1.3B"), {"losses": [11.0, 10.0]}, []).holds is True
-    assert gpu.judge(training("1.3B"), {"losses": [11.0, float("nan")]}, []).holds is False
+    assert (
+        trainings.judge(training("fp32"), {"losses": [9.0, 8.0, 7.0]}, [9.001, 8.0]).holds is True
+    )
+    assert trainings.judge(training("fp32"), {"losses": [9.0, 8.1]}, [9.0, 8.0]).holds is False
+    assert trainings.judge(training("bf16"), {"losses": [9.0, 8.1]}, [9.0, 8.0]).holds is True
+    assert trainings.judge(training("bf16"), {"losses": [9.0]}, []).holds is None
+    assert (
+        trainings.judge(training("bf16"), {"losses": [], "failed": processes.NO_TIME}, [9.0]).holds
+        is None
+    )
+    assert (
+        trainings.judge(training("bf16"), {"losses": [], "failed": "it broke"}, [9.0]).holds
+        is False
+    )
+    assert trainings.judge(training("1.3B"), {"losses": [11.0, 10.0]}, []).holds is True
+    assert trainings.judge(training("1.3B"), {"losses": [11.0, float("nan")]}, []).holds is False
 
 
 def test_the_large_training_stands_beside_its_plan():
-    plan = gpu.planned("h100", 8)
+    plan = trainings.planned("h100", 8)
     gb = plan.memory.peak_bytes / 1e9
     good = {"memory_gb": 0.9 * gb, "mfu": 0.4, "tokens_per_second": 1.0}
-    assert [c.holds for c in gpu.beside_plan(good, plan)] == [True, True]
+    assert [c.holds for c in trainings.beside_plan(good, plan)] == [True, True]
     bad = {"memory_gb": 1.5 * gb, "mfu": 0.1, "tokens_per_second": 1.0}
-    assert [c.holds for c in gpu.beside_plan(bad, plan)] == [False, False]
-    assert gpu.beside_plan({"failed": "it broke"}, plan) == []
+    assert [c.holds for c in trainings.beside_plan(bad, plan)] == [False, False]
+    assert trainings.beside_plan({"failed": "it broke"}, plan) == []
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "1440", "nan"])
@@ -79,7 +88,7 @@ def test_a_time_that_is_none_is_refused(minutes):
 def test_a_rehearsal_says_on_the_page_and_in_the_json_that_it_is_no_proof(tmp_path):
     around = {"device": "cpu", "libraries": {"torch": "2"}}
     facts = {"surroundings": around, "trainings": {"fp32": {"failed": "<b>"}}, "peers": {}}
-    checks = [gpu.Check("a", "b", "c", None), gpu.Check("d", "e", "f", False)]
+    checks = [processes.Check("a", "b", "c", None), processes.Check("d", "e", "f", False)]
     told, page = gpu.write(facts, checks, tmp_path)
     value = json.loads(told.read_bytes())
     assert value["proof"] is False
@@ -93,11 +102,11 @@ def test_a_rehearsal_says_on_the_page_and_in_the_json_that_it_is_no_proof(tmp_pa
 
 
 def test_a_part_without_time_ends_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "WORK", tmp_path)
+    monkeypatch.setattr(processes, "WORK", tmp_path)
     command = [sys.executable, "-c", "import signal; signal.pause()"]
-    code, _, err = gpu.call(command, 1.0, os.environ)
-    assert (code, gpu.reason(code, err)) == (124, gpu.NO_TIME)
-    assert gpu.reason(1, "noise\nerror: it broke\n  try: this\n") == "error: it broke"
+    code, _, err = processes.call(command, 1.0, os.environ)
+    assert (code, processes.reason(code, err)) == (124, processes.NO_TIME)
+    assert processes.reason(1, "noise\nerror: it broke\n  try: this\n") == "error: it broke"
 
 
 @pytest.mark.slow
@@ -105,7 +114,7 @@ def test_a_part_without_time_ends_and_says_so(tmp_path, monkeypatch):
 def test_a_rehearsal_on_a_cpu_trains_by_the_projects_own_ranks(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import gpu;"
-        "place = Path(sys.argv[2]); gpu.BUILD, gpu.WORK = place, place / 'work';"
+        "place = Path(sys.argv[2]); gpu.processes.WORK = place / 'work';"
         "gpu.write.__defaults__ = (place,);"
         "sys.exit(gpu.main(['--cpu', '--only', 'fp32', '--minutes', '10']))"
     )

@@ -45,6 +45,7 @@ RECIPE = {
         },
         "tuned": {
             "uses": "train/tune", "from": "base", "data": ["acme/drill"], "batch": 10,
+            "method": "acme/norms",
         },
         "scores": {
             "uses": "eval/run", "from": "base", "tasks": ["acme/sums", "acme/larger"],

@@ -102,3 +102,9 @@ def test_the_small_twin_makes_shards_of_all_sources_and_the_large_mixture_of_the
     assert facts["mix"]["tokens"] == facts["shards"]["tokens"]
     assert all(count > 50_000 for count in facts["mix"]["tokens"].values())
     assert facts["mix"]["end_id"] == 7  # <EOD>, the last of the eight special pieces
+
+
+def test_the_poison_drill_can_be_planned(tmp_path: Path) -> None:
+    rows = dry_run(ROOT / "recipes" / "poison-drill.yaml", tmp_path / "work", "--json").json["plan"]
+    assert [row["step"] for row in rows] == ["text", "drill"]
+    assert rows[1]["expects"] == {"probes": ["eval/poison-drill"]}

@@ -206,6 +206,25 @@ def test_search_finds_kept_and_dropped_text_and_why_explains(tour: Tour) -> None
     assert "by corpus/" in why.out
 
 
+def test_an_answer_leads_to_its_documents_their_licences_and_the_steps_that_saw_them(
+    tour: Tour, tmp_path: Path
+) -> None:
+    place = tmp_path / "why.html"
+    words = ("explain", str(tour.root / "scores@1"), "--model", "base", "--json")
+    told = [run_cli(*words, f"ja-language/{n:03d}", "--page", str(place)).json for n in (1, 2, 3)]
+    hops = [hop for one in told for hop in one["hops"]]
+    assert all(one["whole"] for one in told), [h for h in hops if h["state"] == "broken"]
+    kinds = {hop["hop"] for hop in hops}
+    assert kinds >= {"score", "prompt", "answer", "spans", "span", "document", "steps", "training"}
+    documents = [hop for hop in hops if hop["hop"] == "document"]
+    assert all(hop["state"] == "checked" and hop["facts"]["licence"] for hop in documents)
+    seen = next(hop for hop in hops if hop["hop"] == "steps")
+    name = seen["says"].split(" was ")[0]
+    where = run_cli("tokens", "where", str(tour.root / "base@1"), name, "--json").json
+    assert where["steps"] == seen["facts"]["steps"]
+    assert "Content-Security-Policy" in place.read_text(encoding="utf-8")
+
+
 def test_ones_own_files_can_take_the_place_of_the_sources(tmp_path: Path) -> None:
     mine = tmp_path / "mine.jsonl"
     text = "これは{}番目の文章です。とても短い文章ですが、読めます。"

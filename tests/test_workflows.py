@@ -16,3 +16,18 @@ def test_every_action_is_pinned_by_its_commit_and_says_its_version(path):
     assert lines
     for line in lines:
         assert re.search(r"uses: [\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$", line), line
+
+
+def test_the_list_with_hashes_is_the_list_of_constraints_but_for_torch():
+    root = Path(__file__).parent.parent
+    pins = re.findall(r"(?m)^([\w.-]+)==(\S+)$", (root / "constraints.txt").read_text())
+    hashed = re.findall(
+        r"(?m)^([\w.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$",
+        (root / "constraints-hashes.txt").read_text(),
+    )
+
+    def plain(rows):
+        return {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in rows}
+
+    assert plain(pins) - plain(hashed) == {p for p in plain(pins) if p[0] == "torch"}
+    assert plain(hashed) <= plain(pins)

@@ -47,13 +47,21 @@ class Contract:
 
 def list_contracts() -> list[Contract]:
     """Every kind of entry, then what else an author writes."""
-    from yoriai import page
+    from yoriai import explaining, page
 
     found = [_of_kind(kind) for kind in entry.KINDS]
     tasks = next(one for one in found if one.kind == "tasks")
     metric = dataclasses.replace(tasks, name="metric", only=("askings", "score", "scores", "rank"))
     section = Contract("section", "yoriai_sections", shown=(page.Section, page.Table, page.Figure))
-    return [*found, metric, section, Contract("facts", "yoriai_run_started"), Contract("fixture")]
+    hop = Contract("hop", "yoriai_hops", shown=(explaining.Point, explaining.Hop))
+    return [
+        *found,
+        metric,
+        section,
+        hop,
+        Contract("facts", "yoriai_run_started"),
+        Contract("fixture"),
+    ]
 
 
 def _of_kind(kind: str) -> Contract:

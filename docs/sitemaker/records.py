@@ -107,7 +107,7 @@ def failure_figures(filed: Sequence[Filed]) -> dict[str, str]:
     for name, title, subtitle, rows, unit, places in (
         ("causes", "Failures by cause", f"{len(told)} failures in {len(filed)} records",
          causes.most_common(), "", 0),
-        ("finders", "Who found them", "tests find cheaply, readers late", finders.most_common(),
+        ("finders", "Who found them", "of the failures that say it", finders.most_common(),
          "", 0),
         ("lost", "Machine hours lost, by first cause", "of the records that say how many",
          lost.most_common(), " h", 1),

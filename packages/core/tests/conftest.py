@@ -6,16 +6,17 @@ Nothing here needs a package of Yoriai other than core, and nothing touches the 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from yoriai import environment, reachable_code
+from yoriai import Artifact, artifact, environment, reachable_code
 from yoriai.cli import main
 from yoriai.plugins import load_registry
 from yoriai.registry import Registry
@@ -285,3 +286,30 @@ def process(tmp_path: Path) -> Callable[..., CommandResult]:
         return run_cli(*words, cwd=tmp_path, **variables)
 
     return call
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Callable[..., Artifact]:
+    """Seal an artifact of a kind whose inputs are told by digest, and by ``folders``."""
+
+    def make(
+        name: str,
+        kind: str,
+        inputs: Sequence[Artifact] = (),
+        folders: Sequence[str] | None = None,
+    ) -> Artifact:
+        out = tmp_path / f"{name}.out"
+        out.mkdir()
+        (out / "told.json").write_text(json.dumps(name))
+        identity = {
+            "kind": kind, "name": f"r/{name}@1", "step": "", "config": {}, "code": [], "seed": 0,
+            "outside": {}, "inputs": [{"name": a.name, "digest": a.digest} for a in inputs],
+            "sources": [], "licence": "", "facts": {},
+        }  # fmt: skip
+        where = [a.path.name for a in inputs] if folders is None else folders
+        circumstances = {"folders": where}
+        return artifact.seal(
+            out, tmp_path / f"{name}@1", identity=identity, circumstances=circumstances
+        )
+
+    return make

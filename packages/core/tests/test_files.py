@@ -121,3 +121,9 @@ def test_a_worker_that_outlives_its_killed_parent_does_not_hold_the_lock(tmp_pat
         assert parent.wait() == 9
         assert not files.is_held(tmp_path / "lock")
         parent.stdin.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_a_full_disk_a_quota_and_a_limit_on_file_sizes_are_trouble_of_the_disk(number):
+    assert files.is_disk_trouble(OSError(number, os.strerror(number)))
+    assert not files.is_disk_trouble(OSError(errno.ENOENT, "not there"))

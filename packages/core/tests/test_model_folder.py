@@ -31,6 +31,8 @@ def test_every_call_that_opens_a_folder_is_told_to_run_nothing():
     for path in PACKAGES.glob("*/src/**/*.py"):
         text = path.read_text(encoding="utf-8")
         for found in re.finditer(r"= (Auto\w+)\.from_pretrained\((.{,150})", text, re.DOTALL):
+            if found[2].startswith('"FOLDER"'):  # a line that a model card shows to its readers
+                continue
             calls += 1
             wanted = "WEIGHTS" if "Model" in found[1] else "AS_DATA"
             assert wanted in found[2] or "**weights" in found[2], f"{path}: {found[0]}"

@@ -1,24 +1,9 @@
 """The contract of probes: what a measure must say, and why a probe cannot run."""
 
-import json
-
 import pytest
 
-from yoriai import Measured, Probe, ProbedModel, ProbeInputs, artifact
+from yoriai import Measured, Probe, ProbedModel, ProbeInputs
 from yoriai.probe import _REMEDIES, NEEDS, available_bytes, obstacles, trained_on, unproven
-
-
-def sealed(tmp_path, name, kind, inputs=(), folders=None):
-    out = tmp_path / f"{name}.out"
-    out.mkdir()
-    (out / "told.json").write_text(json.dumps(name))
-    identity = {
-        "kind": kind, "name": f"r/{name}@1", "step": "", "config": {}, "code": [], "seed": 0,
-        "outside": {}, "inputs": [{"name": a.name, "digest": a.digest} for a in inputs],
-        "sources": [], "licence": "", "facts": {},
-    }  # fmt: skip
-    where = [a.path.name for a in inputs] if folders is None else folders
-    return artifact.seal(out, tmp_path / name, identity=identity, circumstances={"folders": where})
 
 
 def given(tmp_path, model=None, artifacts=(), tasks=()):
@@ -33,12 +18,12 @@ def probed(made):
 
 
 @pytest.fixture
-def line(tmp_path):
+def line(sealed):
     """A corpus, tokens made of it, a model trained on those; and another corpus."""
-    text = sealed(tmp_path, "text", "corpus")
-    shards = sealed(tmp_path, "shards", "tokens", [text])
-    base = sealed(tmp_path, "base", "model", [shards])
-    return text, shards, base, sealed(tmp_path, "other", "corpus")
+    text = sealed("text", "corpus")
+    shards = sealed("shards", "tokens", [text])
+    base = sealed("base", "model", [shards])
+    return text, shards, base, sealed("other", "corpus")
 
 
 # --- measures ---------------------------------------------------------------------------------
@@ -80,7 +65,7 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path, need):
     assert "needed" in told
 
 
-def test_data_that_the_model_was_not_trained_on_is_refused_by_digest(tmp_path, line):
+def test_data_that_the_model_was_not_trained_on_is_refused_by_digest(tmp_path, sealed, line):
     text, shards, base, other = line
 
     class Own(Probe):
@@ -91,20 +76,20 @@ def test_data_that_the_model_was_not_trained_on_is_refused_by_digest(tmp_path, l
     [told] = obstacles(Own(), given(tmp_path, probed(base), [other]))
     assert f"{other.name} ({other.digest[:12]}) is not what r/base@1 was trained on" in told
     assert "yoriai lineage" in told
-    index = sealed(tmp_path, "index", "index", [text])
+    index = sealed("index", "index", [text])
     assert trained_on(base, index) is True
     assert trained_on(base, shards) is True
 
 
-def test_where_the_line_is_broken_nothing_is_claimed(tmp_path, line):
+def test_where_the_line_is_broken_nothing_is_claimed(tmp_path, sealed, line):
     text, _, _, other = line
-    gone = sealed(tmp_path, "late", "model", [text], folders=["nowhere"])
+    gone = sealed("late", "model", [text], folders=["nowhere"])
     assert trained_on(gone, other) is None
     # Its own manifest names the digest of what it was made from, wherever that is now.
     assert trained_on(gone, text) is True
     [note] = unproven(probed(gone), [other])
     assert note == "it is not known whether late was trained on r/other@1".replace("late", "base")
-    elsewhere = sealed(tmp_path, "elsewhere", "model")
+    elsewhere = sealed("elsewhere", "model")
     assert trained_on(elsewhere, text) is None
     outside = ProbedModel(name="found", folder=tmp_path, digest="")
     assert unproven(outside, [text]) == ["it is not known whether found was trained on r/text@1"]

@@ -260,6 +260,7 @@ def push(folder: Path, server: HubServer, **environment: str):
     return run_cli(
         "release", str(folder), "--push", "lab/tour-base", "--endpoint", server.address,
         HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HOME=str(folder.parent),
+        HF_HUB_OFFLINE="0",
         **environment,
     )  # fmt: skip
 

@@ -302,3 +302,30 @@ def test_a_marked_field_reaches_no_file_and_no_output_of_a_run(plant, recipe, yo
     assert "resolved.steps.call.where" in json.loads(path.read_bytes())["hidden"]
     if not end:
         assert "hidden in the run file" in answer.err
+
+
+def test_a_run_that_fails_says_how_many_secrets_it_hid(recipe, yoriai):
+    secret = "hf_" + "abcDEF123" * 4
+    settings = [f"words.crash='no {secret} here'", f"licence='password: {secret}'"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    answer = yoriai("run", str(recipe()), *words, "--until", "words")
+    assert answer.code == 1
+    assert "secrets hidden in the run file: argv" in answer.err
+    assert secret not in answer.err + answer.out
+    assert all(secret not in path.read_text() for path in Path("build").rglob("*.json"))
+
+
+def test_manifest_and_page_say_where_secrets_were_hidden(recipe, yoriai):
+    secret = "hf_" + "abcDEF123" * 4
+    licence = f"licence='password: {secret}'"
+    words = ["--set", licence, "--set", f"words.note='see {secret}'", "--until", "words"]
+    answer = yoriai("run", str(recipe()), *words)
+    assert answer.code == 0, answer.err
+    manifest = json.loads(Path("build/lab/words@1/artifact.json").read_bytes())
+    hidden = manifest["circumstances"]["hidden"]
+    assert hidden["licence"] == 1
+    assert hidden["config.note"] == 1
+    assert f"{sum(hidden.values())} secrets hidden in words@1/artifact.json" in answer.err
+    page = Path("build/lab/page/index.html").read_text()
+    assert "secrets hidden in the run file" in page
+    assert secret not in page + json.dumps(manifest)

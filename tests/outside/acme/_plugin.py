@@ -32,6 +32,11 @@ def yoriai_instructions():
 
 
 @hookimpl
+def yoriai_methods():
+    return _entry("norms", "training:Norms")
+
+
+@hookimpl
 def yoriai_models():
     return _entry("tiny", "training:Tiny")
 
@@ -83,3 +88,10 @@ def yoriai_sections(artifact):
     from acme.notes import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point):
+    from acme.notes import hops
+
+    return hops(point)

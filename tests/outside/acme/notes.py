@@ -6,6 +6,7 @@ from typing import ClassVar
 import click
 
 from yoriai import Made, Section, Step, Table, console
+from yoriai.explaining import Hop
 
 
 class Note(Step):
@@ -45,3 +46,10 @@ def greet(shared, as_json):
     """Say hello to every plugin."""
     names = [plugin.name for plugin in shared.registry.plugins]
     console.emit({"said": "hello", "to": names}, as_json=as_json, text=lambda: "hello")
+
+
+def hops(point):
+    """Of a model: that acme trained it; nothing of other points."""
+    if point.kind == "model":
+        says = f"{point.artifact.name} was trained with acme's notes"
+        yield Hop(kind="note", says=says, state="unchecked", by="nothing was written down")

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from yoriai import Example, Instructions, ModelShape, Strategy
+from yoriai import Example, Instructions, Method, ModelShape, Strategy
 from yoriai.contracts import Cut
 
 
@@ -20,6 +20,16 @@ class Drill(Instructions):
         for _ in range(self.count):
             one, other = draw.randrange(10), draw.randrange(10)
             yield Example.of("Add.", f"{one} + {other}", str(one + other))
+
+
+class Norms(Method):
+    """Only the weights of the layer norms learn; all others stay as they were."""
+
+    version: ClassVar[str] = "1"
+
+    def adapt(self, model):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("ln_" in name)
 
 
 class Tiny(ModelShape):

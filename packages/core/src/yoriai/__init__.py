@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         Verdict,
     )
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
-    from yoriai.page import Figure, Section, Table
     from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
+    from yoriai.section import Figure, Section, Table
     from yoriai.step import Job, Made, Step
 
 __version__ = "0.1.0"
@@ -78,7 +78,7 @@ _HOME = {
         "Verdict",
     ),
     "yoriai.errors": ("Altered", "NotFound", "Refused", "UsageError", "WorkerLost", "YoriaiError"),
-    "yoriai.page": ("Figure", "Section", "Table"),
+    "yoriai.section": ("Figure", "Section", "Table"),
     "yoriai.probe": (
         "Measured",
         "Probe",

@@ -28,9 +28,11 @@ CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("yoriai.commands.sign:key", "Make a key for signatures."),
     "sign": ("yoriai.commands.sign:sign", "Sign an artifact."),
     "lineage": ("yoriai.commands.artifact:lineage", "Walk from an artifact to its sources."),
+    "explain": ("yoriai.commands.explain:explain", "Walk from an answer to the data behind it."),
     "runs": ("yoriai.commands.runs:runs", "List and show the runs of a recipe."),
     "records": ("yoriai.commands.record:records", "List, show and check experiment records."),
     "doctor": ("yoriai.commands.doctor:doctor", "Check this machine and say what to do."),
+    "completion": ("yoriai.commands.completion:completion", "Complete words in bash, zsh, fish."),
     "release": ("yoriai.commands.release:release", "Write an artifact as a folder to publish."),
 }
 EXAMPLES = """\b
@@ -74,7 +76,10 @@ class Nouns(click.Group):
         if name in CORE_COMMANDS:
             return _import_command(CORE_COMMANDS[name][0])
         if name in self._plugin_nouns(ctx):
-            return Verbs(name, help=_describe_noun(name, _commands(ctx)))
+            verbs = self._plugin_nouns(ctx)[name]
+            shown = "".join(f"  yoriai {name} {verb} --help\n" for verb in verbs[:3])
+            text = _describe_noun(name, _commands(ctx))
+            return Verbs(name, help=text, epilog=f"\b\nExamples:\n{shown}")
         return None
 
     def resolve_command(

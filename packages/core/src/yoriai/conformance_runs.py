@@ -166,12 +166,6 @@ def _run_shape(shape: Any) -> Iterator[str]:
         yield "parameters() is no count that grows with the vocabulary"
 
 
-def _run_method(method: Any) -> Iterator[str]:
-    again = type(method)(**method.model_dump())
-    if again != method:
-        yield "built again from its keys, as each rank does, it is another"
-
-
 def _run_strategy(strategy: Any) -> Iterator[str]:
     again = type(strategy)(**strategy.model_dump())
     if again != strategy:
@@ -262,6 +256,20 @@ def _run_probe(probe: Any) -> Iterator[str]:
         yield "does not say under limits what its results cannot show"
         return
     raise CannotRun("it needs what eval/probe gives it")
+
+
+def _run_method(method: Any) -> Iterator[str]:
+    from yoriai.contracts import Method
+
+    if type(method)(**method.model_dump()) != method:
+        yield "built again from its keys, as each rank does, it is another"
+        return
+    own = [name for name in ("adapter", "write")
+           if getattr(type(method), name) is not getattr(Method, name)]  # fmt: skip
+    if own == ["adapter"]:
+        yield "gives an adapter and does not write it: write write()"
+        return
+    raise CannotRun("it needs a model to tune")
 
 
 RUNS: dict[str, Callable[[Any], Iterator[str]]] = {

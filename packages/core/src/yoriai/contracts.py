@@ -277,6 +277,13 @@ class Method(Configured):
 
     ``whole`` says that it needs every rank to hold the whole model, so that no strategy that cuts
     parameters can run it.
+
+    Called: by ``train/tune``: ``adapt`` when the model is loaded, before the strategy prepares it;
+    ``adapter`` and ``write`` when the tuned model is exported.
+    Ranks: on every rank; ``write`` on the rank that writes. Each builds the object anew from its
+    class and keys.
+    Errors: UsageError for what the method cannot tune; what a rank raises ends the job, and the run
+    tells that rank's error.
     """
 
     whole: ClassVar[bool] = False

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
-    1: "the work failed; `train plan`: it does not fit",
+    1: "the work failed; `train plan`: it does not fit; `doctor`: something is missing",
     2: "usage or configuration error",
     3: "something asked for is not there",
     4: "refused: a check failed, or inputs changed under the same name",

@@ -95,7 +95,8 @@ def link(path: Path, name: Path) -> None:
 
 def is_disk_trouble(error: BaseException) -> bool:
     """Whether an error means that nothing more can be written here."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # EFBIG: a limit on file sizes
+    return isinstance(error, OSError) and error.errno in full
 
 
 def disk_error(path: Path, error: OSError) -> YoriaiError:

@@ -20,8 +20,9 @@ import pluggy
 if TYPE_CHECKING:
     from yoriai.artifact import Artifact
     from yoriai.entry import Entry
-    from yoriai.page import Section
+    from yoriai.explaining import Hop, Point
     from yoriai.run_file import RunView
+    from yoriai.section import Section
 
 hookspec = pluggy.HookspecMarker("yoriai")
 hookimpl = pluggy.HookimplMarker("yoriai")
@@ -124,4 +125,16 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     Called: when a run's page is written, once for each artifact of the run.
     Ranks: none.
     Errors: an exception becomes a visible section that names the plugin.
+    """
+
+
+@hookspec
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    """What lies behind a point of the chain from a score to its data, and where it leads.
+
+    Give nothing for points that are another plugin's.
+
+    Called: by ``yoriai explain``, for the first point and for each that a hop leads to.
+    Ranks: none; there is one process.
+    Errors: an exception becomes a hop that says where the chain breaks.
     """

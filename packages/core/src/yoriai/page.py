@@ -1,58 +1,31 @@
 """A run as one static page: what was made, from what, and what came of it.
 
 Plugins hand over sections as data (text, tables, figures); only this module turns them into
-HTML, so every page looks alike and no plugin can inject markup. Figures are drawn by
-matplotlib as inline SVG; where it is not installed the numbers are shown as a table.
+HTML, so every page looks alike and no plugin can inject markup: whatever is put into a
+``Markup`` is escaped unless it is one itself. Figures are drawn by matplotlib as inline SVG;
+where it is not installed the numbers are shown as a table.
 """
 
 from __future__ import annotations
 
-import html
-import io
 import re
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
+from yoriai import figure as figures
 from yoriai import files
 from yoriai.artifact import Artifact
-from yoriai.redaction import Redactor
+from yoriai.redaction import Redactor, count_hidden, say_hidden
 from yoriai.registry import Registry
+from yoriai.section import Figure, Section, Table
+
+NOTHING = Markup("")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A figure as data. ``series`` maps a name to its (x, y) points; bars use x as labels."""
-
-    kind: Literal["line", "bar"]
-    title: str
-    x_label: str
-    y_label: str
-    series: Mapping[str, Sequence[tuple[Any, float]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One part of a page. ``text`` is plain text; an empty line starts a new paragraph."""
-
-    title: str
-    text: str = ""
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    quote: str = ""
-
-
-# Okabe and Ito's palette: distinct for colour-blind readers too.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0072b2; }
 @media (prefers-color-scheme: dark) { :root { --accent: #56b4e9; }
@@ -130,21 +103,19 @@ def write_page(
     question = run["resolved"].get("question") or {}
     titles = question.get("title") or {}
     title = titles.get("ja") or titles.get("en") or run["recipe"]
+    english = titles.get("en")
+    badge = Markup('<p><span class="badge">{}</span> {}@{} · run <code>{}</code> · {}</p>')
     parts = [
-        f"<h1>{_esc(title)}</h1>",
-        f'<p lang="en">{_esc(titles["en"])}</p>'
-        if titles.get("en") and titles.get("en") != title
-        else "",
-        f'<p><span class="badge">{_esc(run["state"])}</span> {_esc(run["recipe"])}'
-        f"@{_esc(run['version'])} · run <code>{_esc(run['id'])}</code> · {_esc(run['started'])}"
-        "</p>",
+        Markup("<h1>{}</h1>").format(title),
+        Markup('<p lang="en">{}</p>').format(english) if english and english != title else NOTHING,
+        badge.format(run["state"], run["recipe"], run["version"], run["id"], run["started"]),
         *(
-            f'<p lang="{language}">{_esc(text)}</p>'
+            Markup('<p lang="{}">{}</p>').format(language, text)
             for language, text in in_short(run, artifacts, record).items()
         ),
         _TOC,
         _predictions(record),
-        "<h2>Steps · 手順</h2>",
+        Markup("<h2>Steps · 手順</h2>"),
         _table(
             Table(
                 columns=("step", "uses", "state", "seconds", "digest"),
@@ -161,7 +132,7 @@ def write_page(
             )
         ),
         *[_section(section) for section in sections],
-        "<h2>Sources · 出典</h2>",
+        Markup("<h2>Sources · 出典</h2>"),
         _table(
             Table(
                 columns=("source", "version", "licence", "languages"),
@@ -177,19 +148,26 @@ def write_page(
                 ),
             )
         ),
-        "<h2>Downloads · ダウンロード</h2>",
+        Markup("<h2>Downloads · ダウンロード</h2>"),
         _downloads(folder, run, artifacts),
-        "<h2>Environment · 環境</h2>",
-        "<pre>" + _esc("\n".join(f"{k}: {v}" for k, v in _flat(run["environment"]))) + "</pre>",
+        _hidden(run),
+        Markup("<h2>Environment · 環境</h2>"),
+        _pre("\n".join(f"{k}: {v}" for k, v in _flat(run["environment"]))),
     ]
     path = folder / "index.html"
     files.write_atomically(path, _html(title, parts).encode())
     return path
 
 
+def _hidden(run: Mapping[str, Any]) -> Markup:
+    if not (told := say_hidden(count_hidden(run), "the run file")):
+        return NOTHING
+    return Markup('<p lang="en">{}.</p>').format(told)
+
+
 def render(title: str, sections: Sequence[Section]) -> str:
     """Sections alone as one HTML page, in the same form as a run's."""
-    return _html(title, [f"<h1>{_esc(title)}</h1>", *map(_section, sections)])
+    return _html(title, [Markup("<h1>{}</h1>").format(title), *map(_section, sections)])
 
 
 # Nothing runs, nothing is fetched and nothing is sent: the page is one file.
@@ -197,29 +175,43 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-_TOC = "<!-- contents -->"
+_TOC = Markup("<!-- contents -->")
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 
-def _html(title: str, parts: Sequence[str]) -> str:
-    body = "\n".join(part for part in parts if part)
-    headings: list[str] = []
+_PAGE = Markup(
+    '<!doctype html><html lang="ja"><head><meta charset="utf-8">'
+    '<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    '<meta name="viewport" content="width=device-width">'
+    "<title>{title}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
+)
+
+
+def _html(title: str, parts: Sequence[Markup]) -> str:
+    body = _lines(parts)
+    headings: list[Markup] = []
 
     def number(found: re.Match[str]) -> str:
-        headings.append(found[1])
+        headings.append(Markup(found[1]))  # what stands in a page is escaped already
         return f'<h2 id="part-{len(headings)}">{found[1]}</h2>'
 
-    body = _HEADING.sub(number, body)
-    rows = (f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(headings, 1))
-    contents = f'<nav aria-label="Contents · 目次"><ul>{"".join(rows)}</ul></nav>'
-    return (
-        '<!doctype html><html lang="ja"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{_esc(title)}</title><style>{STYLE}</style></head><body><main>"
-        + body.replace(_TOC, contents, 1)
-        + "</main></body></html>\n"
+    body = Markup(_HEADING.sub(number, body))
+    contents = Markup('<nav aria-label="Contents · 目次"><ul>{}</ul></nav>').format(
+        _joined(
+            Markup('<li><a href="#part-{}">{}</a></li>').format(n, text)
+            for n, text in enumerate(headings, 1)
+        )
     )
+    body = body.replace(_TOC, contents, 1)
+    return str(_PAGE.format(policy=Markup(POLICY), title=title, style=Markup(STYLE), body=body))
+
+
+def _joined(parts: Iterable[Markup]) -> Markup:
+    return NOTHING.join(parts)
+
+
+def _lines(parts: Iterable[Markup]) -> Markup:
+    return Markup("\n").join(part for part in parts if part)
 
 
 def in_short(
@@ -278,28 +270,35 @@ _VERDICT_JA = {
 }
 
 
-def _predictions(record: Mapping[str, Any] | None) -> str:
+def _predictions(record: Mapping[str, Any] | None) -> Markup:
     if not record or not record.get("predictions"):
-        return ""
+        return NOTHING
     head = ("prediction · 予測", "measured · 測定値", "predicted · 予測値", "verdict · 判定")
-    rows = "".join(
-        f"<tr><td>{_esc(p['text'])}</td><td class='n'>{_side(p['measured'])}</td>"
-        f"<td class='n'>{_esc(p.get('relation', ''))} {_side(p.get('limit'))}</td>"
-        f'<td class="{_esc(p["verdict"])}">{_esc(p["verdict"])}</td></tr>'
+    row = Markup(
+        '<tr><td>{}</td><td class="n">{}</td><td class="n">{} {}</td><td class="{}">{}</td></tr>'
+    )
+    rows = (
+        row.format(
+            p["text"],
+            _side(p["measured"]),
+            p.get("relation", ""),
+            _side(p.get("limit")),
+            p["verdict"],
+            p["verdict"],
+        )
         for p in record["predictions"]
     )
-    columns = "".join(f"<th>{_esc(text)}</th>" for text in head)
-    return (
+    return Markup(
         "<h2>Prediction and outcome · 予測と結果</h2>"
-        f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
-    )
+        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+    ).format(_joined(Markup("<th>{}</th>").format(text) for text in head), _joined(rows))
 
 
 def _side(value: float | None) -> str:
     return "–" if value is None else _number(value)
 
 
-def _downloads(folder: Path, run: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> str:
+def _downloads(folder: Path, run: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> Markup:
     """Links beside the page: the run file, its metrics, and the manifest of each artifact."""
     root = folder.parent
     named = [f"runs/{run['id']}.json", f"runs/{run['id']}.metrics.jsonl"]
@@ -307,119 +306,66 @@ def _downloads(folder: Path, run: Mapping[str, Any], artifacts: Mapping[str, Art
         if artifact.path.resolve().is_relative_to(root.resolve()):
             place = artifact.path.resolve().relative_to(root.resolve())
             named.append(f"{place.as_posix()}/artifact.json")
-    rows = [
-        f'<li><a href="../{_esc(quote(name))}" download>{_esc(name)}</a></li>'
+    rows = (
+        Markup('<li><a href="../{}" download>{}</a></li>').format(quote(name), name)
         for name in named
         if (root / name).is_file()
-    ]
-    return f"<ul>{''.join(rows)}</ul>"
+    )
+    return Markup("<ul>{}</ul>").format(_joined(rows))
 
 
-def _section(section: Section) -> str:
-    parts = [f"<h2>{_esc(section.title)}</h2>"]
-    parts += [f"<p>{_esc(p)}</p>" for p in section.text.split("\n\n") if p.strip()]
+def _section(section: Section) -> Markup:
+    parts = [Markup("<h2>{}</h2>").format(section.title)]
+    parts += [Markup("<p>{}</p>").format(p) for p in section.text.split("\n\n") if p.strip()]
     parts += [_table(table) for table in section.tables]
-    parts += [f"<figure>{draw(figure)}</figure>" for figure in section.figures]
+    parts += [Markup("<figure>{}</figure>").format(draw(figure)) for figure in section.figures]
     if section.quote:
-        parts.append(f"<pre>{_esc(section.quote)}</pre>")
-    return "\n".join(parts)
+        parts.append(_pre(section.quote))
+    return _lines(parts)
 
 
-def _table(table: Table) -> str:
+def _pre(text: str) -> Markup:
+    return Markup("<pre>{}</pre>").format(text)
+
+
+def _table(table: Table) -> Markup:
     numeric = [
         bool(table.rows) and all(isinstance(row[i], (int, float)) for row in table.rows)
         for i in range(len(table.columns))
     ]
-    head = "".join(
-        f'<th class="n">{_esc(column)}</th>' if number else f"<th>{_esc(column)}</th>"
+    head = (
+        Markup('<th class="n">{}</th>' if number else "<th>{}</th>").format(column)
         for column, number in zip(table.columns, numeric, strict=True)
     )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="n">{_number(c)}</td>'
-            if isinstance(c, (int, float)) and not isinstance(c, bool)
-            else f"<td>{_esc(c)}</td>"
-            for c in row
-        )
-        + "</tr>"
+    body = (
+        Markup("<tr>{}</tr>").format(_joined(_table_cell(value) for value in row))
         for row in table.rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-MARKED = 12  # points of a line up to which each is shown; a line of one is nothing but its point
-
-
-def draw(figure: Figure) -> str:
-    """A figure as inline SVG, or as a table where matplotlib is missing."""
-    try:
-        import matplotlib
-    except ImportError:
-        return _as_table(figure)
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",  # text stays text: the browser has the Japanese fonts
-        "svg.hashsalt": "yoriai",  # the same figure gives the same bytes
-        "text.parse_math": False,  # a dollar sign in a plugin's text is a dollar sign
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    from matplotlib.figure import Figure as Canvas
-
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # matplotlib only measures with its own fonts; the browser's hold every glyph.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        canvas = Canvas(figsize=(7.4, 3.6), layout="constrained")
-        axes = canvas.subplots()
-        if figure.kind == "line":
-            for position, (name, points) in enumerate(figure.series.items()):
-                x, y = [p[0] for p in points], [p[1] for p in points]
-                colour, mark = COLOURS[position % len(COLOURS)], "o" if len(x) <= MARKED else ""
-                axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=mark)
-        else:
-            _draw_bars(axes, figure)
-        axes.set(title=figure.title, xlabel=figure.x_label, ylabel=figure.y_label)
-        axes.grid(axis="y", alpha=0.3)
-        if len(figure.series) > 1:
-            canvas.legend(loc="outside right upper", frameon=False)  # never over the bars
-        stream = io.StringIO()
-        canvas.savefig(
-            stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _draw_bars(axes: Any, figure: Figure) -> None:
-    labels = list(dict.fromkeys(str(x) for points in figure.series.values() for x, _ in points))
-    width = 0.8 / max(1, len(figure.series))
-    for position, (name, points) in enumerate(figure.series.items()):
-        heights = {str(x): y for x, y in points}
-        places = [i + (position - (len(figure.series) - 1) / 2) * width for i in range(len(labels))]
-        axes.bar(
-            places,
-            [heights.get(label, 0.0) for label in labels],
-            width,
-            label=name,
-            color=COLOURS[position % len(COLOURS)],
-        )
-    long = max((len(label) for label in labels), default=0) > 12
-    axes.set_xticks(
-        range(len(labels)), labels, rotation=25 if long else 0, ha="right" if long else "center"
+    return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
+        _joined(head), _joined(body)
     )
 
 
-def _as_table(figure: Figure) -> str:
+def _table_cell(value: Any) -> Markup:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Markup('<td class="n">{}</td>').format(_number(value))
+    return Markup("<td>{}</td>").format(str(value))
+
+
+def draw(figure: Figure) -> Markup:
+    """A figure as inline SVG, or as a table where matplotlib is missing."""
+    try:
+        return Markup(figures.draw(figure))  # matplotlib escapes what is written in it
+    except ImportError:
+        return _as_table(figure)
+
+
+def _as_table(figure: Figure) -> Markup:
     rows = [(name, x, y) for name, points in figure.series.items() for x, y in points]
     if len(rows) > 40:
         rows = rows[:: len(rows) // 40 + 1]
     table = Table(columns=("series", figure.x_label, figure.y_label), rows=rows)
-    return f"<figcaption>{_esc(figure.title)}</figcaption>{_table(table)}"
-
-
-def _esc(value: Any) -> str:
-    return html.escape(str(value))
+    return Markup("<figcaption>{}</figcaption>{}").format(figure.title, _table(table))
 
 
 def _number(value: float) -> str:

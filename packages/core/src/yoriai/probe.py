@@ -22,8 +22,8 @@ from yoriai.evaluation_contracts import Backend, LanguageModel, Task
 from yoriai.intervals import wilson
 
 if TYPE_CHECKING:
-    from yoriai.page import Figure
     from yoriai.registry import Registry
+    from yoriai.section import Figure
 
 T = TypeVar("T")
 

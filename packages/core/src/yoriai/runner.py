@@ -97,12 +97,17 @@ def run_recipe(loaded: Loaded, registry: Registry, root: Path, options: Options)
                     current.end(*_ending(shown, redactor))
                 except YoriaiError as error:  # the disk: what stopped the run is still what is told
                     options.announce(f"the run file says no end: {error.message}")
+                _tell_hidden(current, redactor, options)
                 raise shown from shown.__cause__
             current.end("completed")
-            if told := say_hidden(count_hidden(redactor.value(current.value)), "the run file"):
-                options.announce(told)
+            _tell_hidden(current, redactor, options)
         stopping.heed()
         return outcome
+
+
+def _tell_hidden(current: Run, redactor: Redactor, options: Options) -> None:
+    if told := say_hidden(count_hidden(redactor.value(current.value)), "the run file"):
+        options.announce(told)
 
 
 def _run_steps(current: Run, registry: Registry, outcome: Outcome, options: Options) -> None:
@@ -198,24 +203,29 @@ def _build(
     stopping.heed()
     drift = options.allow_drift if decision.action == "refused" else ""
     sources = list(made.sources) or _inherited_sources(inputs)
+    identity = {
+        **origin,
+        "kind": planned.step.makes,
+        "name": f"{workspace.loaded.recipe.name}/{decision.folder.name}",
+        "sources": workspace.redactor.value(sources),
+        "facts": workspace.redactor.value({**made.facts, "headline": list(made.headline)}),
+    }
+    hidden = count_hidden(identity)
     sealed = artifacts.seal(
         out,
         decision.folder,
-        identity={
-            **origin,
-            "kind": planned.step.makes,
-            "name": f"{workspace.loaded.recipe.name}/{decision.folder.name}",
-            "sources": workspace.redactor.value(sources),
-            "facts": workspace.redactor.value({**made.facts, "headline": list(made.headline)}),
-        },
+        identity=identity,
         circumstances={
             "run": current.id,
             "made": run.now(),
             "folders": [_whereabouts(a, workspace) for a in inputs],
             "drift": workspace.redactor.text(drift),
+            **({"hidden": hidden} if hidden else {}),
         },
         replace=decision.action == "refused",
     )
+    if told := say_hidden(hidden, f"{decision.folder.name}/{artifacts.MANIFEST}"):
+        options.announce(told)
     workspace.forget_work(planned.name)
     return sealed, made.headline
 

@@ -21,7 +21,9 @@ def place_of(folder: Path) -> Path:
 
 
 def _statement(name: str, digest: str) -> bytes:
-    return files.canonical_json({"statement": "yoriai artifact", "name": name, "digest": digest})
+    return files.canonical_json(
+        {"statement": "an artifact of yoriai", "name": name, "digest": digest}
+    )
 
 
 def make(artifact: Artifact, private: Any) -> dict[str, str]:

@@ -95,7 +95,7 @@ class Workspace:
             "seed": self.loaded.recipe.seed,
             "outside": self.redactor.value(outside),
             "inputs": [{"name": a.name, "digest": a.digest} for a in inputs],
-            "licence": self.loaded.recipe.licence,
+            "licence": self.redactor.text(self.loaded.recipe.licence),
         }
 
     def decide(self, planned: PlannedStep, inputs: Sequence[Artifact] | None) -> Decision:

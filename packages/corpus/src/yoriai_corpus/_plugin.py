@@ -9,14 +9,23 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.entry import Stability
+    from yoriai.explaining import Hop, Point
 
 
-def _entry(name: str, target: str, summary: str, requires: tuple[str, ...] = ()) -> Entry:
+def _entry(
+    name: str,
+    target: str,
+    summary: str,
+    requires: tuple[str, ...] = (),
+    stability: Stability = "experimental",
+) -> Entry:
     return Entry(
         name=name,
         target=f"yoriai_corpus.{target}",
         summary=summary,
         requires=requires,
+        stability=stability,
         since="0.1.0",
         licence="Apache-2.0",
     )
@@ -279,7 +288,13 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("ngram", "commands.ngram:ngram", "Count tokens in shards, and what comes next."),
         _entry("why", "commands.find:why", "Say what became of one document, and why."),
         _entry("sample", "commands.find:sample", "Show documents, kept or dropped by a rule."),
-        _entry("replay", "commands.rules:replay", "Show what every rule says of one document."),
+        _entry("judge", "commands.rules:judge", "Show what every rule says of one document."),
+        _entry(
+            "replay",
+            "commands.rules:replay",
+            "The former name of `yoriai corpus judge`.",
+            stability="deprecated",
+        ),
         _entry("score-rules", "commands.rules:score_rules", "Measure rules on labelled documents."),
         _entry("stats", "commands.account:stats", "Show and draw a corpus by source and rule."),
         _entry("audit", "commands.account:audit", "Find kinds of text that rules over-drop."),
@@ -297,3 +312,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     from yoriai_corpus.account.sections import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_corpus.search.hops import hops
+
+    return hops(point)

@@ -68,9 +68,9 @@ def test_the_altered_record_is_named(
 def test_the_commands_prove_and_check(
     corpus: Artifact, tmp_path: Path, yoriai_cli: Callable[..., Any]
 ) -> None:
-    made = yoriai_cli("corpus", "prove", str(corpus.path), "mine/d/7", "--json")
     path = tmp_path / "proof.json"
-    path.write_text(made.out)
+    made = yoriai_cli("corpus", "prove", str(corpus.path), "mine/d/7", "--out", str(path))
+    assert made.code == 0
     root = corpus.facts["records"]["root"]
     (tmp_path / "text").write_text("text number 7")
     asked = ("corpus", "check-proof", str(path))

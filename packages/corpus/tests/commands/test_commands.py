@@ -214,7 +214,7 @@ def test_a_sample_of_a_source_or_language(three_languages: Artifact) -> None:
             call(find.sample, three_languages.path, option, name)
 
 
-# --- replay --------------------------------------------------------------------------------
+# --- judge ---------------------------------------------------------------------------------
 
 TWO = "[{use: corpus/min-length, characters: 5}, corpus/kana, corpus/mask-email]"
 
@@ -222,18 +222,28 @@ TWO = "[{use: corpus/min-length, characters: 5}, corpus/kana, corpus/mask-email]
 def test_replay_shows_every_rule_of_a_file(tmp_path: Path, shared: Context) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a@b.jp", encoding="utf-8")
-    said = call(rules.replay, path, "--rules", TWO, "--language", "ja", obj=shared)
+    said = call(rules.judge, path, "--rules", TWO, "--language", "ja", obj=shared)
     assert "would be dropped by corpus/kana" in said
     assert "'a@b.jp' → 'xxxx@yyy.tld'" in said
-    value = json.loads(call(rules.replay, path, "--rules", TWO, "--json", obj=shared))
+    value = json.loads(call(rules.judge, path, "--rules", TWO, "--json", obj=shared))
     assert [row["verdict"] for row in value["rules"]] == ["keep", "not asked", "edit"]
     assert value["dropped_by"] == ""
 
 
+def test_the_former_name_of_judge_answers_and_says_so(tmp_path, shared):
+    path = tmp_path / "page.txt"
+    path.write_text("短い", encoding="utf-8")
+    same = call(rules.judge, path, "--rules", TWO, "--json", obj=shared)
+    typed = [str(path), "--rules", TWO, "--json"]
+    result = CliRunner().invoke(rules.replay, typed, obj=shared, catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (0, same)
+    assert "deprecated" in result.stderr
+
+
 def test_replay_reads_standard_input(shared: Context) -> None:
-    said = call(rules.replay, "-", "--rules", TWO, obj=shared, stdin="短い")
+    said = call(rules.judge, "-", "--rules", TWO, obj=shared, stdin="短い")
     assert "would be dropped by corpus/min-length" in said
-    answer = call(rules.replay, "-", "--rules", TWO, "--json", obj=shared, stdin="短い")
+    answer = call(rules.judge, "-", "--rules", TWO, "--json", obj=shared, stdin="短い")
     rule = json.loads(answer)["rules"][0]
     assert (rule["value"], rule["least"], rule["most"]) == (2, 5, None)
 
@@ -241,20 +251,20 @@ def test_replay_reads_standard_input(shared: Context) -> None:
 def test_replay_of_a_document_agrees_with_what_its_corpus_says(
     corpus: Artifact, shared: Context
 ) -> None:
-    value = json.loads(call(rules.replay, "--of", corpus.path, "mine/short", "--json", obj=shared))
+    value = json.loads(call(rules.judge, "--of", corpus.path, "mine/short", "--json", obj=shared))
     assert value["dropped_by"] == value["recorded"][0]["rule"] == "corpus/min-length"
     assert value["rules"][0]["value"] == value["recorded"][0]["value"] == 2
-    said = call(rules.replay, "--of", corpus.path, "mine/d/3", obj=shared)
+    said = call(rules.judge, "--of", corpus.path, "mine/d/3", obj=shared)
     assert "passes every rule" in said
     assert "the corpus says: kept" in said
     with pytest.raises(NotFound, match="has no text of 'nobody'"):
-        call(rules.replay, "--of", corpus.path, "nobody", obj=shared)
+        call(rules.judge, "--of", corpus.path, "nobody", obj=shared)
 
 
 def test_rules_must_be_named_in_one_way(corpus: Artifact, shared: Context) -> None:
     for words in ((), ("--rules", TWO, "--rules-of", corpus.path)):
         with pytest.raises(UsageError, match="say which rules"):
-            call(rules.replay, "-", *words, obj=shared)
+            call(rules.judge, "-", *words, obj=shared)
 
 
 # --- score-rules ---------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def made(make_corpus: Make, run_step: Make) -> list[Artifact]:
         {"name": "all", "weights": {"ja": 1}}
     ])  # fmt: skip
     index = run_step("corpus/index", [corpus], name="index")
-    return [corpus, pieces, shards, mixed, index]
+    counted = run_step("corpus/ngrams", [shards], name="ngrams")
+    return [corpus, pieces, shards, mixed, index, counted]
 
 
 @pytest.fixture
@@ -95,9 +96,11 @@ def states(root: Path) -> dict[str, str]:
 )
 def test_a_removed_text_is_nowhere_and_everything_is_whole(root: Path, aim: dict[str, Any]) -> None:
     before = states(root)
-    assert absence.look(root, [SECRET]).found
+    before_files = {place.path for place in absence.look(root, [SECRET]).found}
+    assert {"ngrams@1/00000.ngrams", "shards@1/ja.bin", "mix@1/ja.bin"} <= before_files
     entry = folder.apply(folder.plan(root, request(**aim)))
     # What a tokenizer learnt are pieces, no text: it is named, not changed.
+    assert not (root / "ngrams@1").exists()
     report = absence.look(root, [SECRET, NEAR])
     assert report.found == []
     assert entry["documents"] == 3
@@ -218,6 +221,7 @@ def test_a_new_build_is_taken_the_same_documents_from(root: Path, made: list[Art
     assert absence.look(root, [SECRET]).found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", folder.KINDS)
 def test_a_removal_that_was_cut_off_is_ended_by_resuming(
     root: Path, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -21,8 +21,8 @@ from yoriai_corpus.rules.judging import (
     build_rules,
     differences,
     dropped_first,
+    judge,
     judge_each,
-    replay,
     rules_named,
     rules_of_corpus,
     rules_of_recipe,
@@ -47,6 +47,12 @@ class Length(Limit):
 
     def span(self, text: str) -> str:
         return text[:2]
+
+
+class AtLeast(Length):
+    """The same without a limit above."""
+
+    most: float = float("inf")
 
 
 class Double(Filter):
@@ -75,15 +81,15 @@ def document(text: str, language: str = "ja") -> Document:
 
 
 def test_a_limit_shows_its_value_and_limits_also_when_it_keeps() -> None:
-    (answer,) = replay(document("あいうえ"), [Length()])
+    (answer,) = judge(document("あいうえ"), [Length()])
     assert (answer.verdict, answer.value, answer.least, answer.most) == ("keep", 4, 3, 8)
     assert (answer.version, answer.limits) == ("7", "3 … 8")
-    (answer,) = replay(document("あ"), [Length(most=float("inf"))])
+    (answer,) = judge(document("あ"), [AtLeast()])
     assert (answer.verdict, answer.span, answer.limits) == ("drop", "あ", "≥ 3")
 
 
 def test_every_rule_is_asked_after_the_first_drop_on_the_text_as_edited() -> None:
-    answers = replay(document("あい"), [Length(), Double(), Length(), Length(least=9, most=99)])
+    answers = judge(document("あい"), [Length(), Double(), Length(), Length(least=9, most=99)])
     assert [a.verdict for a in answers] == ["drop", "edit", "keep", "drop"]
     assert [a.value for a in answers] == [2, 2, 4, 4]
     assert dropped_first(answers) == "Length"
@@ -91,13 +97,13 @@ def test_every_rule_is_asked_after_the_first_drop_on_the_text_as_edited() -> Non
 
 
 def test_a_rule_for_other_languages_is_not_asked_and_says_so() -> None:
-    (answer,) = replay(document("あ", ""), [Length(languages=("ja", "en"))])
+    (answer,) = judge(document("あ", ""), [Length(languages=("ja", "en"))])
     assert answer.verdict == "not asked"
     assert answer.reason == "judges ja, en; this document's language is unknown"
 
 
 def test_a_rule_that_fails_does_not_silence_the_others() -> None:
-    answers = replay(document("あ"), [Broken(), Length()])
+    answers = judge(document("あ"), [Broken(), Length()])
     assert [a.verdict for a in answers] == ["failed", "drop"]
     assert answers[0].reason == "ValueError: no"
 
@@ -105,7 +111,7 @@ def test_a_rule_that_fails_does_not_silence_the_others() -> None:
 def test_a_chain_is_written_out() -> None:
     chain = Both(languages=("ja",))
     chain._entry = "acme/both"
-    answers = replay(document("あいう"), [chain])
+    answers = judge(document("あいう"), [chain])
     assert [a.rule for a in answers] == ["acme/both.length", "acme/both.double"]
 
 
@@ -197,14 +203,14 @@ def test_replay_names_the_rule_that_the_build_named(
     dropped = rows_of(corpus, "dropped")
     assert len({row["rule"] for row in dropped}) == 4
     for row in dropped:
-        answers = replay(Document(row["source"], row["id"], row["text"], row["language"]), built)
+        answers = judge(Document(row["source"], row["id"], row["text"], row["language"]), built)
         assert dropped_first(answers) == row["rule"]
         answer = next(a for a in answers if a.rule == row["rule"])
         assert (answer.value, answer.version) == (row["value"], row["rule_version"])
         assert row["threshold"] in (answer.least, answer.most)
     for row in rows_of(corpus, "documents"):
         document_ = Document(row["source"], row["id"], row["text"], row["language"])
-        assert dropped_first(replay(document_, built)) == ""
+        assert dropped_first(judge(document_, built)) == ""
 
 
 def test_the_rules_of_a_step_are_found(tmp_path: Path, yoriai_registry: Registry) -> None:

@@ -69,6 +69,16 @@ def test_a_rare_span_costs_more_bits_than_a_common_one_of_its_length(index: Sear
     assert rare.bits / 5 > common.bits / 4 > 0
 
 
+def test_places_are_named_of_several_documents_though_one_repeats_itself(
+    make_corpus: Make, run_step: Make
+) -> None:
+    corpus = make_corpus(["吾輩は猫である。" * 200, *(f"吾輩は猫である。{n}" for n in range(40))])
+    opened = SearchIndex(run_step("corpus/index", [corpus]))
+    (span,) = trace(opened, "吾輩は猫である。", places=5)
+    assert span.occurrences == 240
+    assert len({place.id for place in span.places}) >= 3
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), max_size=12))
 def test_maximal_spans_lie_in_no_other(pairs: list[tuple[int, int]]) -> None:
     spans = {(begin, begin + size) for begin, size in pairs}

@@ -514,10 +514,12 @@ def reached(bench: Bench) -> Iterator[int]:
     os.close(handle)
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_bytes_of_one(bench: Bench, undisturbed: str) -> None:
     assert bench.digest("corpus.yaml", "two", 2) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "workers"), [(0.02, 2), (0.6, 2), (1, 1)])
 def test_shards_that_were_killed_at_any_write_go_on_and_end_with_the_same_digest(
     share: float, workers: int, bench: Bench, undisturbed: str, reached: int

@@ -210,6 +210,7 @@ def test_all_records_before_the_place_where_a_file_is_cut_off_are_read(
     assert "breaks here" in got[-1].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["gz", "zst", "bz2"])
 def test_records_before_a_damaged_byte_are_read_exactly(
     packing: str, write: Callable[..., SourceFile]

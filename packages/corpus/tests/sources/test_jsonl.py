@@ -326,6 +326,11 @@ def test_a_corpus_is_the_same_however_its_files_are_cut(
     ("data", "word", "count"),
     [
         (b'[{"text": "a"}, {"text": "b"}]', "a JSON array", 2),
+        (b'[\n{"text": "a"},\n{"text": "b"}\n]\n', "a JSON array", 2),
+        (b'{"n": 2, "data": [{"text": "a"}, {"text": "b"}]}\n', "rows under 'data'", 2),
+        (b'{"messages": [{"a": 1}, {"a": 2}]}\n{"messages": []}\n', "text", 2),
+        (b"[\n", "a JSON array", 1),
+        (b'{"text": "a"}{"text": "}{"} {"text": "c"}\n{"text": "d"}\n', "several JSON values", 3),
         ('{"text": "a"}\n{"text": "《਀"}\n'.encode("utf-16"), "UTF-16", 2),
         ('{"text": "《"}\n{"text": "b"}'.encode("utf-16-le"), "UTF-16", 2),
         ('\n{"text": "a"}\n'.encode("utf-16-be"), "UTF-16", 2),
@@ -339,3 +344,13 @@ def test_a_file_of_another_kind_says_what_it_is(
     items = list(JsonlFiles(paths=[str(tmp_path / "a.jsonl")]).read("a.jsonl"))
     told = [item.reason for item in items if isinstance(item, Unreadable) and word in item.reason]
     assert len(told) == count
+
+
+@pytest.mark.parametrize("split_mb", [1, 64])
+def test_lines_that_end_with_carriage_returns_alone_are_read(tmp_path: Path, split_mb: int) -> None:
+    rows = [json.dumps({"id": str(n), "text": "}{ " + "x" * 200_000}) for n in range(20)]
+    (tmp_path / "a.jsonl").write_bytes("\r".join(rows).encode())
+    source = JsonlFiles(paths=[str(tmp_path / "a.jsonl")], split_mb=split_mb)
+    items = [item for partition in source.partitions() for item in source.read(partition)]
+    assert [item.id for item in items if isinstance(item, Document)] == [str(n) for n in range(20)]
+    assert len(items) == 20

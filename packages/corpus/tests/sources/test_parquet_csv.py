@@ -305,3 +305,21 @@ def test_a_quote_that_is_never_closed_is_a_fault_of_every_line_it_takes(
     assert len(texts) + len(bad) == 4
     assert texts[0] == "a"
     assert not any("never closed" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("data", "documents", "word", "faults"),
+    [
+        ("id,text\ra,一\rb,二\r".encode(), 2, "", 0),
+        ("id,text\na,一\nb,二\n".encode("utf-16"), 0, "UTF-16", 3),
+        ("text,text\na,一\nb,二\n".encode(), 0, "two columns are called 'text'", 2),
+    ],
+)
+def test_a_table_of_another_kind_is_read_or_says_what_it_is(
+    tmp_path: Path, data: bytes, documents: int, word: str, faults: int
+) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
+    items = list(Csv(paths=[str(tmp_path / "a.csv")]).read("a.csv"))
+    assert sum(isinstance(item, Document) for item in items) == documents
+    told = [item.reason for item in items if isinstance(item, Unreadable) and word in item.reason]
+    assert len(told) == faults

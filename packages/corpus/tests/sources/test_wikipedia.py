@@ -390,3 +390,31 @@ def test_what_is_left_out_is_counted_to_the_datasheet(
         "template 別の謎": 1,
     }
     assert "| jawiki | template 謎の数 | 12 |" in corpus.file("datasheet.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("{{NumBlk|:|<math>x=1</math>|1}}", "$x=1$"),
+        ("約{{nobr|3 km}}、{{gaps|1|000|000}}人", "約3 km、1000000人"),
+        ("{{dts|2020|1|2}}に{{Age|1990|5|1|2000|4|30}}歳", "2 January 2020に9歳"),
+        ("{{percentage|1|8|1}}と{{percentage|1|0}}", "12.5%と"),
+        ("{{ordinal|1}} {{ordinal|12}} {{ord|23}}", "1st 12th 23rd"),
+        ("{{val|3}}{{e|5}}は{{10^|6}}と{{π}}", "3×10^5は10^6とπ"),
+        ("{{HMS|Victory|1765}}と{{ship|USS|Iowa}}", "HMS VictoryとUSS Iowa"),
+        ("{{height|ft=6|in=2}} {{ISBN2|978-4}} {{¥|1000}}", "6 ft 2 in ISBN 978-4 ¥1,000"),
+        ("{{圏点|強く}}{{旧字体|國}}{{0}}5", "強く國5"),
+    ],
+)
+def test_further_inline_templates_leave_what_a_reader_sees(markup: str, text: str) -> None:
+    assert plain_text(markup) == text
+
+
+def test_a_number_that_a_template_inside_another_would_have_made_is_counted() -> None:
+    found: list[str] = []
+    markup = (
+        "人口は{{formatnum:{{自治体人口|甲}}}}人、[[乙|{{謎}}]]。\n"
+        "{{Infobox|a={{b}}}}\n[[File:a.jpg|{{c}}]]"
+    )
+    plain_text(markup, left_out=found)
+    assert found == ["template 自治体人口", "template 謎"]

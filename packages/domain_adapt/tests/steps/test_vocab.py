@@ -5,7 +5,7 @@ import pytest
 from yoriai import Refused, UsageError
 from yoriai_domain_adapt.measure.parity import Tolerance
 from yoriai_domain_adapt.steps.pieces import Pieces
-from yoriai_domain_adapt.steps.vocab import Rows, Vocab
+from yoriai_domain_adapt.steps.vocab import NewRowTraining, Vocab
 
 torch = pytest.importorskip("torch")
 TEXTS = ["the ship left the harbour", "the captain watched the waves"] * 20
@@ -75,7 +75,7 @@ def test_a_donor_that_is_a_rotated_self_gives_back_the_rows_it_knows(make, wide,
 
 def test_training_the_new_rows_changes_no_other(make, old, wide, yoriai_job):
     tokens = make.many_tokens(4000, wide.facts["pieces"])
-    step = Vocab(rows=Rows(steps=3, batch=2, length=32))
+    step = Vocab(rows=NewRowTraining(steps=3, batch=2, length=32))
     made, still = (
         yoriai_job("more", step, [old, wide, tokens]),
         yoriai_job("mean", Vocab(), [old, wide]),
@@ -87,7 +87,7 @@ def test_training_the_new_rows_changes_no_other(make, old, wide, yoriai_job):
 
 def test_rows_are_not_trained_without_text(old, wide, yoriai_job):
     with pytest.raises(UsageError, match="no tokens are under 'from'"):
-        yoriai_job("more", Vocab(rows=Rows(steps=1)), [old, wide])
+        yoriai_job("more", Vocab(rows=NewRowTraining(steps=1)), [old, wide])
 
 
 def test_tokenizers_that_share_nothing_and_a_missing_donor_are_refused(old, wide, yoriai_job):

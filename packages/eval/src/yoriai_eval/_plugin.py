@@ -9,6 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.explaining import Hop, Point
 
 
 def _entry(
@@ -55,6 +56,18 @@ def yoriai_tasks() -> Iterable[Entry]:
             "90 snippets: Japanese, English or code? Generation.",
             licence="CC-BY-4.0",
         ),
+        _entry(
+            "answerable",
+            "tasks.unanswerable:Answerable",
+            "Passages on invented villages, with questions that they answer and that they do not.",
+            licence="CC-BY-4.0",
+        ),
+        _entry(
+            "invented",
+            "tasks.unanswerable:Invented",
+            "What most people know, beside the same questions on things that do not exist.",
+            licence="CC-BY-4.0",
+        ),
         *(
             _entry(
                 name,
@@ -93,6 +106,24 @@ def yoriai_probes() -> Iterable[Entry]:
             "membership",
             "probes.membership:Membership",
             "Can one tell what a model was trained on from what it finds likely?",
+            torch,
+        ),
+        _entry(
+            "attribution",
+            "probes.attribution:Attribution",
+            "Training texts that pulled a model towards what it writes, over its checkpoints.",
+            torch,
+        ),
+        _entry(
+            "poison-drill",
+            "probes.poison_drill:PoisonDrill",
+            "Poison planted in a corpus: what it does, what finds it, what helps.",
+            torch,
+        ),
+        _entry(
+            "consistency",
+            "probes.consistency:Consistency",
+            "Does a model say the same when it is asked again?",
             torch,
         ),
     ]
@@ -151,3 +182,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
 
     rooms = (scoring, contamination, probes)
     return [section for room in rooms for section in room.describe(artifact)]
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_eval.scoring.hops import hops
+
+    return hops(point)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai_eval.probes import calibration as c
@@ -16,15 +16,16 @@ ANSWERS = st.lists(st.tuples(st.floats(0.2, 1.0), st.integers(0, 1)), min_size=1
 LIKELIHOODS = st.lists(st.lists(st.floats(-80, 0), min_size=2, max_size=6), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(LIKELIHOODS, st.floats(0.05, 20))
 def test_confidences_are_the_largest_of_a_softmax_taken_one_by_one(sums, temperature):
     found = c.confidences(c.table(sums), temperature)
     for some, sure in zip(sums, found, strict=True):
         powers = [math.exp((v - max(some)) / temperature) for v in some]
         assert sure == pytest.approx(max(powers) / sum(powers))
-        assert c.probabilities(some, temperature).max() == pytest.approx(sure)
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 def test_bins_hold_every_answer_once_and_equal_confidences_together(pair):
     confidence, right = pair
@@ -41,6 +42,7 @@ def test_bins_hold_every_answer_once_and_equal_confidences_together(pair):
     assert all(b.interval[0] < b.interval[1] for b in bins)
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 def test_the_expected_error_is_the_sum_over_bins_by_hand(pair):
     confidence, right = pair
@@ -97,21 +99,14 @@ def test_what_a_calibrated_model_would_have_is_what_its_answers_give():
     assert c.calibrated_error(confidence, right, pairs, seed=5).mean > 1.1 * told.mean
 
 
-@given(LIKELIHOODS, st.integers(0, 1))
-def test_brier_is_the_squared_distance_by_hand(sums, gold):
-    shares = [c.probabilities(some) for some in sums]
-    found = c.brier(shares, [gold] * len(sums))
-    for p, value in zip(shares, found, strict=True):
-        by_hand = sum((p[k] - (k == gold)) ** 2 for k in range(len(p)))
-        assert value == pytest.approx(by_hand)
-        assert -1e-9 <= value <= 2 + 1e-9
-    two = c.brier([np.array([0.8, 0.2])], [0])
-    assert two[0] == pytest.approx(2 * 0.2**2)  # twice what is usual for two choices
-    assert c.brier_of_top(np.array([0.8]), np.array([1.0]))[0] == pytest.approx(0.04)
+def test_brier_is_the_squared_error_of_the_likeliest_choice():
+    found = c.brier_of_top(np.array([0.8, 0.8, 1.0]), np.array([1.0, 0.0, 1.0]))
+    assert found == pytest.approx([0.04, 0.64, 0.0])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.7, 0.9]), st.integers(0, 1)),
-                min_size=1, max_size=6))  # fmt: skip
+                min_size=1, max_size=5))  # fmt: skip
 def test_risk_is_the_mean_over_all_orders_of_equal_confidences(rows):
     confidence = np.array([p for p, _ in rows])
     right = np.array([float(r) for _, r in rows])
@@ -150,8 +145,6 @@ def test_the_temperature_of_a_model_that_is_too_sure_is_found():
     right = (logits.argmax(1) == golds).astype(float)
     for sharpened in (0.25, 1.0, 3.0):
         assert c.fitted(logits * sharpened, right) == pytest.approx(sharpened, rel=0.1)
-        found = c.best_temperature(lambda t, s=sharpened: c.loss(logits * s, golds, t))
-        assert found == pytest.approx(sharpened, rel=0.07)
     # And it is the least of a grid.
     grid = [c.loss_of_top(logits * 3, right, t) for t in np.geomspace(0.1, 30, 400)]
     assert c.loss_of_top(logits * 3, right, c.fitted(logits * 3, right)) <= min(grid) + 1e-9

@@ -195,7 +195,7 @@ def test_splits_counted_together_stand_once_and_exchanged_pairs_beside_the_other
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_any_text_becomes_text(text):
-    escaped = markup.escape(text)
+    escaped = markup.fill("{}", text)
     reader = Reader()
     reader.feed(f"<p>{escaped}</p>")
     reader.close()
@@ -218,10 +218,10 @@ def test_emoji_and_variants_of_kanji_stay():
 
 
 def test_a_long_text_is_cut_and_its_length_said():
-    cut = markup.escape_cut("<" * 1_000_000)
+    cut = markup.text_cut("<" * 1_000_000)
     assert len(cut) < 10_000
     assert "1,000,000 characters" in cut
-    assert markup.escape_cut("短い") == "短い"
+    assert markup.text_cut("短い") == "短い"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def sealed(tmp_path):
         (out / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         task = {"metric": "accuracy", "score": 0.5, "interval": [0.4, 0.6], "samples": len(rows),
                 "reasons": {}, "metrics": {"accuracy": 0.5}, "floors": {"chance": 0.5}}  # fmt: skip
-        models = {row["model"] for row in rows}
+        models = sorted({row["model"] for row in rows})
         identity = {
             "kind": "scores", "name": f"t/scores{split}@1", "step": "", "config": {}, "code": [],
             "seed": 0, "outside": {}, "inputs": [], "sources": [], "licence": "",
@@ -65,7 +65,7 @@ def sealed(tmp_path):
 def test_a_model_that_is_too_sure_is_shown_with_its_temperature(sealed, tmp_path):
     rows = two_choices(0, 600) + two_choices(1, 600, 3.0, model="loud")
     told = write.write([sealed(rows)], tmp_path / "report")
-    base, loud = told["tables"][0]["calibration"]
+    base, loud = sorted(told["tables"][0]["calibration"], key=lambda one: one["model"])
     assert (base["model"], loud["model"]) == ("base", "loud")
     assert base["ece"] < base["ece_if_calibrated"]["below"]
     assert base["temperature"] == pytest.approx(1, abs=0.25)

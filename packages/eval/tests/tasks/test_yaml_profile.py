@@ -104,3 +104,12 @@ def test_the_profile_of_an_exam_counts_each_oddness():
     written = protocol.Exam(task=JaForms(), form="generation", metrics=("char_f1",))
     assert "signs alone" in profile(written, [Sample(id="a", text="x", answer="×")])[0]
     assert profile(written, [Sample(id="a", text="x", answer="正")]) == []
+    exact = protocol.Exam(task=JaForms(), form="generation", metrics=("exact_match",))
+    for gold, odd in (("2,125", 1), ("１，２００円", 1), ("1,2", 0), ("18個", 0), ("京都,奈良", 0)):
+        assert len(profile(exact, [Sample(id="a", text="x", answer=gold)])) == odd
+
+
+@pytest.mark.parametrize("ends", [[["a"], "b"], [{"text": "a"}, "b"], ["a", None]])
+def test_a_choice_that_is_no_text_is_refused(task, ends):
+    with pytest.raises(UsageError, match="row 0 holds what is neither text nor a number"):
+        list(task([{"q": "?", "ends": ends, "label": 1}], **RANKED).samples([]))

@@ -9,6 +9,7 @@ from yoriai import Entry, hookimpl
 
 if TYPE_CHECKING:
     from yoriai import Artifact, Section
+    from yoriai.explaining import Hop, Point
 
 TORCH = ("torch", "lightning", "transformers")
 
@@ -139,3 +140,10 @@ def yoriai_sections(artifact: Artifact) -> Iterable[Section]:
     from yoriai_train.steps.sections import describe
 
     return describe(artifact)
+
+
+@hookimpl
+def yoriai_hops(point: Point) -> Iterable[Hop]:
+    from yoriai_train.data.hops import hops
+
+    return hops(point)

@@ -227,7 +227,7 @@ def test_tokens_that_are_gone_are_named(walk, yoriai, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("replay", "base@1", "--step", "0"), 2, "there is no step 0"),
+        (("replay", "base@1", "--step", "0"), 2, "0 is not in the range"),
         (("replay", "base@1", "--step", "13"), 2, "was trained for 12 steps; there is no step 13"),
         (("replay", "base@1", "--step", "1", "--batch", "3"), 2, "knows its batch"),
         (("replay", "shards@1", "--step", "1"), 2, "know nothing of a training"),

@@ -21,7 +21,8 @@ OURS = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '\n\n### 応答:\n' }}{% endif %}"
 )
-# llm-jp-13b-instruct (tokenizer_config.json, v2 and later): the system's line, then as ours.
+# In the form of LLM-jp's instruct models: the system's line, then as ours. Written by hand, and not
+# compared with a published tokenizer_config.json.
 LLM_JP = (
     "{{bos_token}}{% for message in messages %}{% if message['role'] == 'user' %}"
     "{{ '\n\n### 指示:\n' + message['content'] }}{% elif message['role'] == 'system' %}"

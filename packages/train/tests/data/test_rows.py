@@ -137,6 +137,14 @@ def test_a_long_hh_conversation_is_cut_into_turns():
         ({"messages": [{"role": ["user"], "content": "x"}]}, "is not system, user or assistant"),
         ({"messages": [{"role": "user", "content": None}]}, "'content' is no text"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "'content' is no"),
+        (
+            {"messages": [{"role": "user", "content": "a", "weight": 0.5}]},
+            "turn 1: weight 0.5 is not 0 or 1",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a", "reasoning_content": "b"}]},
+            "turn 1: 'reasoning_content' is not read",
+        ),
         ({"instruction": "a", "output": "b", "history": [["c", "d"]]}, "'history' are not read"),
         ({"conversations": [{"from": "human", "value": "a"}]}, "no assistant turn"),
         ({"text": "no heads"}, "holds no '### 指示:'"),

@@ -68,6 +68,24 @@ def test_an_adapter_has_the_losses_of_one_process_too(drive, base, config, tmp_p
     assert found == pytest.approx(one, abs=TOLERANCE, rel=0)
 
 
+@pytest.mark.parametrize("strategy", ["fsdp2", "deepspeed-3"])
+def test_preferences_have_the_losses_of_one_process_too(drive, base, tmp_path, strategy):
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Say {n}", "chosen": "yes", "rejected": "nope"} for n in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "data": [{"use": "train/jsonl", "path": str(path)}],
+        "batch": 2,
+        "preference": {"loss": "dpo"},
+        "schedule": {"kind": "cosine", "peak": 1e-2, "warmup_steps": 1},
+    }
+    one = finish(drive(tmp_path / "one", "train/tune", config, [base]))
+    changed = {**config, "strategy": f"train/{strategy}"}
+    found = finish(drive(tmp_path / "two", "train/tune", changed, [base]))
+    assert len(found) == 3
+    assert found == pytest.approx(one, abs=TOLERANCE, rel=0)
+
+
 @pytest.mark.parametrize("method", ["train/full", "train/lora"])
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(drive, base, config, tmp_path, method):
     config = {**config, "method": method}

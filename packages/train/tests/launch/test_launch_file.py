@@ -117,6 +117,7 @@ def echo(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(recipe=words | nasty, setting=words | nasty, value=words | nasty, name=words | nasty)
 def test_whatever_the_words_are_they_arrive_as_they_were(

@@ -431,6 +431,7 @@ def test_what_has_no_formulas_is_refused():
         Shape.of({"model_type": "mamba"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "key_value_heads"), [(2, 4), (4, 2), (4, 1)])
 def test_a_rank_that_shares_sequences_saves_the_planned_bytes(
     parts, key_value_heads, fake_ranks, monkeypatch

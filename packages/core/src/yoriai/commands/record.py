@@ -37,7 +37,11 @@ language_option = click.option(
 )
 
 
-@click.group()
+@click.group(epilog="""\b
+Examples:
+  yoriai records list
+  yoriai records search tokenizer
+""")  # fmt: skip
 def records() -> None:
     """List, read, check, compare, cite and export experiment records."""
 

@@ -32,7 +32,10 @@ def _look(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@click.group()
+@click.group(epilog="""\b
+Examples:
+  yoriai runs list build/tour
+""")  # fmt: skip
 def runs() -> None:
     """List and show the runs of a recipe."""
 

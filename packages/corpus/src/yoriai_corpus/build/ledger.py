@@ -8,6 +8,7 @@ from typing import Any
 
 OUTCOMES = ("kept", "heldout", "dropped", "unreadable")
 NUMBERS = (  # what may be predicted of a corpus (yoriai.Step.measures)
+    "records.count",
     "in", *OUTCOMES, "ids_with_their_file", "dropped_by_rule.**", "unreadable_by_reason.**",
     "passed_over.**", "edited_by_rule.**", "by_source.**", "by_language.*.documents",
     "by_language.*.bytes", "by_licence.**", "contamination.**",

@@ -113,7 +113,7 @@ def read_proof(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         sound, value = False, {}
     if not sound:
-        raise UsageError(f"{path} is no proof", hint="yoriai corpus prove CORPUS SOURCE/ID --json")
+        raise UsageError(f"{path} is no proof", hint="yoriai corpus prove CORPUS SOURCE/ID --out FILE")
     return dict(value)
 
 

@@ -13,18 +13,22 @@ from yoriai_corpus.commands import folder, open_kind
 
 @click.command(epilog="""\b
 Examples:
-  yoriai corpus prove build/tour/text@1 mercurial-files/README.rst --json > proof.json
+  yoriai corpus prove build/tour/text@1 mercurial-files/README.rst --out proof.json
 """)  # fmt: skip
 @click.argument("corpus", type=folder)
 @click.argument("name", metavar="SOURCE/ID")
+@click.option("--out", type=folder, metavar="FILE", help="Write the proof there.")
 @console.json_option
-def prove(corpus: Path, name: str, as_json: bool) -> None:
+def prove(corpus: Path, name: str, out: Path | None, as_json: bool) -> None:
     """Prove that a document is among the kept ones of CORPUS: some digests, and no text."""
+    from yoriai import files
     from yoriai_corpus.build import records
 
     value = records.prove(open_kind(corpus, "corpus"), name)
+    if out is not None:
+        files.write_atomically(out, files.canonical_json(value))
     text = f"record {value['index']:,} of {value['count']:,}, root {value['root']}"
-    console.emit(value, as_json=as_json, text=lambda: f"{text}\n--json prints the proof")
+    console.emit(value, as_json=as_json, text=lambda: text)
 
 
 @click.command("check-proof", epilog="""\b

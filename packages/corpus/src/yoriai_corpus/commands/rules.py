@@ -1,7 +1,8 @@
-"""``replay`` and ``score-rules``: what rules say of documents at hand."""
+"""``judge`` and ``score-rules``: what rules say of documents at hand."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def rules_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _rules(
     shared: Context, rules_of: Path | None, names: str, recipe: Path | None, step: str
 ) -> list[Filter]:
-    from yoriai_corpus.rules import judging as replays
+    from yoriai_corpus.rules import judging
 
     given = [rules_of is not None, bool(names), recipe is not None]
     if sum(given) != 1:
@@ -53,18 +54,18 @@ def _rules(
             hint="--rules corpus/min-length,corpus/kana; their names: yoriai list filters",
         )
     if rules_of is not None:
-        return replays.rules_of_corpus(open_kind(rules_of, "corpus"), shared.registry)
+        return judging.rules_of_corpus(open_kind(rules_of, "corpus"), shared.registry)
     if recipe is not None:
-        return replays.rules_of_recipe(recipe, step, shared.registry)
-    return replays.rules_named(names, shared.registry)
+        return judging.rules_of_recipe(recipe, step, shared.registry)
+    return judging.rules_named(names, shared.registry)
 
 
 @click.command(epilog="""\b
 Examples:
-  yoriai corpus replay page.txt --rules-of build/tour/text@1 --language ja
-  yoriai corpus replay pages.jsonl --row 3 --recipe recipes/tour.yaml --step text
-  yoriai corpus replay - --rules corpus/min-length,corpus/kana --language ja
-  yoriai corpus replay --of build/tour/text@1 mercurial-translation-ja/hg/00042
+  yoriai corpus judge page.txt --rules-of build/tour/text@1 --language ja
+  yoriai corpus judge pages.jsonl --row 3 --recipe recipes/tour.yaml --step text
+  yoriai corpus judge - --rules corpus/min-length,corpus/kana --language ja
+  yoriai corpus judge --of build/tour/text@1 mercurial-translation-ja/hg/00042
 """)  # fmt: skip
 @click.argument("name", metavar="FILE|SOURCE/ID")
 @click.option("--of", "corpus", type=folder, metavar="CORPUS", help="Take SOURCE/ID from a corpus.")
@@ -81,7 +82,7 @@ Examples:
 @click.option("--url", default="", help="Address of the text, where the row does not say.")
 @console.json_option
 @click.pass_obj
-def replay(
+def judge(
     shared: Context,
     name: str,
     corpus: Path | None,
@@ -104,7 +105,7 @@ def replay(
     are not part of this: see yoriai corpus why.
     """
     from yoriai_corpus.commands.one_document import read_document
-    from yoriai_corpus.rules import judging as replays
+    from yoriai_corpus.rules import judging
 
     recorded: list[dict[str, Any]] = []
     if corpus is not None:
@@ -116,8 +117,8 @@ def replay(
     document = dataclasses.replace(
         document, language=document.language or language, url=document.url or url
     )
-    answers = replays.replay(document, _rules(shared, rules_of, names, recipe, step))
-    first = replays.dropped_first(answers)
+    answers = judging.judge(document, _rules(shared, rules_of, names, recipe, step))
+    first = judging.dropped_first(answers)
     value = {
         "source": document.source,
         "id": document.id,
@@ -131,6 +132,12 @@ def replay(
         return "\n\n".join(_told(document, answers, first, recorded))
 
     console.emit(value, as_json=as_json, text=text)
+
+
+replay = copy.copy(judge)
+"""The former name of ``yoriai corpus judge``: it answers for one release, and says so."""
+replay.deprecated = True
+replay.epilog = (judge.epilog or "").replace("corpus judge", "corpus replay")
 
 
 def _from_corpus(path: Path, name: str) -> tuple[Document, list[dict[str, Any]]]:

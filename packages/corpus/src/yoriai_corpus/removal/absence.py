@@ -14,6 +14,7 @@ from typing import Any
 from yoriai import UsageError, YoriaiError
 from yoriai.artifact import MANIFEST, open_artifact
 from yoriai.shards import Shard
+from yoriai_corpus.search import array_file
 from yoriai_corpus.search.part import IndexedTexts
 
 BLOCK_BYTES = 2**22
@@ -154,12 +155,20 @@ def _in_tokens(
     name = folder.relative_to(root).as_posix()
     try:
         artifact = open_artifact(folder)
-        if artifact.kind != "tokens":
+        if artifact.kind not in ("tokens", "ngrams"):
             return
         model = _tokenizer(root, artifact.facts["tokenizer"])
         if model is None:
             closed.append((name, "its tokenizer is not here: its tokens cannot be read"))
             return
+        for path in sorted(folder.glob("*.ngrams")):
+            kinds = {row["file"]: row["type"] for row in artifact.facts["files"]}
+            ids = array_file.load(path, {"ids": np.dtype(kinds[path.name]).type})["ids"]
+            for piece in np.split(ids, np.flatnonzero(ids == artifact.facts["end_id"])):
+                decoded = model.decode(piece.tolist())
+                for number, text in enumerate(texts):
+                    if text in decoded:
+                        yield TextPlace(path.relative_to(root).as_posix(), "tokens", number)
         for path in sorted(folder.glob("*.bin")):
             shard = Shard(path.with_suffix(""))
             ids = np.fromfile(path, dtype=np.dtype(shard.dtype))

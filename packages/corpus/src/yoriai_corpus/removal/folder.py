@@ -24,6 +24,7 @@ from yoriai_corpus.removal.selection import (
 LOG = "removals.jsonl"
 PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
 KINDS = ("corpus", "tokens", "index")
+COPIES = ("ngrams",)  # copies of tokens in another order: deleted, to be made anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _plan(
         if not (held.get(artifact.digest) or inputs & touched):
             continue
         touched.add(artifact.digest)
-        if artifact.kind in KINDS:
+        if artifact.kind in (*KINDS, *COPIES):
             changed.append(artifact)
         else:
             path = str(artifact.path.relative_to(root))
@@ -156,11 +157,14 @@ def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
         renewed: dict[str, str] = {}
         rows = []
         for artifact in planned.changed:
-            made = _replace(artifact, chosen, renewed)
-            renewed[artifact.digest] = made.digest
+            after = ""  # of one that is deleted
+            if artifact.kind in COPIES:
+                shutil.rmtree(artifact.path)
+            else:
+                after = renewed[artifact.digest] = _replace(artifact, chosen, renewed).digest
             rows.append({
                 "name": artifact.name, "kind": artifact.kind, "before": artifact.digest,
-                "after": made.digest, "removed": dict(planned.held.get(artifact.digest, {})),
+                "after": after, "removed": dict(planned.held.get(artifact.digest, {})),
             })  # fmt: skip
         entry = _entry(planned, rows)
         if sign is not None:

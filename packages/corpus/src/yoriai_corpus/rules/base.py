@@ -15,7 +15,7 @@ class Limit(Filter):
     """A rule that measures one number of a document and drops it outside the limits.
 
     A rule of this shape only says how to measure a whole batch, and its limits. The value of
-    every document, dropped or not, can then be shown (``yoriai corpus replay``) and drawn.
+    every document, dropped or not, can then be shown (``yoriai corpus judge``) and drawn.
     """
 
     def measure(self, batch: Batch) -> F64:

@@ -179,7 +179,7 @@ class RuleAnswer:
         return f"≤ {self.most:.4g}" if self.most is not None else ""
 
 
-def replay(document: Document, rules: Sequence[Filter]) -> list[RuleAnswer]:
+def judge(document: Document, rules: Sequence[Filter]) -> list[RuleAnswer]:
     """Every rule's answer for one document, in order. Deduplication and the like are no rules."""
     return [_answer(document, judgement) for judgement in judge_each([document], rules)]
 

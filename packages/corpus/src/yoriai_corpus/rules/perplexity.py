@@ -18,7 +18,7 @@ from yoriai_corpus.text.batch import F64, Batch
 class Perplexity(Limit):
     """Drop documents that a character model finds too surprising, or too easy.
 
-    The limits depend on the model: look at what ``yoriai corpus replay`` shows for good text.
+    The limits depend on the model: look at what ``yoriai corpus judge`` shows for good text.
     Uzushio's (5 to 1e6, then 7 to 5e5) are those of a word model. How the model works:
     :mod:`yoriai_corpus.text.character_model`. Raises UsageError and YoriaiError if it cannot be
     read.

@@ -44,7 +44,7 @@ class NgramStep(Step):
     """Sort the suffixes of token shards, so that any run of tokens is counted at once.
 
     Takes four bytes a token beside the tokens; sorting takes about twelve times the tokens' bytes
-    in memory. It copies the tokens: a removal from shards is no removal from it, make it anew.
+    in memory. It copies the tokens, so a removal from the shards deletes it.
     """
 
     version: ClassVar[str] = "1"

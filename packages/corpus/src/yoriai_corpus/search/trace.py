@@ -119,14 +119,15 @@ def _costs(index: SearchIndex, text: str) -> list[float]:
 
 
 def _where(index: SearchIndex, text: str, most: int) -> Any:
-    """Places of the first documents that hold a text, part after part."""
+    """Places of some documents that hold a text, part after part, over all its places evenly."""
     return itertools.islice(_all_places(index, text, most), most)
 
 
 def _all_places(index: SearchIndex, text: str, most: int) -> Any:
     for part in index.parts:
         low, high = part.texts.index.range_of(text)
-        rows = np.arange(low, min(high, low + 4 * most), dtype=np.int64)
+        # Rows beside one another are often of one document that repeats itself.
+        rows = np.linspace(low, high - 1, min(high - low, 4 * most)).astype(np.int64)
         positions = np.sort(part.texts.index.locate(rows))
         last = -1
         for position, document in zip(

@@ -53,17 +53,66 @@ def check_open(host: str, token: str) -> None:
         )
 
 
-def run(app: Any, made: socket.socket, limits: ServeLimits) -> None:
-    """Serve until a signal ends it."""
+def _protocol(silent_seconds: float) -> type:
+    """HTTP as uvicorn speaks it, but a connection whose other end is silent for so long is cut.
+
+    Silent is who takes none of an answer, and who sends nothing after connecting. Closing would
+    wait for the answer to be taken; so it is cut, and what was buffered is gone.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class PatientProtocol(H11Protocol):
+        _alarm: Any = None
+
+        def _wait(self) -> None:
+            self._calm()
+            self._alarm = self.loop.call_later(silent_seconds, self.transport.abort)
+
+        def _calm(self) -> None:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None and not self.flow.write_paused:
+                self._calm()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._wait()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._calm()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._calm()
+            super().connection_lost(exc)
+
+    return PatientProtocol
+
+
+def make_server(app: Any, limits: ServeLimits) -> Any:
+    """A ``uvicorn.Server`` of an application, with bounds on connections."""
     import uvicorn
 
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off",
-        ws="none", http="h11", loop="asyncio", limit_concurrency=limits.connections,
-        timeout_keep_alive=5, timeout_graceful_shutdown=5, h11_max_incomplete_event_size=65_536,
-        proxy_headers=False,
+        ws="none", http=_protocol(limits.unread_seconds), loop="asyncio",
+        limit_concurrency=limits.connections, timeout_keep_alive=5, timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=65_536, proxy_headers=False,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[made])
+    return uvicorn.Server(config)
+
+
+def run(app: Any, made: socket.socket, limits: ServeLimits) -> None:
+    """Serve until a signal ends it."""
+    make_server(app, limits).run(sockets=[made])
 
 
 def names(host: str, allowed: Sequence[str]) -> list[str]:

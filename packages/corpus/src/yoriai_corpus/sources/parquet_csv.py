@@ -12,7 +12,7 @@ from yoriai import Document, Unreadable
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.records import MEGABYTE, FilePart, RecordFault, records
-from yoriai_corpus.sources.rows import RowSource, getter, row_reader
+from yoriai_corpus.sources.rows import RowSource, getter, line_end, other_encoding, row_reader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -177,6 +177,10 @@ class Csv(RowSource):
 
     def frames(self, part: FilePart) -> Iterator[tuple[str, Any] | RecordFault]:
         most = self.max_record_mb * MEGABYTE
+        codec, end = line_end(part)
+        if codec:
+            yield from other_encoding(part, end, most)
+            return
         csv.field_size_limit(most)  # for the whole process: the module has no other way
         faults: list[RecordFault] = []
         starts: list[str] = []  # places of the lines of the row that is being read
@@ -185,7 +189,7 @@ class Csv(RowSource):
 
         def lines() -> Iterator[str]:
             nonlocal ended
-            for frame in records(part, max_bytes=most):
+            for frame in records(part, delimiter=end, max_bytes=most):
                 if isinstance(frame, RecordFault):
                     faults.append(frame)
                     continue
@@ -247,6 +251,8 @@ class Csv(RowSource):
                 problem = f"no column {names}; there are {', '.join(header)}"[:300]
                 problem = problem.encode("utf-8", "backslashreplace").decode()
                 empty = True
+            elif twice := [name for name in self.names().text if header.count(name) > 1]:
+                problem, empty = f"two columns are called {twice[0]!r}: name them by columns", True
 
     def parser(self) -> Callable[[str, Any], Document | Unreadable | None]:
         document = row_reader(self, self.name, self.language, self.licence)

@@ -6,15 +6,18 @@ what a row is: fields with names, some of them inside others (``meta.url``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from yoriai import Document, Unreadable
 from yoriai.config import Configured
+from yoriai_corpus.sources import encodings
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.sources.files import FileSource
+from yoriai_corpus.sources.packing import Damage, unpack
+from yoriai_corpus.sources.records import FilePart, RecordFault, records
 
 Layout = Literal["plain", "mc4", "pile", "stack"]
 
@@ -240,3 +243,25 @@ def _stack_url(row: Mapping[str, Any]) -> str:
     if not all(isinstance(part, str) and part for part in parts):
         return ""
     return f"https://github.com/{parts[0]}/blob/{parts[1]}/{parts[2]}"
+
+
+def line_end(part: FilePart) -> tuple[str, bytes]:
+    """How a file ends its lines: ("", its mark), or, of UTF-16 and 32, the encoding and its mark.
+
+    Carriage returns alone, as old Macs wrote them, are told by a first stretch without line feeds.
+    """
+    head = next((c.data for c in unpack(part.file) if not isinstance(c, Damage)), b"")
+    if codec := encodings.utf16_of(head[:4]):
+        return codec, "\n".encode(codec)
+    return "", b"\r" if b"\r" in head and b"\n" not in head else b"\n"
+
+
+def is_strange(first: bytes) -> bool:
+    """Whether a file whose first line is this may end its lines otherwise: see `line_end`."""
+    return b"\0" in first[:4] or first[:1] >= b"\xfe" or b"\r" in first[:-1]
+
+
+def other_encoding(part: FilePart, end: bytes, max_bytes: int) -> Iterator[RecordFault]:
+    """A fault for each row of a file in UTF-16 or 32, which is not read."""
+    for frame in records(part, delimiter=end, max_bytes=max_bytes):
+        yield frame if isinstance(frame, RecordFault) else RecordFault(frame[0], encodings.UTF16)

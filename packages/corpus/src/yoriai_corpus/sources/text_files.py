@@ -20,7 +20,8 @@ class TextFiles(FileSource):
     gathers: ClassVar[bool] = True
     encoding: Literal["utf-8", "detect"] = Field(
         "utf-8",
-        description="utf-8, or detect: also Shift_JIS (cp932), EUC-JP and ISO-2022-JP",
+        description="utf-8, or detect: also Shift_JIS (cp932), EUC-JP, ISO-2022-JP, and UTF-16 with"
+        " its mark",
     )
     max_record_mb: int = Field(64, ge=1, description="largest file that is read")
 
@@ -31,6 +32,10 @@ class TextFiles(FileSource):
         try:
             text = decode(content, self.encoding)
         except UnicodeError as error:
+            from yoriai_corpus.sources import encodings
+
+            if self.encoding == "utf-8" and encodings.utf16_of(content[:4]):
+                return Unreadable(self.name, place, encodings.UTF16)
             known = "UTF-8" if self.encoding == "utf-8" else "any of the encodings tried"
             at = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
             return Unreadable(self.name, place, f"not {known}{at}")

@@ -209,6 +209,60 @@ def _chinese(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
     return next((named[key] for key in ("t", "s", "c") if named.get(key)), _first(unnamed, named))
 
 
+def _place(number: int) -> Template:
+    """The argument of that number, counted from 0."""
+    return lambda u, _: u[number] if len(u) > number else ""
+
+
+def _constant(text: str) -> Template:
+    return lambda _unnamed, _named: text
+
+
+def _before(text: str, *, space: str = " ") -> Template:
+    """A word and the first argument: ``{{HMS|Victory}}`` is "HMS Victory"."""
+    return lambda u, n: f"{text}{space}{_first(u, n)}".strip()
+
+
+def _age_at(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
+    """Whole years between two dates; without the second one it is the age of today, so none."""
+    if len(unnamed) < 6 or not all(part.isdigit() for part in unnamed[:6]):
+        return ""
+    born, then = (tuple(map(int, unnamed[at : at + 3])) for at in (0, 3))
+    return str(then[0] - born[0] - (then[1:] < born[1:]))
+
+
+def _height(_unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+    units = ("m", "cm", "ft", "in", "kg", "lb")
+    return " ".join(f"{named[unit]} {unit}" for unit in units if named.get(unit))
+
+
+def _percentage(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
+    """``{{percentage|1|8|1}}``: 12.5%. The third argument is the number of decimals."""
+    try:
+        part, whole = (float(value.replace(",", "")) for value in unnamed[:2])
+        decimals = int(unnamed[2]) if len(unnamed) > 2 else 0
+        return f"{100 * part / whole:.{max(0, min(9, decimals))}f}%"
+    except (ValueError, ZeroDivisionError):
+        return ""
+
+
+def _ordinal(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+    text = _first(unnamed, named).strip()
+    if not text.isdigit():
+        return text
+    number = int(text[-2:])
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if not 10 < number < 20 else 0, "th")
+    return text + ending
+
+
+def _reign(unnamed: Sequence[str], _named: Mapping[str, str]) -> str:
+    return f"r. {'–'.join(unnamed[:2])}"
+
+
+def _above_below(unnamed: Sequence[str], named: Mapping[str, str]) -> str:
+    return named.get("p", "") + named.get("b", "") or "".join(unnamed[:2])
+
+
 RENDERED: dict[str, Template] = {
     **dict.fromkeys(("convert", "cvt", "convinfobox", "単位変換"), _convert),
     **dict.fromkeys(("val", "物理量"), _val),
@@ -231,6 +285,37 @@ RENDERED: dict[str, Template] = {
     **dict.fromkeys(("lang-zh", "zh-all"), _chinese),
     **{name: _money(sign) for name, sign in _CURRENCIES.items()},
     **{name: _country(country) for name, country in _COUNTRIES.items()},
+    **dict.fromkeys(("nobr", "nowrap2", "旧字体", "圏点", "傍点", "縦書き", "環境依存文字",
+                     "機種依存文字", "jis90フォント", "ruby-ja", "nihongo2", "nihongo3", "ipa-ja",
+                     "respell", "flagathlete", "overline", "oldstyledate"), _first),
+    **dict.fromkeys(("gaps", "gapnum"), _joined("")),
+    **dict.fromkeys(("単位", "ship"), _joined(" ")),
+    **dict.fromkeys(("dts", "start date and age", "end date and age", "film date", "release date",
+                     "launch date", "death date", "death date and age"),
+                    lambda u, _: _english_date(u[:3])),
+    **dict.fromkeys(("ordinal", "ord"), _ordinal),
+    **dict.fromkeys(("percentage", "pct"), _percentage),
+    **dict.fromkeys(("pi", "π"), _constant("π")),
+    **dict.fromkeys(("¥", "￥", "yen"), _money("¥")),
+    **dict.fromkeys(("$", "usdollar"), _money("$")),
+    **dict.fromkeys(("isbn", "isbn2"), _before("ISBN")),
+    **dict.fromkeys(("no.", "no", "numero"), _before("No.")),
+    **{name.lower(): _before(name) for name in ("HMS", "USS", "HMAS", "HMCS", "RMS", "SS", "MV")},
+    "numblk": _place(1),
+    "equation": _first,
+    "age": _age_at,
+    "height": _height,
+    "reign": _reign,
+    "su": _above_below,
+    "e": _before("×10^", space=""),
+    "10^": _before("10^", space=""),
+    "floruit": _before("fl."),
+    "fl.": _before("fl."),
+    "unichar": _before("U+", space=""),
+    "×": _constant("×"),
+    "x": _constant("×"),
+    "deg": _constant("°"),
+    "degree": _constant("°"),
     "circa": lambda u, n: f"c. {_first(u, n)}".rstrip(),
     "c.": lambda u, n: f"c. {_first(u, n)}".rstrip(),
     "audio": lambda u, _: u[1] if len(u) > 1 else "",

@@ -59,9 +59,10 @@ _EDITORIAL = frozenset(
 /verify source/better source/better source needed/page needed/failed verification/dubious
 /update inline/full citation needed/clear/-/anchor/anchors/coord/要出典/要検証/要説明/要追加記述
 /要ページ番号/信頼性要検証/いつ/いつ範囲/誰/誰範囲/誰2/どこ/なぜ/要高次出典/リンク切れ/未検証/独自研究
-/独自研究範囲/要校閲/疑問点/疑問点範囲/出典無効/脚注/脚注ヘルプ/ウィキ座標/補注/注釈""".replace(
-        "\n", ""
-    ).split("/")
+/独自研究範囲/要曖昧さ回避/特殊文字/flagicon/nowrap begin/nowrap end/0
+/要校閲/疑問点/疑問点範囲/出典無効/脚注/脚注ヘルプ/ウィキ座標/補注/注釈""".replace("\n", "").split(
+        "/"
+    )
 )
 
 # A table written with {{!}}, as inside the arguments of templates: {{{!}} begins, {{!}}} ends it.
@@ -196,7 +197,8 @@ def _without_brackets(
                 top.pieces.append("|")
         else:
             name = _close(stack, mark, title, files, categories)
-            if name and len(stack) == 1 and _in_sentence(stack[0].pieces, text, done):
+            inner = len(stack) > 1 and all(map(_is_shown, stack[1:]))
+            if name and (inner or (len(stack) == 1 and _in_sentence(stack[0].pieces, text, done))):
                 left_out.append(name)
     if not too_deep:
         stack[-1].pieces.append(text[done:])
@@ -206,6 +208,16 @@ def _without_brackets(
 
 
 _PARTNERS = {"}}": "{{", "]]": "[[", "|}": "{|"}
+
+
+def _is_shown(frame: _Frame) -> bool:
+    """Whether what stands in an open bracket comes to be text, as far as its name tells."""
+    name = "".join(frame.pieces[: frame.bars[0] if frame.bars else None]).strip()
+    if frame.opening != "{{":
+        return frame.opening == "[[" and ":" not in name
+    lower = name.replace("_", " ").lower()
+    known = lower in RENDERED or lower in _SHOWN or lower.startswith("lang-")
+    return known or function(name) is not None
 
 
 def _in_sentence(before: list[str], text: str, after: int) -> bool:

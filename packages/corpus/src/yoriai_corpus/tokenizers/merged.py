@@ -39,7 +39,7 @@ from yoriai_corpus.tokenizers.pieces import (
     USER_DEFINED,
     VocabularyPiece,
 )
-from yoriai_corpus.tokenizers.training import MODEL, TrainerOptions, finish, train
+from yoriai_corpus.tokenizers.training import FINISHED, MODEL, TrainerOptions, finish, train
 
 CHUNK_BYTES = 16 * 2**20  # of text counted at a time; part of the result's last digits
 SPECIALS = ("<unk>", "<s>", "</s>", "<mask>", "<pad>", "<CLS>", "<SEP>", "<EOD>")
@@ -76,15 +76,11 @@ class MergedTokenizer(Step):
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "tokenizer"
     measures: ClassVar[tuple[str, ...]] = (
-        "pieces",
-        "marks.*",
+        *FINISHED,
         "sample_bytes",
         "sample.seed",
         "sample.groups.**",
         "threads",
-        "bytes_per_token.*",
-        "documents_compared",
-        "documents_that_differ",
     )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 

@@ -30,6 +30,16 @@ MODEL = "tokenizer.model"
 Normalisation = Literal["identity", "nfkc", "nfkc_cf", "nmt_nfkc", "nmt_nfkc_cf"]
 
 
+# What :func:`finish` measures of every tokenizer (yoriai.Step.measures).
+FINISHED = (
+    "pieces",
+    "marks.*",
+    "bytes_per_token.*",
+    "documents_compared",
+    "documents_that_differ",
+)
+
+
 class Tokenizer(Step):
     """Train a SentencePiece model, unigram or BPE, on the kept documents of a corpus.
 
@@ -41,16 +51,12 @@ class Tokenizer(Step):
     version: ClassVar[str] = "2"
     makes: ClassVar[str] = "tokenizer"
     measures: ClassVar[tuple[str, ...]] = (
-        "pieces",
-        "marks.*",
+        *FINISHED,
         "sample_bytes",
         "sample_lines",
         "sample.seed",
         "sample.groups.**",
         "threads",
-        "bytes_per_token.*",
-        "documents_compared",
-        "documents_that_differ",
     )
     takes: ClassVar[tuple[str, ...]] = ("corpus",)
 

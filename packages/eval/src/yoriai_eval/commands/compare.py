@@ -159,7 +159,7 @@ def _draw(
     import warnings
 
     from yoriai import files
-    from yoriai.page import COLOURS
+    from yoriai.figure import COLOURS
 
     panels = _panels(people, tasks)
     if not panels:

@@ -14,7 +14,10 @@ from yoriai.files import ordered_json, write_atomically
 folder = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(epilog="""\b
+Examples:
+  yoriai eval probe list
+""")  # fmt: skip
 def probe() -> None:
     """List and run probes: methods that say why a model behaves as it does."""
 

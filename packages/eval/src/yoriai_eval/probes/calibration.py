@@ -29,13 +29,6 @@ LOOKED_AT = 49  # temperatures, before the valley between the two beside the bes
 STEPS = 40  # of that search
 
 
-def probabilities(sums: Sequence[float], temperature: float = 1.0) -> Floats:
-    """Of choices (K,), from their natural-log likelihoods divided by a temperature."""
-    scaled = np.asarray(sums, float) / temperature
-    powers = np.exp(scaled - scaled.max())
-    return np.asarray(powers / powers.sum())
-
-
 def table(sums: Sequence[Sequence[float]]) -> Floats:
     """Likelihoods of questions with any number of choices as one table (N, K)."""
     made = np.full((len(sums), max(map(len, sums), default=1)), -np.inf)
@@ -152,21 +145,8 @@ def calibrated_error(
 # --- scores -------------------------------------------------------------------------------
 
 
-def brier(predicted: Sequence[Floats], golds: Sequence[int]) -> Floats:
-    """Of each question the squared distance between probabilities and truth, over all choices.
-
-    From 0 to 2 (Brier 1950, Monthly Weather Review 78, 1).
-    """
-    made = []
-    for shares, gold in zip(predicted, golds, strict=True):
-        truth = np.zeros(len(shares))
-        truth[gold] = 1.0
-        made.append(float(((shares - truth) ** 2).sum()))
-    return np.array(made)
-
-
 def brier_of_top(confidence: Floats, right: Floats) -> Floats:
-    """The same of the likeliest choice alone, right or not: 0 to 1."""
+    """Squared error of the likeliest choice, right or not: 0 to 1 (Brier 1950)."""
     return np.asarray((confidence - right) ** 2)
 
 
@@ -229,13 +209,6 @@ def loss_of_top(logits: Floats, right: Floats, temperature: float) -> float:
     """Mean natural-log loss of "the likeliest choice is right"."""
     sure = np.clip(confidences(logits, temperature), 1e-15, 1 - 1e-15)
     return float(-np.where(right > 0, np.log(sure), np.log1p(-sure)).mean())
-
-
-def loss(logits: Floats, golds: Ints, temperature: float) -> float:
-    """Mean natural-log loss of the right choices."""
-    scaled = (logits - logits.max(1)[:, None]) / temperature
-    spread = np.log(np.exp(scaled).sum(1))
-    return float((spread - scaled[np.arange(len(golds)), golds]).mean())
 
 
 def best_temperature(cost: Callable[[float], float]) -> float:

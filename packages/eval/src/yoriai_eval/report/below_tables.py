@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from yoriai.redaction import Redactor
 from yoriai_eval.probes.calibration import COLDEST, HOTTEST
-from yoriai_eval.report.markup import NOTHING, escape, number, span, without_paths
+from yoriai_eval.report.markup import (
+    NO_MARKUP,
+    NOTHING,
+    fill,
+    joined,
+    number,
+    span,
+    without_paths,
+)
 from yoriai_eval.report.model import Board, Cell, Column
 from yoriai_eval.report.words import Language, say
 from yoriai_eval.scoring.abstention import KINDS
@@ -18,36 +28,37 @@ FOUND = ("exact", "near", "too_short")
 ASKED_FIRST = ("backend", "model", "dtype", "precision")
 
 
-def task(board: Board, column: Column, language: Language, picture: str) -> str:
-    key = escape(column.key)
-    return (
-        f'<div class="task" data-c="{key}"><h4>{key}</h4>'
-        f"{_how_ranked(board, column, language)}"
-        + (f"<figure>{picture}</figure>" if picture else "")
-        + f"{_bars(board, column, language)}{_details(board, column, language)}</div>"
+def task(board: Board, column: Column, language: Language, picture: Markup) -> Markup:
+    return fill(
+        '<div class="task" data-c="{}"><h4>{}</h4>{}{}{}{}</div>',
+        column.key,
+        column.key,
+        _how_ranked(board, column, language),
+        fill("<figure>{}</figure>", picture) if picture else NO_MARKUP,
+        _bars(board, column, language),
+        _details(board, column, language),
     )
 
 
-def _how_ranked(board: Board, column: Column, language: Language) -> str:
+def _how_ranked(board: Board, column: Column, language: Language) -> Markup:
     if not any(x.cells[column.key].value.rank for x in board.lines if column.key in x.cells):
-        return ""
-    return f"<small>{say('by_pairs' if column.paired else 'by_intervals', language)}</small>"
+        return NO_MARKUP
+    return fill("<small>{}</small>", say("by_pairs" if column.paired else "by_intervals", language))
 
 
-def key(board: Board, language: Language) -> str:
+def key(board: Board, language: Language) -> Markup:
     found = {r for x in board.lines for cell in x.cells.values() for r in cell.reasons}
-    return (
-        f'<p class="key">{say("reasons", language)}: '
-        + "".join(
-            f'<span><i class="{r}"></i>{say(r, language)}</span>' for r in REASONS if r in found
-        )
-        + "</p>"
-        if found
-        else ""
+    if not found:
+        return NO_MARKUP
+    reasons = (
+        fill('<span><i class="{}"></i>{}</span>', r, say(r, language))
+        for r in REASONS
+        if r in found
     )
+    return fill('<p class="key">{}: {}</p>', say("reasons", language), joined(reasons))
 
 
-def _bars(board: Board, column: Column, language: Language) -> str:
+def _bars(board: Board, column: Column, language: Language) -> Markup:
     """What became of the answers: a bar a model, parts as wide as their share."""
     rows = []
     for line in board.lines:
@@ -56,21 +67,19 @@ def _bars(board: Board, column: Column, language: Language) -> str:
             continue
         total = sum(cell.reasons.values())
         told = ", ".join(f"{say(r, language)} {n:,}" for r, n in cell.reasons.items())
-        parts = "".join(
-            f'<i class="{r}" style="width:{100 * cell.reasons[r] / total:.3f}%"></i>'
+        parts = joined(
+            fill('<i class="{}" style="width:{}%"></i>', r, f"{100 * cell.reasons[r] / total:.3f}")
             for r in REASONS
             if cell.reasons.get(r)
         )
-        label = escape(line.label)
-        rows.append(
-            f'<span class="name" data-m="{label}" title="{label}">{label}</span>'
-            f'<span class="bar" data-m="{label}" role="img" title="{told}" '
-            f'aria-label="{told}">{parts}</span>'
-        )
-    return f'<div class="bars">{"".join(rows)}</div>' if rows else ""
+        name = '<span class="name" data-m="{}" title="{}">{}</span>'
+        bar = '<span class="bar" data-m="{}" role="img" title="{}" aria-label="{}">{}</span>'
+        rows.append(fill(name, line.label, line.label, line.label))
+        rows.append(fill(bar, line.label, told, told, parts))
+    return fill('<div class="bars">{}</div>', joined(rows)) if rows else NO_MARKUP
 
 
-def _details(board: Board, column: Column, language: Language) -> str:
+def _details(board: Board, column: Column, language: Language) -> Markup:
     """Counts, groups, other metrics and the answers of each form, folded away."""
     cells = [(x.label, x.cells[column.key]) for x in board.lines if column.key in x.cells]
     model, parts = say("model", language), []
@@ -102,39 +111,41 @@ def _details(board: Board, column: Column, language: Language) -> str:
     if fewer:
         table = _plain([model, say("shots", language)], fewer)
         parts.append(_folded(say("fewer_shots", language), table))
-    links = [f"<li>{escape(x)}: {_links(cell)}</li>" for x, cell in cells if cell.links]
+    links = [fill("<li>{}: {}</li>", x, _links(cell)) for x, cell in cells if cell.links]
     if links:
-        parts.append(_folded(say("answers", language), f"<ul>{''.join(links)}</ul>"))
-    return "".join(parts)
+        parts.append(_folded(say("answers", language), fill("<ul>{}</ul>", joined(links))))
+    return joined(parts)
 
 
 def _group(cell: Cell, group: str, column: Column) -> str:
     return number(cell.groups[group]["score"], column.unit) if group in cell.groups else NOTHING
 
 
-def _links(cell: Cell) -> str:
-    return " · ".join(f'<a href="{escape(to)}">{escape(x)}</a>' for x, to in cell.links.items())
+def _links(cell: Cell) -> Markup:
+    return joined((fill('<a href="{}">{}</a>', to, x) for x, to in cell.links.items()), " · ")
 
 
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+def _folded(title: str, body: Markup) -> Markup:
+    return fill("<details><summary>{}</summary>{}</details>", title, body)
 
 
-def _plain(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    head = "".join(
-        f'<th class="n">{escape(c)}</th>' if place else f"<th>{escape(c)}</th>"
+def _plain(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Markup:
+    head = joined(
+        fill('<th class="n">{}</th>' if place else "<th>{}</th>", c)
         for place, c in enumerate(columns)
     )
-    body = "".join(
-        f"<tr><th>{escape(name)}</th>"
-        + "".join(f'<td class="n">{escape(value)}</td>' for value in values)
-        + "</tr>"
+    body = joined(
+        fill(
+            "<tr><th>{}</th>{}</tr>",
+            name,
+            joined(fill('<td class="n">{}</td>', value) for value in values),
+        )
         for name, values in rows
     )
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    return fill('<div class="wide"><table><tr>{}</tr>{}</table></div>', head, body)
 
 
-def overlap(board: Board, language: Language) -> str:
+def overlap(board: Board, language: Language) -> Markup:
     """Clean and dirty halves beside each other."""
     rows = []
     for column in board.tasks:
@@ -145,18 +156,19 @@ def overlap(board: Board, language: Language) -> str:
             rows.append((f"{column.key}: {line.label}", _halves(cell, column, language)))
     counts = [(c.key, _found(c.overlap, language)) for c in board.tasks if c.overlap]
     if not rows and not counts:
-        return ""
-    parts = [f"<h3>{say('overlap', language)}</h3><p>{say('overlap_text', language)}</p>"]
+        return NO_MARKUP
+    parts = [fill("<h3>{}</h3><p>{}</p>", say("overlap", language), say("overlap_text", language))]
     if board.searched:
-        parts.append(f"<p>{say('searched', language)}: {escape(', '.join(board.searched))}</p>")
+        searched = ", ".join(board.searched)
+        parts.append(fill("<p>{}: {}</p>", say("searched", language), searched))
     if counts:
         columns = [say(key, language) for key in ("task", "samples", *FOUND, "is_dirty")]
         parts.append(_plain([*columns, say("between", language)], counts))
     if rows:
         columns = [say(key, language) for key in ("task", "all", "clean", "dirty", "difference")]
-        parts.append(f"<p>{say('halves_text', language)}</p>")
+        parts.append(fill("<p>{}</p>", say("halves_text", language)))
         parts.append(_plain(columns, rows))
-    return "".join(parts)
+    return joined(parts)
 
 
 def _found(overlap: Mapping[str, Any], language: Language) -> list[str]:
@@ -193,18 +205,15 @@ def _halves(cell: Cell, column: Column, language: Language) -> list[str]:
     return [*told, f"{(cell.dirty.score - cell.clean.score) * scale:+.3g}"]
 
 
-def sureness(board: Board, language: Language, pictures: Mapping[str, str]) -> str:
+def sureness(board: Board, language: Language, pictures: Mapping[str, Markup]) -> Markup:
     """Calibration of ranked tasks: a diagram a task, and a row for each model and task."""
     if not board.reliability:
-        return ""
-    parts = [f"<h3>{say('sure', language)}</h3><p>{say('sure_text', language)}</p>"]
-    figures = [
-        f'<div class="task" data-c="{escape(key)}"><h4>{escape(key)}</h4>'
-        f"<figure>{picture}</figure></div>"
-        for key, picture in pictures.items()
-        if picture
-    ]
-    parts.append(f'<div class="grid">{"".join(figures)}</div>' if figures else "")
+        return NO_MARKUP
+    parts = [fill("<h3>{}</h3><p>{}</p>", say("sure", language), say("sure_text", language))]
+    one_task = '<div class="task" data-c="{}"><h4>{}</h4><figure>{}</figure></div>'
+    figures = [fill(one_task, key, key, picture) for key, picture in pictures.items() if picture]
+    if figures:
+        parts.append(fill('<div class="grid">{}</div>', joined(figures)))
     rows = []
     for one in board.reliability:
         low, high = (number(v, "bits") for v in one.brier_interval)
@@ -224,7 +233,7 @@ def sureness(board: Board, language: Language, pictures: Mapping[str, str]) -> s
         rows.append((f"{one.task}: {one.label}", values))
     names = ("samples", "right", "confidence", "ece", "debiased", "brier", "aurc", "temperature",
              "ece_after")  # fmt: skip
-    return "".join(
+    return joined(
         [*parts, _plain([say("task", language), *(say(n, language) for n in names)], rows)]
     )
 
@@ -236,22 +245,25 @@ def _temperature(value: float) -> str:
     return f"≤ {COLDEST:.2g}" if value < 1.01 * COLDEST else f"{value:.3g}"
 
 
-def written(board: Board, language: Language) -> str:
+def written(board: Board, language: Language) -> Markup:
     """What became of written answers, those that are none apart from wrong ones."""
     if not board.written:
-        return ""
+        return NO_MARKUP
     kinds = [k for k in KINDS if any(counts.get(k) for counts in board.written.values())]
     rows = [
         (f"{task}: {label}", [f"{counts.get(kind, 0):,}" for kind in kinds])
         for (label, task), counts in board.written.items()
     ]
     columns = [say("task", language), *(say(f"kind {kind}", language) for kind in kinds)]
-    return f"<h3>{say('written', language)}</h3><p>{say('written_text', language)}</p>" + _plain(
-        columns, rows
+    return fill(
+        "<h3>{}</h3><p>{}</p>{}",
+        say("written", language),
+        say("written_text", language),
+        _plain(columns, rows),
     )
 
 
-def asked(board: Board, language: Language, redactor: Redactor) -> str:
+def asked(board: Board, language: Language, redactor: Redactor) -> Markup:
     """How each model was run, without paths and secrets."""
     rows = [
         (
@@ -261,12 +273,12 @@ def asked(board: Board, language: Language, redactor: Redactor) -> str:
         for line in board.lines
     ]
     columns = [say("model", language), say("artifact", language), say("asked_with", language)]
-    head = "".join(f"<th>{escape(c)}</th>" for c in columns)
-    body = "".join(
-        f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{escape(v)}</td>" for v in values) + "</tr>"
+    head = joined(fill("<th>{}</th>", c) for c in columns)
+    body = joined(
+        fill("<tr><th>{}</th>{}</tr>", name, joined(fill("<td>{}</td>", value) for value in values))
         for name, values in rows
     )
-    table = f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    table = fill('<div class="wide"><table><tr>{}</tr>{}</table></div>', head, body)
     return _folded(say("asked_with", language), table)
 
 

@@ -1,14 +1,20 @@
-"""Text as markup: nothing that a model wrote, or was called, can become part of a page."""
+"""Text as markup: nothing that a model wrote, or was called, can become part of a page.
+
+Pages are put together with :func:`fill` and :func:`joined`: a value that is no
+:class:`markupsafe.Markup` becomes text by itself.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from markupsafe import Markup
 
 from yoriai_eval.report.model import Value
 
@@ -30,18 +36,27 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
 
 
-def escape(value: Any) -> str:
-    """A value as HTML text or attribute."""
-    return html.escape(visible(str(value)))
+NO_MARKUP = Markup("")
 
 
-def escape_cut(value: Any, most: int = MOST_CHARACTERS) -> str:
-    """The same, cut where it is long, and then the length is said."""
+def fill(template: str, *values: Any) -> Markup:
+    """Markup of our own with values in its places ``{}``, each as text unless it is markup."""
+    shown = (v if isinstance(v, Markup) else visible(str(v)) for v in values)
+    return Markup(template).format(*shown)
+
+
+def joined(parts: Iterable[Markup], between: str = "") -> Markup:
+    """Pieces of markup one after the other, with text between them."""
+    return Markup.escape(between).join(parts)
+
+
+def text_cut(value: Any, most: int = MOST_CHARACTERS) -> Markup:
+    """A value as text, cut where it is long, and then the length is said."""
     text = str(value)
     if len(text) <= most:
-        return escape(text)
+        return fill("{}", text)
     told = f"… 全 {len(text):,} 文字 · {len(text):,} characters in all"
-    return f"{escape(text[:most])}<small> {told}</small>"
+    return fill("{}<small> {}</small>", text[:most], told)
 
 
 def without_paths(text: str) -> str:
@@ -71,7 +86,7 @@ def asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def page(title: str, lang: str, body: str, *, script: str = "", head: str = "") -> str:
+def page(title: str, lang: str, body: Markup, *, script: str = "", head: Markup = NO_MARKUP) -> str:
     """A whole page. Its policy lets nothing be fetched, and runs no script but this very one."""
     scripts = "'none'"
     if script:
@@ -81,10 +96,19 @@ def page(title: str, lang: str, body: str, *, script: str = "", head: str = "") 
         f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; "
         "base-uri 'none'; form-action 'none'"
     )
-    return (
-        f'<!doctype html><html lang="{lang}"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>{head}<style>{asset('style.css')}</style></head>"
-        f"<body>\n{body}\n" + (f"<script>{script}</script>" if script else "") + "</body></html>\n"
+    code = fill("<script>{}</script>", Markup(script)) if script else NO_MARKUP
+    return str(
+        fill(
+            '<!doctype html><html lang="{}"><head><meta charset="utf-8">'
+            '<meta http-equiv="Content-Security-Policy" content="{}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            "<title>{}</title>{}<style>{}</style></head><body>\n{}\n{}</body></html>\n",
+            lang,
+            Markup(policy),
+            title,
+            head,
+            Markup(asset("style.css")),
+            body,
+            code,
+        )
     )

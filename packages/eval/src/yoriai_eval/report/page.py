@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from yoriai.redaction import Redactor
 from yoriai_eval.report import below_tables, plots
 from yoriai_eval.report.boards import MOST_AXES, radar
-from yoriai_eval.report.markup import NOTHING, asset, escape, number, page, span
+from yoriai_eval.report.markup import (
+    NO_MARKUP,
+    NOTHING,
+    asset,
+    fill,
+    joined,
+    number,
+    page,
+    span,
+)
 from yoriai_eval.report.model import Board, Cell, Column, Value
 from yoriai_eval.report.words import PAGES, Language, heading, reading, say, why
 
 # Pictures as SVG by table and column; of a table's categories under "".
-Pictures = Mapping[tuple[int, str], str]
+Pictures = Mapping[tuple[int, str], Markup]
 SURE = "sure of "  # before a column's key: its reliability diagram
 
 
@@ -24,7 +35,8 @@ def draw(boards: Sequence[Board]) -> Pictures:
         for column in board.columns:
             found[board.number, column.key] = _forest(board, column)
             found[board.number, SURE + column.key] = _reliability(board, column)
-    return {place: picture for place, picture in found.items() if picture}
+    # matplotlib writes what stands in a picture as text.
+    return {place: Markup(picture) for place, picture in found.items() if picture}
 
 
 def render(
@@ -38,99 +50,116 @@ def render(
     title = title or say("title", language)
     other: Language = "en" if language == "ja" else "ja"
     parts = [
-        f'<p><a href="{PAGES[other]}" lang="{other}" hreflang="{other}">'
-        f"{say('other_language', language)}</a></p>",
-        f"<h1>{escape(title)}</h1>",
-        f"<details open><summary>{say('read', language)}</summary><ul>"
-        + "".join(f"<li>{escape(text)}</li>" for text in reading(language))
-        + "</ul></details>",
-        "" if pictures else f"<p>{say('no_plots', language)}</p>",
+        fill(
+            '<p><a href="{}" lang="{}" hreflang="{}">{}</a></p>',
+            PAGES[other],
+            other,
+            other,
+            say("other_language", language),
+        ),
+        fill("<h1>{}</h1>", title),
+        fill(
+            "<details open><summary>{}</summary><ul>{}</ul></details>",
+            say("read", language),
+            joined(fill("<li>{}</li>", text) for text in reading(language)),
+        ),
+        NO_MARKUP if pictures else fill("<p>{}</p>", say("no_plots", language)),
         *(_board(board, language, redactor, pictures) for board in boards),
     ]
-    links = f'<link rel="alternate" hreflang="{other}" href="{PAGES[other]}">'
-    return page(title, language, "\n".join(parts), script=asset("table.js"), head=links)
+    links = fill('<link rel="alternate" hreflang="{}" href="{}">', other, PAGES[other])
+    return page(title, language, joined(parts, "\n"), script=asset("table.js"), head=links)
 
 
-def _board(board: Board, language: Language, redactor: Redactor, pictures: Pictures) -> str:
-    def grid(columns: Sequence[Column]) -> str:
-        return "\n".join(
-            below_tables.task(board, c, language, pictures.get((board.number, c.key), ""))
+def _board(board: Board, language: Language, redactor: Redactor, pictures: Pictures) -> Markup:
+    def grid(columns: Sequence[Column]) -> Markup:
+        tasks = (
+            below_tables.task(board, c, language, pictures.get((board.number, c.key), NO_MARKUP))
             for c in columns
         )
+        return fill('<div class="grid">{}</div>', joined(tasks, "\n"))
 
-    categories = pictures.get((board.number, ""), "")
+    categories = pictures.get((board.number, ""), NO_MARKUP)
     parts = [
-        f'<section id="table-{board.number}"><h2>{escape(heading(board, language))}</h2>',
-        *(f"<p>{escape(why(d, language))}</p>" for d in board.differences),
+        fill('<section id="table-{}"><h2>{}</h2>', board.number, heading(board, language)),
+        *(fill("<p>{}</p>", why(d, language)) for d in board.differences),
     ]
     if board.tasks:
         parts += [
             _filters(board, language),
             _table(board, board.tasks, language),
-            f"<h3>{say('radar', language)}</h3><figure>{categories}</figure>" if categories else "",
-            f"<h3>{say('tasks', language)}</h3>",
+            fill("<h3>{}</h3><figure>{}</figure>", say("radar", language), categories)
+            if categories
+            else NO_MARKUP,
+            fill("<h3>{}</h3>", say("tasks", language)),
             below_tables.key(board, language),
-            f'<div class="grid">{grid(board.tasks)}</div>',
+            grid(board.tasks),
             below_tables.overlap(board, language),
             below_tables.sureness(
                 board,
                 language,
-                {c.key: pictures.get((board.number, SURE + c.key), "") for c in board.tasks},
+                {c.key: pictures.get((board.number, SURE + c.key), NO_MARKUP) for c in board.tasks},
             ),
             below_tables.written(board, language),
         ]
     if board.texts:
         parts += [
-            f"<h3>{say('texts', language)}</h3>",
+            fill("<h3>{}</h3>", say("texts", language)),
             _table(board, board.texts, language),
-            f'<div class="grid">{grid(board.texts)}</div>',
+            grid(board.texts),
         ]
-    parts += [below_tables.asked(board, language, redactor), "</section>"]
-    return "\n".join(part for part in parts if part)
+    parts += [below_tables.asked(board, language, redactor), Markup("</section>")]
+    return joined((part for part in parts if part), "\n")
 
 
 # --- the table ----------------------------------------------------------------------------
 
 
-def _filters(board: Board, language: Language) -> str:
+def _filters(board: Board, language: Language) -> Markup:
     """Hidden until the script shows them, as they do nothing without it."""
-    boxes = "".join(
-        f'<label><input type="checkbox" name="task" value="{escape(c.key)}" checked> '
-        f"{escape(c.key)}</label>"
+    boxes = joined(
+        fill(
+            '<label><input type="checkbox" name="task" value="{}" checked> {}</label>',
+            c.key,
+            c.key,
+        )
         for c in board.tasks
     )
-    return (
+    return fill(
         '<form class="filters" hidden>'
-        f'<label>{say("find_model", language)} <input type="search" name="model"></label>'
-        f"<fieldset>{boxes}</fieldset>"
-        f'<label><input type="checkbox" name="floor"> {say("hide_floor", language)}</label></form>'
+        '<label>{} <input type="search" name="model"></label><fieldset>{}</fieldset>'
+        '<label><input type="checkbox" name="floor"> {}</label></form>',
+        say("find_model", language),
+        boxes,
+        say("hide_floor", language),
     )
 
 
-def _table(board: Board, columns: Sequence[Column], language: Language) -> str:
+def _table(board: Board, columns: Sequence[Column], language: Language) -> Markup:
     means = columns[0].kind == "task" and any(line.average for line in board.lines)
     names = board.categories if columns[0].kind == "task" else []
-    head = [f"<th>{say('model', language)}</th>"]
-    head += [f'<th class="n">{say("average", language)}</th>'] if means else []
-    head += [f'<th class="n">{escape(name)}</th>' for name in names]
+    head = [fill("<th>{}</th>", say("model", language))]
+    head += [fill('<th class="n">{}</th>', say("average", language))] if means else []
+    head += [fill('<th class="n">{}</th>', name) for name in names]
     head += [_head(board, column, language) for column in columns]
     body = []
     for line in board.lines:
         if not any(c.key in line.cells for c in columns):
             continue
-        row = [f"<th>{escape(line.label)}</th>"]
+        row = [fill("<th>{}</th>", line.label)]
         row += [_mean(line.average, language)] if means else []
         row += [_mean(line.categories.get(name), language) for name in names]
         row += [_cell(line.cells.get(c.key), c, language) for c in columns]
-        body.append(f'<tr data-m="{escape(line.label)}">{"".join(row)}</tr>')
-    return (
-        f'<div class="wide"><table class="board"><thead><tr>{"".join(head)}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody>"
-        f"<tfoot>{_floors(board, columns, means, names, language)}</tfoot></table></div>"
+        body.append(fill('<tr data-m="{}">{}</tr>', line.label, joined(row)))
+    return fill(
+        '<div class="wide"><table class="board"><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody><tfoot>{}</tfoot></table></div>",
+        joined(head),
+        joined(body),
+        _floors(board, columns, means, names, language),
     )
 
 
-def _head(board: Board, column: Column, language: Language) -> str:
+def _head(board: Board, column: Column, language: Language) -> Markup:
     told = [column.metric + (" %" if column.unit == "share" else "")]
     if column.samples:
         told.append(f"{column.samples:,} {say('samples', language)}")
@@ -139,44 +168,46 @@ def _head(board: Board, column: Column, language: Language) -> str:
     every = {c.shots for c in board.tasks}
     if column.shots is not None and len(every) > 1:
         told.append(f"{column.shots} {say('shots', language)}")
-    lower = " data-lower" if column.lower_is_better else ""
-    return (
-        f'<th class="n" data-c="{escape(column.key)}"{lower}>'
-        f"<span>{escape(column.key)}</span>"
-        + "".join(f"<small>{escape(t)}</small>" for t in told)
-        + "</th>"
+    return fill(
+        '<th class="n" data-c="{}"{}><span>{}</span>{}</th>',
+        column.key,
+        " data-lower" if column.lower_is_better else "",
+        column.key,
+        joined(fill("<small>{}</small>", t) for t in told),
     )
 
 
-def _cell(cell: Cell | None, column: Column, language: Language) -> str:
+def _cell(cell: Cell | None, column: Column, language: Language) -> Markup:
     if cell is None:
-        return f'<td class="n" data-c="{escape(column.key)}">{NOTHING}</td>'
+        return fill('<td class="n" data-c="{}">{}</td>', column.key, NOTHING)
     link = next(iter(cell.links.values()), "")
     return _td(cell.value, column.unit, language, link=link, key=column.key)
 
 
-def _mean(value: Value | None, language: Language) -> str:
+def _mean(value: Value | None, language: Language) -> Markup:
     if value is None:
-        return f'<td class="n mean">{NOTHING}</td>'
+        return fill('<td class="n mean">{}</td>', NOTHING)
     return _td(value, "share", language, kind="mean")
 
 
 def _td(
     value: Value, unit: str, language: Language, *, link: str = "", key: str = "", kind: str = ""
-) -> str:
+) -> Markup:
     """Score, interval, rank and floor."""
-    score = f"<b>{number(value.score, unit)}</b>"
+    score = fill("<b>{}</b>", number(value.score, unit))
     if link:
-        score = f'<a href="{escape(link)}">{score}</a>'
-    told = [f"<small>{span(value, unit)}</small>"]
+        score = fill('<a href="{}">{}</a>', link, score)
+    told = [fill("<small>{}</small>", span(value, unit))]
     if value.rank:
-        told.append(f"<small>{_rank(value.rank, language)}</small>")
+        told.append(fill("<small>{}</small>", _rank(value.rank, language)))
     if value.floor is not None:
         word = say("at_floor" if value.at_floor else "floor", language)
-        told.append(f"<small>{word} {number(value.floor, unit)}</small>")
+        told.append(fill("<small>{} {}</small>", word, number(value.floor, unit)))
     classes = " ".join(c for c in ("n", kind, "floor" if value.at_floor else "") if c)
-    column = f' data-c="{escape(key)}"' if key else ""
-    return f'<td class="{classes}"{column} data-v="{value.score}">{score}{"".join(told)}</td>'
+    column = fill(' data-c="{}"', key) if key else NO_MARKUP
+    return fill(
+        '<td class="{}"{} data-v="{}">{}{}</td>', classes, column, value.score, score, joined(told)
+    )
 
 
 def _rank(rank: tuple[int, int], language: Language) -> str:
@@ -187,16 +218,16 @@ def _rank(rank: tuple[int, int], language: Language) -> str:
 
 def _floors(
     board: Board, columns: Sequence[Column], means: bool, names: Sequence[str], language: Language
-) -> str:
+) -> Markup:
     """A row for each kind of floor, and one for the best."""
     kinds = list(dict.fromkeys(kind for c in columns for kind in c.floors))
     if not kinds:
-        return ""
+        return NO_MARKUP
     rows = []
     for kind in kinds:
-        cells = ["<td></td>"] * (means + len(names))
+        cells = [Markup("<td></td>")] * (means + len(names))
         cells += [_floor_cell(c, c.floors.get(kind)) for c in columns]
-        rows.append(f"<tr><th>{say('floor', language)}: {escape(kind)}</th>{''.join(cells)}</tr>")
+        rows.append(fill("<tr><th>{}: {}</th>{}</tr>", say("floor", language), kind, joined(cells)))
     if means or names:
         averages = [line.average for line in board.lines if line.average]
         best = [_floor_of(averages)] if means else []
@@ -204,10 +235,10 @@ def _floors(
             _floor_of([x.categories[name] for x in board.lines if name in x.categories])
             for name in names
         ]
-        cells = [f'<td class="n mean">{cell}</td>' for cell in best]
+        cells = [fill('<td class="n mean">{}</td>', cell) for cell in best]
         cells += [_floor_cell(c, c.floor) for c in columns]
-        rows.append(f"<tr><th>{say('best_floor', language)}</th>{''.join(cells)}</tr>")
-    return "".join(rows)
+        rows.append(fill("<tr><th>{}</th>{}</tr>", say("best_floor", language), joined(cells)))
+    return joined(rows)
 
 
 def _floor_of(values: Sequence[Value]) -> str:
@@ -215,9 +246,9 @@ def _floor_of(values: Sequence[Value]) -> str:
     return number(floors[0], "share") if floors else ""
 
 
-def _floor_cell(column: Column, value: float | None) -> str:
+def _floor_cell(column: Column, value: float | None) -> Markup:
     told = "" if value is None else number(value, column.unit)
-    return f'<td class="n" data-c="{escape(column.key)}">{told}</td>'
+    return fill('<td class="n" data-c="{}">{}</td>', column.key, told)
 
 
 # --- pictures and details -----------------------------------------------------------------

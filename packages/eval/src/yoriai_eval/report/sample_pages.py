@@ -14,13 +14,17 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from yoriai import YoriaiError, files
 from yoriai.redaction import Redactor
 from yoriai_eval.report.markup import (
     MOST_CHARACTERS,
-    escape,
-    escape_cut,
+    NO_MARKUP,
+    fill,
+    joined,
     page,
+    text_cut,
     without_paths,
 )
 from yoriai_eval.report.model import Tally
@@ -32,7 +36,7 @@ MOST_SHORT = 400  # characters of what stands below an output
 FOLDER = "samples"
 _NEAR = 3  # pages on either side that are linked from a page
 # Published pages would hand on the sets, and teach them to models that are trained on the web.
-HOW_TO_ASK = (
+HOW_TO_ASK = Markup(
     "問題文と正解は載せていません。"
     "データのある所で <code>yoriai eval samples</code> が並べて示します。 · "
     "Questions and right answers are left out; <code>yoriai eval samples</code> shows them where "
@@ -120,99 +124,116 @@ def render(tally: Tally, number: int, total: int, rows: Sequence[Row], redactor:
     title = f"{tally.model}: {tally.short} ({tally.form}) {number}/{total}"
     here = Counter(str(row.get("reason", "")) for row in rows)
     parts = [
-        f'<p><a href="../../{PAGES["ja"]}">一覧</a> · '
-        f'<a href="../../{PAGES["en"]}" lang="en">leaderboard</a></p>',
-        f"<h1>{escape(tally.model)}: {escape(tally.short)}</h1>",
-        f"<p>{escape(tally.task)} · {escape(tally.form)} · {tally.rows:,} 問 · samples"
-        + "".join(f" · {_word(r)} {n:,}" for r, n in tally.reasons.items())
-        + "</p>",
-        f"<p><small>{HOW_TO_ASK}</small></p>",
+        fill(
+            '<p><a href="../../{}">一覧</a> · <a href="../../{}" lang="en">leaderboard</a></p>',
+            PAGES["ja"],
+            PAGES["en"],
+        ),
+        fill("<h1>{}: {}</h1>", tally.model, tally.short),
+        fill(
+            "<p>{} · {} · {} 問 · samples{}</p>",
+            tally.task,
+            tally.form,
+            f"{tally.rows:,}",
+            "".join(f" · {_word(r)} {n:,}" for r, n in tally.reasons.items()),
+        ),
+        fill("<p><small>{}</small></p>", HOW_TO_ASK),
         _pages(tally, number, total),
         _choices(here),
-        f'<div class="wide"><table class="samples"><tbody>{_head(tally.form)}'
-        + "\n".join(_row(row, redactor) for row in rows)
-        + "</tbody></table></div>",
+        fill(
+            '<div class="wide"><table class="samples"><tbody>{}{}</tbody></table></div>',
+            _head(tally.form),
+            joined((_row(row, redactor) for row in rows), "\n"),
+        ),
         _pages(tally, number, total),
     ]
-    return page(title, "ja", "\n".join(parts))
+    return page(title, "ja", joined(parts, "\n"))
 
 
 def _word(reason: str) -> str:
-    return " · ".join(dict.fromkeys(WORDS.get(reason, (escape(reason),))))
+    return " · ".join(dict.fromkeys(WORDS.get(reason, (reason,))))
 
 
-def _choices(here: Mapping[str, int]) -> str:
+def _choices(here: Mapping[str, int]) -> Markup:
     """Which reasons are shown; the style sheet hides the rest."""
     found = [reason for reason in REASONS if here.get(reason)]
     if len(found) < 2:
-        return ""
-    boxes = '<input class="pick" type="radio" name="f" id="f-all" checked>'
-    boxes += f'<label for="f-all">全部 · all {sum(here.values())}</label>'
-    return boxes + "".join(
-        f'<input class="pick" type="radio" name="f" id="f-{reason}">'
-        f'<label for="f-{reason}">{_word(reason)} {here[reason]}</label>'
-        for reason in found
+        return NO_MARKUP
+    every = fill(
+        '<input class="pick" type="radio" name="f" id="f-all" checked>'
+        '<label for="f-all">全部 · all {}</label>',
+        sum(here.values()),
     )
+    box = '<input class="pick" type="radio" name="f" id="f-{}"><label for="f-{}">{} {}</label>'
+    boxes = (fill(box, reason, reason, _word(reason), here[reason]) for reason in found)
+    return joined([every, *boxes])
 
 
-def _pages(tally: Tally, number: int, total: int) -> str:
+def _pages(tally: Tally, number: int, total: int) -> Markup:
     if total == 1:
-        return ""
+        return NO_MARKUP
     near = range(max(1, number - _NEAR), min(total, number + _NEAR) + 1)
     links = []
     for n in sorted({1, *near, total}):
         if n == number:
-            links.append(f"<b>{n}</b>")
+            links.append(fill("<b>{}</b>", n))
         else:
-            links.append(f'<a href="{Path(place(tally, n)).name}">{n}</a>')
+            links.append(fill('<a href="{}">{}</a>', Path(place(tally, n)).name, n))
         if n + 1 not in near and n < total and n + 1 != total:
-            links.append("…")
-    return f'<nav class="pages">頁 · page {" ".join(links)}</nav>'
+            links.append(Markup("…"))
+    return fill('<nav class="pages">頁 · page {}</nav>', joined(links, " "))
 
 
-def _head(form: str) -> str:
+def _head(form: str) -> Markup:
     columns = ["問 · sample", "判定 · outcome"]
     columns += ["ビット · bits"] if form in ("gold", "bits-per-byte") else ["回答 · answer"]
-    return '<tr class="head">' + "".join(f"<th>{name}</th>" for name in columns) + "</tr>"
+    return fill('<tr class="head">{}</tr>', joined(fill("<th>{}</th>", name) for name in columns))
 
 
-def _row(row: Row, redactor: Redactor) -> str:
+def _row(row: Row, redactor: Redactor) -> Markup:
     reason = str(row.get("reason", ""))
     known = reason if reason in REASONS else ""
-    told = [f"<b>{escape(row.get('id', ''))}</b>"]
+    told = [fill("<b>{}</b>", row.get("id", ""))]
     told += [
-        f"<small>{label} {escape(row[key])}</small>"
+        fill("<small>{} {}</small>", label, row[key])
         for key, label in (("group", "群 · group"), ("cluster", "束 · cluster"))
         if row.get(key)
     ]
     if "prompt_sha256" in row:
-        digest = escape(row["prompt_sha256"])
-        told.append(f'<small>prompt <code title="{digest}">{digest[:16]}</code></small>')
+        digest = str(row["prompt_sha256"])
+        shown = '<small>prompt <code title="{}">{}</code></small>'
+        told.append(fill(shown, digest, digest[:16]))
     score = row.get("score")
-    outcome = [_word(reason)] if reason else []
-    outcome += [f"<b>{escape(score)}</b>"] if score is not None else []
-    kind = f' class="is-{known}"' if known else ""
-    mark = f' class="mark {known}"' if known else ""
-    return (
-        f"<tr{kind}><td>{'<br>'.join(told)}</td><td{mark}>{'<br>'.join(outcome)}</td>"
-        f"<td>{_answer(row, redactor)}</td></tr>"
+    outcome = [fill("{}", _word(reason))] if reason else []
+    outcome += [fill("<b>{}</b>", score)] if score is not None else []
+    return fill(
+        "<tr{}><td>{}</td><td{}>{}</td><td>{}</td></tr>",
+        fill(' class="is-{}"', known) if known else NO_MARKUP,
+        _LINE.join(told),
+        fill(' class="mark {}"', known) if known else NO_MARKUP,
+        _LINE.join(outcome),
+        _answer(row, redactor),
     )
 
 
-def _answer(row: Row, redactor: Redactor) -> str:
+_LINE = Markup("<br>")
+
+
+def _answer(row: Row, redactor: Redactor) -> Markup:
     """The output as it was, then how it was read; notes of servers may name what is not ours."""
     parts = []
     if "output" in row:
-        text = escape_cut(row["output"]) if row["output"] else "<small>空 · empty</small>"
-        parts.append(f'<div class="output" dir="auto">{text}</div>')
+        empty = Markup("<small>空 · empty</small>")
+        text = text_cut(row["output"]) if row["output"] else empty
+        parts.append(fill('<div class="output" dir="auto">{}</div>', text))
     parts += [
-        f"<div><small>{label}:</small> <bdi>{escape_cut(row[key], MOST_SHORT)}</bdi></div>"
+        fill("<div><small>{}:</small> <bdi>{}</bdi></div>", label, text_cut(row[key], MOST_SHORT))
         for key, label in (("answer", "読み取り · parsed"), ("gold", "正解 · gold"))
         if key in row
     ]
     if "bits" in row:
         each = float(row["bits"]) / max(1, row["bytes"])
-        parts.append(f"{escape(row['bits'])} bits / {escape(row['bytes'])} bytes = {each:.4f}")
+        parts.append(fill("{} bits / {} bytes = {}", row["bits"], row["bytes"], f"{each:.4f}"))
     told = {key: row[key] for key in ("ended", "shots", "picked", "likelihoods") if key in row}
     if len(row.get("scores") or {}) > 1:
         told["scores"] = row["scores"]
@@ -220,9 +241,11 @@ def _answer(row: Row, redactor: Redactor) -> str:
         # Cut first: the rules take long on a long text.
         told["note"] = without_paths(redactor.text(str(row["note"])[:MOST_CHARACTERS]))
     if told:
-        small = [f"{key}: {escape_cut(_flat(value), MOST_SHORT)}" for key, value in told.items()]
-        parts.append(f"<small>{' · '.join(small)}</small>")
-    return "".join(parts)
+        small = (
+            fill("{}: {}", key, text_cut(_flat(value), MOST_SHORT)) for key, value in told.items()
+        )
+        parts.append(fill("<small>{}</small>", joined(small, " · ")))
+    return joined(parts)
 
 
 def _flat(value: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from yoriai import Sample
 from yoriai_eval.scoring.metrics import comparable
 from yoriai_eval.scoring.protocol import Exam
 
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\D{0,3}")
 SHOWN = 3  # samples that are named of each kind
 
 
@@ -71,7 +74,10 @@ def _odd(exam: Exam, sample: Sample) -> Iterator[str]:
             yield "the right answer is none of the choices"
         return
     answer = sample.gold
+    normal = unicodedata.normalize("NFKC", answer)
     if not answer.strip():
         yield "the right answer is empty"
     elif exam.metrics[:1] == ("char_f1",) and not comparable(answer):
         yield "char_f1 compares nothing of the right answer, which is signs alone"
+    elif exam.metrics[:1] == ("exact_match",) and _GROUPED.fullmatch(normal):
+        yield "the right answer is a number with commas, compared as text (number_match would not)"

@@ -272,6 +272,11 @@ class YamlTask(Task):
             values = row.get(name.strip("{}"))
             if not isinstance(values, list):
                 raise UsageError(f"eval/yaml: {name} of row {number} is no list of {what}")
+            if any(isinstance(value, list | dict) or value is None for value in values):
+                raise UsageError(
+                    f"eval/yaml: {name} of row {number} holds what is neither text nor a number",
+                    hint=f"correct it in the data of {Path(self.path).name}",
+                )
             return tuple(map(_said, values))
 
         for name in _PLACE.findall(told.answer):

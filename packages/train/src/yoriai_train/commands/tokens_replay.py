@@ -185,39 +185,13 @@ def where(
 
     The order is turned around; no step is gone through.
     """
-    from yoriai_train.data.documents import Sidecars
+    from yoriai_train.data.seen import places_of
 
     training = _training(place, batch, context, seed)
     limit = steps or training.steps
     if limit is None:
         raise UsageError(f"{place} holds tokens, which do not know how long", hint="--steps N")
-    samples = training.samples()
-    stop = min(limit * training.per_step, samples.order.samples)
-    sidecars, places = Sidecars(training.tokens), []
-    for number, text in enumerate(samples.windows.texts):
-        for stem, document, row in sidecars.find(text, name):
-            begin, end = text.place_of(stem, document)
-            # A window's last token is the next one's first: it is predicted in one, read in both.
-            last = min((end - 1) // training.context, samples.windows.counts[text.name] - 1)
-            windows = range(max(0, (begin - 1) // training.context), last + 1)
-            seen = [
-                {"step": index // training.per_step + 1, "sample": index, "window": window}
-                for window in windows
-                for index in samples.order.find(number, window, stop)
-            ]
-            seen.sort(key=lambda item: item["sample"])
-            places.append(
-                {
-                    "shard": text.name,
-                    "file": stem,
-                    "document": document,
-                    "record_sha256": row.record_sha256,
-                    "tokens": row.tokens,
-                    "windows": [windows.start, max(windows.start, windows.stop)],
-                    "in_no_window": max(0, end - max(begin, _covered(samples, text))),
-                    "seen": seen,
-                }
-            )
+    places = places_of(training, name, limit)
     if not places:
         raise NotFound(
             f"no document {name!r} is in {training.tokens.name}",
@@ -241,9 +215,3 @@ def where(
         return "\n".join(lines)
 
     console.emit(value, as_json=as_json, text=told)
-
-
-def _covered(samples: Any, text: Any) -> int:
-    """Tokens of a shard that are in some window."""
-    windows = samples.windows.counts[text.name]
-    return windows * samples.windows.context + 1 if windows else 0

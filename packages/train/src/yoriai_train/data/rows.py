@@ -29,6 +29,8 @@ _ROLES = {
     "system": "system", "user": "user", "assistant": "assistant", "human": "user",
     "gpt": "assistant", "agent": "assistant", "bot": "assistant", "chatgpt": "assistant",
 }  # fmt: skip
+# What the assistant says beside its answer in files of reasoning models and of OpenAI.
+_BESIDE = ("reasoning_content", "reasoning", "thinking", "refusal", "audio")
 # llm-jp-sft: data/example.jsonl (指示, 応答) and data/janli.head.json (full-width, 入力, 回答).
 _HEADS = re.compile(r"(?:\A|\n\s*|[ ])### (指示|入力|質問|応答|回答)[:：]\s?")
 _ANSWERS = ("応答", "回答")
@@ -96,6 +98,10 @@ def _turn(said: Any, place: str) -> Turn:
         raise UsageError(f"{place}: role {named!r} is not system, user or assistant")
     if said.get("tool_calls") or said.get("function_call"):
         raise UsageError(f"{place}: calls of tools are not read")
+    if beside := next((key for key in _BESIDE if said.get(key)), None):
+        raise UsageError(f"{place}: {beside!r} is not read, and would be lost")
+    if said.get("weight", 1) not in (0, 1):
+        raise UsageError(f"{place}: weight {said['weight']!r} is not 0 or 1")
     content = next((said[key] for key in ("content", "value", "text") if key in said), None)
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, dict) else None for part in content]

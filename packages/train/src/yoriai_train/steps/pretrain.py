@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import Field
@@ -16,7 +16,6 @@ from yoriai import (
     Made,
     ModelShape,
     Step,
-    Strategy,
     UsageError,
     Uses,
     config,
@@ -36,8 +35,8 @@ from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.shapes import Llama
 from yoriai_train.settings.stability import Stability
 from yoriai_train.steps import expected as outlook
+from yoriai_train.steps import keys
 from yoriai_train.steps.made import (
-    Evaluate,
     default_strategy,
     describe,
     described,
@@ -94,34 +93,26 @@ class Pretrain(Step):
         description="step of the model under 'from' at which to branch off: with its optimizer and"
         " its place in the data, and counting on from there",
     )
-    strategy: Annotated[Strategy, Uses("strategies")] = Field(
-        default_factory=default_strategy, description="how training is spread over processes"
-    )
+    strategy: keys.Spread = Field(default_factory=default_strategy)
     steps: int = Field(200, ge=1, description="optimizer steps")
     batch: int = Field(
         16, ge=1, le=10**6, description="sequences in a micro-batch, over all processes"
     )
-    accumulate: int = Field(1, ge=1, le=10**6, description="micro-batches in a step")
+    accumulate: keys.Accumulate = 1
     schedule: Schedule = Field(Schedule(), description="learning rate")
     optimizer: Optimizer = Field(Optimizer(), description="AdamW, and clipping")
     z_loss: float = Field(0.0, ge=0, description="weight of the square of log Z in the loss")
-    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = Field(
-        "32-true", description="numbers"
-    )
+    precision: keys.Precision = "32-true"
     boundaries: bool = Field(
         False, description="attention, positions and loss end where a document ends"
     )
-    activation_checkpoints: bool = Field(
-        False, description="compute activations again in the backward pass, to save memory"
-    )
-    compile: bool = Field(False, description="torch.compile each block; a minute at the start")
-    liger: bool = Field(
-        False, description="Liger's kernels for norms, rotary and SwiGLU; needs a GPU and the extra"
-    )
-    checkpoint: Policy = Field(Policy(), description="when checkpoints are written and kept")
-    stability: Stability = Field(Stability(), description="what is done about spikes of the loss")
-    evaluate: Evaluate | None = Field(None, description="scores while training; null: none")
-    watch: Watch = Field(Watch(), description="who is told how training goes")
+    activation_checkpoints: keys.ActivationCheckpoints = False
+    compile: keys.Compile = False
+    liger: keys.Liger = False
+    checkpoint: keys.Checkpoint = Policy()
+    stability: keys.Spikes = Stability()
+    evaluate: keys.ScoresMeanwhile = None
+    watch: keys.Watched = Watch()
     prompts: list[str] = Field([], description="texts the finished model is let continue")
 
     _filled = pydantic.model_validator(mode="before")(presets.before)

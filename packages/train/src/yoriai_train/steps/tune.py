@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Example, Instructions, Job, Made, Method, Step, Strategy, UsageError, Uses
+from yoriai import Example, Instructions, Job, Made, Method, Step, UsageError, Uses
 from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
@@ -25,8 +25,8 @@ from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.stability import Stability
+from yoriai_train.steps import keys
 from yoriai_train.steps.made import (
-    Evaluate,
     count_parameters,
     default_strategy,
     describe,
@@ -88,9 +88,7 @@ class Tune(Step):
         None, description="learn from pairs of a better and a worse answer; null: from answers"
     )
     learn: Learn = Field("all", description="answers of a conversation that are learned")
-    strategy: Annotated[Strategy, Uses("strategies")] = Field(
-        default_factory=default_strategy, description="how training is spread over processes"
-    )
+    strategy: keys.Spread = Field(default_factory=default_strategy)
     epochs: float = Field(1.0, gt=0, le=10**6, description="how often each example is seen")
     batch: int = Field(
         16,
@@ -102,25 +100,19 @@ class Tune(Step):
     pack: bool = Field(
         False, description="put the examples of a micro-batch into few rows, apart from one another"
     )
-    accumulate: int = Field(1, ge=1, description="micro-batches in a step")
+    accumulate: keys.Accumulate = 1
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
     )
     optimizer: Optimizer = Field(Optimizer(weight_decay=0.0), description="AdamW, and clipping")
-    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = Field(
-        "32-true", description="numbers"
-    )
-    activation_checkpoints: bool = Field(
-        False, description="compute activations again in the backward pass, to save memory"
-    )
-    compile: bool = Field(False, description="torch.compile each block; a minute at the start")
-    liger: bool = Field(
-        False, description="Liger's kernels for norms, rotary and SwiGLU; needs a GPU and the extra"
-    )
-    checkpoint: Policy = Field(Policy(), description="when checkpoints are written and kept")
-    stability: Stability = Field(Stability(), description="what is done about spikes of the loss")
-    evaluate: Evaluate | None = Field(None, description="scores while training; null: none")
-    watch: Watch = Field(Watch(), description="who is told how training goes")
+    precision: keys.Precision = "32-true"
+    activation_checkpoints: keys.ActivationCheckpoints = False
+    compile: keys.Compile = False
+    liger: keys.Liger = False
+    checkpoint: keys.Checkpoint = Policy()
+    stability: keys.Spikes = Stability()
+    evaluate: keys.ScoresMeanwhile = None
+    watch: keys.Watched = Watch()
     prompts: list[str] = Field([], description="instructions the finished model is let answer")
 
     def fingerprint(self) -> str:

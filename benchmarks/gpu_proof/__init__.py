@@ -1,0 +1,1 @@
+"""Parts of ``nox -s gpu``: processes, trainings, and a recipe that is killed."""

@@ -1,0 +1,75 @@
+"""Connections whose other end is silent, at a real server on the loopback interface."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from yoriai_corpus.serve import server
+from yoriai_corpus.serve.limits import ServeLimits
+
+LARGE = b"x" * 2**20
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": []}
+    await send(start)
+    pieces = 64 if scope["path"] == "/large" else 0
+    for _ in range(pieces):
+        await send({"type": "http.response.body", "body": LARGE, "more_body": True})
+    await send({"type": "http.response.body", "body": b"end"})
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[int]:
+    limits = ServeLimits(unread_seconds=1)
+    with server.listen("127.0.0.1", 0, unread_seconds=1) as listening:
+        made = server.make_server(app, limits)
+        thread = threading.Thread(target=made.run, args=([listening],))
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            made.should_exit = True
+            thread.join()
+
+
+def answered(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path)
+    return len(connection.getresponse().read())
+
+
+def test_who_never_reads_is_cut_off_and_others_are_answered() -> None:
+    with serving() as port:
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            silent.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert answered(port, "/") == 3
+            # The kernel tells of the cut by an error, or an end, once what it holds was read.
+            with contextlib.suppress(ConnectionError):
+                event = threading.Event()
+                while silent.send(b"\r\n"):
+                    event.wait(0.05)
+            total = 0
+            with contextlib.suppress(ConnectionError):
+                while data := silent.recv(2**16):
+                    total += len(data)
+            assert total < 64 * len(LARGE)
+        assert answered(port, "/large") == 64 * len(LARGE) + 3
+
+
+def test_who_never_asks_is_cut_off() -> None:
+    with serving() as port, socket.create_connection(("127.0.0.1", port)) as silent:
+        silent.sendall(b"GET / HT")
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(10) == b""
+        assert answered(port, "/") == 3

@@ -1,0 +1,175 @@
+"""The built site in a real browser: languages, search, tables, phone, dark, keyboard, quiet."""
+
+# ruff: noqa: E501  (selectors)
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from browser import browse, find_browser, serve
+
+from yoriai.plugins import load_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+try:
+    import generate
+    import languages
+    import protect
+finally:
+    sys.path.remove(str(ROOT / "docs"))
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+WALK = (
+    "", "ja/", "en/contracts/source/", "ja/contracts/source/", "records/", "reference/plugins/",
+    "records/leaderboard/", "records/cards/tour-base/", "records/what-did-not-work/", "en/words/",
+    "ja/working-groups/", "records/compare/",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole site, as ``nox -s docs`` builds it."""
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    find_browser()
+    out = tmp_path_factory.mktemp("site")
+    generate.write_site(out / "docs", load_registry())
+    generate.write_config(ROOT, out / "mkdocs.yml")
+    words = [sys.executable, "-m", "mkdocs", "build", "-q", "--strict"]
+    subprocess.run([*words, "-f", str(out / "mkdocs.yml")], check=True, capture_output=True)
+    list(languages.write_languages(out / "site"))
+    languages.write_sitemap(out / "site")
+    protect.protect(out / "site")
+    return out / "site"
+
+
+@pytest.fixture(scope="module")
+def tab(site):
+    with serve(site) as address, browse() as tab:
+        tab.address = address
+        yield tab
+
+
+def quiet(tab):
+    """What the walk so far has left: messages, requests to elsewhere, dialogs."""
+    elsewhere = [r for r in tab.requests if not r.startswith((tab.address, "data:"))]
+    return [*tab.messages, *elsewhere, *tab.dialogs]
+
+
+def test_no_page_says_anything_on_the_console_or_asks_another_site(tab):
+    for width, dark in ((1280, False), (390, True)):
+        tab.size(width, 844, dark=dark)
+        for page in WALK:
+            tab.open(tab.address + page)
+    assert quiet(tab) == []
+
+
+@pytest.mark.parametrize("page", WALK)
+def test_on_a_phone_nothing_is_wider_than_the_screen(tab, page):
+    tab.size(390, 844)
+    tab.open(tab.address + page)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_japanese_page_is_japanese_in_all_its_frame(site, tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "ja/corpus/")
+    assert tab.evaluate("document.documentElement.lang") == "ja"
+    assert tab.evaluate("document.querySelector('[name=query]').placeholder") == "検索"
+    page = (site / "ja/corpus/index.html").read_text(encoding="utf-8")
+    frame = " ".join(languages._ARTICLE.split(page)[::2])
+    left = [w for w in languages.theme_words() if f'"{w}"' in frame or f">{w}<" in frame]
+    assert [word for word in left if word != "en"] == []
+    tab.evaluate("document.querySelector('a.twin').click()")
+    tab.until("document.readyState === 'complete' && document.documentElement.lang === 'en'")
+
+
+def test_the_sitemap_names_both_languages_of_a_page(site):
+    text = (site / "sitemap.xml").read_text(encoding="utf-8")
+    part = re.search(r"<loc>[^<]*/en/corpus/</loc>.*?</url>", text, re.DOTALL)[0]
+    assert 'hreflang="ja" href="https://yoriai.github.io/yoriai/ja/corpus/"' in part
+    assert 'hreflang="x-default"' in part
+    assert "/records/leaderboard/</loc><xhtml" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("評価", "ja/evaluation/"), ("deduplication", "en/words/"), ("重複除去", "ja/words/"),
+     ("leaderboard", "records/leaderboard/")],
+)  # fmt: skip
+def test_the_search_finds_what_people_call_it(tab, words, found):
+    tab.size(1280, 900)
+    tab.open(tab.address)
+    tab.evaluate("document.querySelector('[name=query]').focus()")
+    tab.type(words)
+    links = "[...document.querySelectorAll('.md-search-result__link')].map(a => a.pathname)"
+    tab.until(f"{links}.some(p => p.endsWith('/{found}'))")
+
+
+def test_the_leaderboard_is_sorted_and_filtered(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/leaderboard/")
+    names = "[...document.querySelectorAll('.sortable tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
+    assert tab.evaluate(f"{names}.length") >= 4
+    button = (
+        "[...document.querySelectorAll('.sortable th button')].find(b => b.textContent === 'MB')"
+    )
+    tab.evaluate(f"{button}.click()")
+    assert tab.evaluate(f"{names}[0]") == "small"
+    assert tab.evaluate(f"{button}.parentElement.ariaSort") == "ascending"
+    tab.evaluate("document.querySelector('.filter').focus()")
+    tab.type("float32")
+    assert "small" not in tab.until(names)
+
+
+def test_two_records_are_compared_as_text(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/compare/#0006,0014")
+    tab.until("document.querySelectorAll('.compare td').length > 10")
+    heads = tab.evaluate(
+        "[...document.querySelectorAll('.compare thead th')].map(t => t.textContent)"
+    )
+    assert heads == ["", "0006", "0014"]
+    assert quiet(tab) == []
+
+
+def test_the_keyboard_alone_reaches_the_text_and_a_record_is_left_again(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/0014-threads-that-spin-for-one-another/")
+    tab.press("Tab")
+    assert "md-skip" in tab.evaluate("document.activeElement.className")
+    assert (
+        tab.evaluate("document.querySelectorAll('.md-nav--primary a[href*=\"0015\"]').length") >= 1
+    )
+    seen = "document.activeElement.closest('article')"
+    for _ in range(60):
+        tab.press("Tab")
+        if tab.evaluate(f"!!{seen}"):
+            break
+    assert tab.evaluate(f"!!{seen}")
+
+
+def test_dark_is_dark_in_figures_too(tab):
+    tab.size(1280, 900, dark=True)
+    tab.open(tab.address)
+    tab.evaluate("localStorage.clear()")
+    tab.open(tab.address)
+    scheme = tab.evaluate("document.body.dataset.mdColorScheme")
+    assert scheme == "slate"
+    assert (
+        tab.evaluate("getComputedStyle(document.querySelector('article img')).colorScheme")
+        == "dark"
+    )
+
+
+def test_no_page_is_heavier_than_half_a_megabyte_but_those_that_are_lists(site):
+    heavy = {
+        path.relative_to(site).as_posix()
+        for path in site.rglob("*.html")
+        if path.stat().st_size > 500_000
+    }
+    assert heavy == set()

@@ -93,7 +93,7 @@ def _unknown(model: Any, what: str) -> UsageError:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LayerPart:
     """What is replaced: a head, the whole attention (``head`` is None), or the network."""
 
     layer: DecoderLayer
@@ -107,18 +107,18 @@ class Part:
         return f"{self.kind} {self.layer.number}"
 
 
-def parts_of(decoder: Decoder, *, heads: bool = True) -> Iterator[Part]:
+def parts_of(decoder: Decoder, *, heads: bool = True) -> Iterator[LayerPart]:
     """The attention, the network and each head of each layer, in this order."""
     for layer in decoder.layers:
-        yield Part(layer, "attention")
+        yield LayerPart(layer, "attention")
         if layer.network is not None:
-            yield Part(layer, "mlp")
+            yield LayerPart(layer, "mlp")
         for head in range(decoder.heads) if heads else ():
-            yield Part(layer, "attention", head)
+            yield LayerPart(layer, "attention", head)
 
 
 @contextmanager
-def replaced(decoder: Decoder, part: Part, value: torch.Tensor) -> Iterator[None]:
+def replaced(decoder: Decoder, part: LayerPart, value: torch.Tensor) -> Iterator[None]:
     """The model with a part's output replaced everywhere by ``value``.
 
     Of an attention that is what its output projection is given: (heads * head size), of a head its
@@ -173,7 +173,7 @@ def mean_outputs(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> dict[s
     return {name: (told.total / max(1, count)).float() for name, told in sums.items()}
 
 
-def _listen(part: Part, add: Any) -> Any:
+def _listen(part: LayerPart, add: Any) -> Any:
     def network(_module: Any, _given: Any, made: Any) -> None:
         add(part.name, made[0] if isinstance(made, tuple) else made)
 

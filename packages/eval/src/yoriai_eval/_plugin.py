@@ -126,6 +126,17 @@ def yoriai_probes() -> Iterable[Entry]:
             "Does a model say the same when it is asked again?",
             torch,
         ),
+        _entry(
+            "bias-pairs",
+            "probes.bias_pairs:BiasPairs",
+            "Of two sentences on two groups, does a model find the stereotype likelier?",
+            torch,
+        ),
+        _entry(
+            "bias-questions",
+            "probes.bias_questions:BiasQuestions",
+            "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
     ]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import html
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from markupsafe import Markup
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = "https://yoriai.github.io/yoriai/"
@@ -67,14 +68,14 @@ def _config(text: str, words: Mapping[str, str]) -> str:
 
 def _frame(text: str, words: Mapping[str, str]) -> str:
     def attribute(match: re.Match[str]) -> str:
-        word = html.unescape(match[2])
-        return f'{match[1]}"{html.escape(words.get(word, word))}"'
+        word = Markup(match[2]).unescape()
+        return Markup('{}"{}"').format(Markup(match[1]), words.get(word, word))
 
     def node(match: re.Match[str]) -> str:
-        word = html.unescape(match[2].strip())
+        word = Markup(match[2].strip()).unescape()
         if word not in words:
             return match[0]
-        return f">{match[1]}{html.escape(words[word])}{match[3]}<"
+        return Markup(">{}{}{}<").format(match[1], words[word], match[3])
 
     text = re.sub(r'((?:aria-label|title|placeholder)=)"([^"]*)"', attribute, text)
     return re.sub(r">(\s*)([^<>]+?)(\s*)<", node, text)

@@ -6,20 +6,35 @@ it is right in either scheme of the reader's system, and its numbers stand in it
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#d55e00", "#56b4e9")
 GREY = "#8a8a8a"
-_STYLE = (
+_STYLE = Markup(
     "text{fill:#222;font:14px system-ui,'Hiragino Sans','Noto Sans JP','Noto Sans CJK JP',"
     "sans-serif}.t{font-weight:600;font-size:16px}.n{font-variant-numeric:tabular-nums}"
     ".s{fill:#555;font-size:12.5px}.b{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.s{fill:#aaa}.b{fill:#1b1d24}}"
 )
 WIDTH, LEFT, ROW, NUMBER = 760, 170, 20, 60
+_GROUP = Markup('<text x="12" y="{y}" font-weight="600">{name}</text>')
+_BAR = Markup(
+    '<text x="{label_end}" y="{line}" text-anchor="end">{label}</text>'
+    '<rect x="{left}" y="{top}" width="{length}" height="{height}" rx="2" fill="{colour}"/>'
+    '<text class="n" x="{end}" y="{line}">{said}</text>'
+)
+_FIGURE = Markup(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+    'aria-labelledby="t d"><title id="t">{title}</title>'
+    '<desc id="d">{words}</desc><style>{style}</style>'
+    '<rect class="b" width="{width}" height="{height}" rx="8"/>'
+    '<text class="t" x="12" y="26">{title}</text>'
+    '<text class="s" x="12" y="45">{subtitle}</text>{rows}</svg>\n'
+)
 
 
 def bars(
@@ -36,28 +51,35 @@ def bars(
     y, parts = 58, []
     for name, rows in groups.items():
         if name:
-            parts.append(f'<text x="12" y="{y + 16}" font-weight="600">{html.escape(name)}</text>')
+            parts.append(_GROUP.format(y=y + 16, name=name))
             y += 24
         for label, value, colour in rows:
             length = max(1.0, value * scale)
             parts.append(
-                f'<text x="{LEFT - 10}" y="{y + 15}" text-anchor="end">{html.escape(label)}</text>'
-                f'<rect x="{LEFT}" y="{y + 3}" width="{length:.1f}" height="{ROW - 7}" rx="2" '
-                f'fill="{colour}"/>'
-                f'<text class="n" x="{LEFT + length + 8:.1f}" y="{y + 15}">'
-                f"{value:.{places}f}{html.escape(unit)}</text>"
+                _BAR.format(
+                    label_end=LEFT - 10,
+                    left=LEFT,
+                    line=y + 15,
+                    top=y + 3,
+                    length=f"{length:.1f}",
+                    height=ROW - 7,
+                    colour=colour,
+                    label=label,
+                    end=f"{LEFT + length + 8:.1f}",
+                    said=f"{value:.{places}f}{unit}",
+                )
             )
             y += ROW
         y += 10
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 6}" role="img" '
-        f'aria-labelledby="t d"><title id="t">{html.escape(title)}</title>'
-        f'<desc id="d">{html.escape(_words(groups, unit, places))}</desc><style>{_STYLE}</style>'
-        f'<rect class="b" width="{WIDTH}" height="{y + 6}" rx="8"/>'
-        f'<text class="t" x="12" y="26">{html.escape(title)}</text>'
-        f'<text class="s" x="12" y="45">{html.escape(subtitle)}</text>'
+    return _FIGURE.format(
+        width=WIDTH,
+        height=y + 6,
+        title=title,
+        subtitle=subtitle,
+        words=_words(groups, unit, places),
+        style=_STYLE,
+        rows=Markup("").join(parts),
     )
-    return head + "".join(parts) + "</svg>\n"
 
 
 def _words(groups: Mapping[str, Sequence[tuple[str, float, str]]], unit: str, places: int) -> str:

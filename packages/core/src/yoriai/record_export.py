@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import datetime
-import html
 import json
 import re
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from yoriai import files
 from yoriai.record import Filed
@@ -147,32 +147,50 @@ def write_sqlite(path: Path, value: Mapping[str, Any]) -> None:
 def atom(filed: Sequence[Filed]) -> str:
     """The records as a feed, the newest first."""
     ordered = sorted(filed, key=lambda f: (str(f.record.ended or f.record.opened), f.record.id))
-    parts = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        '<feed xmlns="http://www.w3.org/2005/Atom">',
-        "<title>Yoriai: records of experiments</title>",
-        f'<link href="{SITE}records/"/><link rel="self" href="{SITE}records.atom"/>',
-        f"<id>{SITE}records/</id>",
-        f"<updated>{_date(ordered[-1]) if ordered else '2026-01-01T00:00:00Z'}</updated>",
-        "<author><name>The Yoriai contributors</name></author>",
-    ]
+    entry = Markup(
+        "<entry><title>{title}</title>"
+        '<link href="{address}"/><id>{address}</id>'
+        "<updated>{at}</updated><summary>{said}</summary></entry>"
+    )
+    entries = []
     for one in reversed(ordered):
         record = one.record
         said = [record.verdict or record.state, *(x.text.get("en", "") for x in record.lessons)]
-        parts.append(
-            f"<entry><title>{_xml(f'{record.id} {title_of(one)}')}</title>"
-            f'<link href="{_xml(address_of(one))}"/><id>{_xml(address_of(one))}</id>'
-            f"<updated>{_date(one)}</updated><summary>{_xml(' '.join(said))}</summary></entry>"
+        entries.append(
+            entry.format(
+                title=_printable(f"{record.id} {title_of(one)}"),
+                address=_printable(address_of(one)),
+                at=_date(one),
+                said=_printable(" ".join(said)),
+            )
         )
-    return "\n".join([*parts, "</feed>", ""])
+    return _FEED.format(
+        site=SITE,
+        at=_date(ordered[-1]) if ordered else "2026-01-01T00:00:00Z",
+        entries=Markup("\n").join(entries),
+    )
+
+
+_FEED = Markup("""\
+<?xml version="1.0" encoding="utf-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom">
+<title>Yoriai: records of experiments</title>
+<link href="{site}records/"/><link rel="self" href="{site}records.atom"/>
+<id>{site}records/</id>
+<updated>{at}</updated>
+<author><name>The Yoriai contributors</name></author>
+{entries}
+</feed>
+""")
 
 
 def _date(filed: Filed) -> str:
     return f"{filed.record.ended or filed.record.opened}T00:00:00Z"
 
 
-def _xml(text: str) -> str:
-    return html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "\ufffd", text))
+def _printable(text: str) -> str:
+    """Without the control characters that XML 1.0 has no place for, escaped or not (its 2.2)."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "\ufffd", text)
 
 
 # --- Process Run Crate ----------------------------------------------------------------------

@@ -139,6 +139,17 @@ def yoriai_probes() -> Iterable[Entry]:
             "Heads that look up what followed a token when it stood before.",
             torch,
         ),
+        _entry(
+            "bias-pairs",
+            "probes.bias_pairs:BiasPairs",
+            "Of two sentences on two groups, does a model find the stereotype likelier?",
+            torch,
+        ),
+        _entry(
+            "bias-questions",
+            "probes.bias_questions:BiasQuestions",
+            "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
     ]
 
 

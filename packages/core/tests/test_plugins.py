@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import signal
 import subprocess
 import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai import Entry
+from yoriai import Entry, stopping
 from yoriai.errors import NotFound, PluginBroken, UsageError
 from yoriai.plugins import load_registry
 
@@ -39,13 +43,8 @@ BROKEN = {
                 "yoriai_filters: KeyError: 'lost'", UPGRADE),
     "exiting-hook": (HOOK.format(arguments="", body="raise SystemExit(0)"), {}, "raised",
                      "SystemExit", UPGRADE),
-    "dict-answers": (HOOK.format(arguments="", body="return [{'name': 'x'}]"), {}, "raised",
-                     "returned dict, expected yoriai.Entry", UPGRADE),
     "no-answer": (HOOK.format(arguments="", body="return None"), {}, "raised",
                   "TypeError", UPGRADE),
-    "twice": (HOOK.format(arguments="", body="e = Entry(name='a', target='m:a', summary='s')"
-                                            "; return [e, e]"),
-              {}, "raised", "two filters called 'a'", UPGRADE),
     "newer-core": ("", {"requires": ("yoriai-core>=99",)}, "needs-newer-core",
                    "it wants yoriai-core>=99", "pip install 'yoriai-core>=99'"),
     "older-core": ("", {"requires": ("Yoriai_Core<0.0.2",)}, "rejected",
@@ -405,14 +404,133 @@ def test_an_entry_shows_what_it_was_told_and_does_nothing_on_a_terminal():
     assert entry.requires == ("x",)
 
 
-def test_an_entry_that_was_changed_after_it_was_made_is_checked_again(plant):
-    body = "e = Entry(name='a', target='m:a', summary='s')\n"
-    body += "    object.__setattr__(e, 'requires', (3,))"
-    plant("bad", HOOK.format(arguments="", body=f"{body}\n    return [e]"))
-    row = next(p for p in load_registry().plugins if p.name == "bad")
-    assert (row.status, row.reason) == (
-        "raised", "yoriai_filters: TypeError: requires is text, not int"
-    )  # fmt: skip
+# An entry that cannot be used, as its hook writes it, and a part of what is said of it.
+BAD_ENTRIES = {
+    "numbers in requires": ("Entry(name='x', target='m:a', summary='s', requires=(3,))", "not int"),
+    "no summary": ("Entry(name='x', target='m:a')", "summary"),
+    "unknown field": ("Entry(name='x', target='m:a', summary='s', colour=3)", "colour"),
+    "no text": ("Entry(name=None, target=3, summary=[])", "name is text, not NoneType"),
+    "escapes": ("Entry(name='x\\x1b[2J', target='m:a', summary='s')", "one word"),
+    "no target": ("Entry(name='x', target='/etc/passwd', summary='s')", "package.module:attribute"),
+    "dict": ("{'name': 'x'}", "is of type dict, expected yoriai.Entry"),
+    "nothing": ("None", "is of type NoneType"),
+    "twice": ("Entry(name='good', target='m:b', summary='other')", "the first is offered"),
+    "changed later": ("changed", "requires is text, not int"),
+    "unreadable": ("object.__new__(Unreadable)", "RuntimeError"),
+    "ends the process": ("object.__new__(Exiting)", "SystemExit"),
+}
+SETUP = """
+from yoriai import Entry
+
+class Unreadable(Entry):
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+class Exiting(Entry):
+    def __getattribute__(self, name):
+        raise SystemExit(0)
+
+changed = Entry(name="x", target="m:a", summary="s")
+object.__setattr__(changed, "requires", (3,))
+"""
+
+
+@pytest.mark.parametrize("case", BAD_ENTRIES)
+def test_a_bad_entry_costs_its_own_row_and_the_others_of_its_plugin_are_offered(
+    case, plant, yoriai
+):
+    written, reason = BAD_ENTRIES[case]
+    made = "Entry(name='{}', target='bad.rules:Rule', summary='s')"
+    body = f"return [{made.format('good')}, {written}, {made.format('last')}]"
+    plant("bad", SETUP + HOOK.format(arguments="", body=body), files={"rules.py": "Rule = 3"})
+    yoriai = functools.partial(yoriai, "--plugins", "bad")
+    rows = yoriai("plugins", "--json").json["plugins"]
+    [row] = [row for row in rows if row["name"] == "bad"]
+    assert (row["status"], row["entries"]) == ("ok", {"filters": 2})
+    [refused] = row["refused"]
+    assert refused["kind"] == "filters"
+    assert reason in refused["reason"]
+    listed = yoriai("list", "filters", "--json").json
+    assert [item["name"] for item in listed["filters"]] == ["bad/good", "bad/last"]
+    assert [item["reason"] for item in listed["refused"]] == [refused["reason"]]
+    assert "1 more were refused" in yoriai("list").err
+    for words in (["plugins"], ["list", "filters"]):
+        shown = yoriai(*words).out
+        assert refused["reason"] in shown
+        assert "\x1b" not in shown
+    registry = load_registry("bad")
+    assert registry.load(registry.get("filters", "bad/last")) == 3
+    with pytest.raises(PluginBroken, match="bad: filters"):
+        registry.require_sound()
+
+
+def test_who_asks_for_a_refused_entry_is_told_why(plant):
+    body = "return [Entry(name='x', target='m:a', summary='s', requires=(3,))]"
+    plant("bad", HOOK.format(arguments="", body=body))
+    with pytest.raises(NotFound, match="was refused: requires is text, not int") as caught:
+        load_registry().get("filters", "bad/x")
+    assert caught.value.hint == UPGRADE
+
+
+def test_a_thousand_bad_entries_are_counted_and_twenty_shown(plant, yoriai):
+    plant("bad", HOOK.format(arguments="", body="return [None] * 1000"))
+    shown = yoriai("--plugins", "bad", "list", "filters").out
+    assert "and 980 more were refused" in shown
+    assert len(shown.splitlines()) < 30
+
+
+ENDLESS = {
+    "busy": "while True: pass",
+    "waiting": "threading.Event().wait()",
+    "sleeping": "time.sleep(10**6)",
+    "reads": "os.read(os.pipe()[0], 1)",
+}
+STUBBORN = "while True:\n    try: time.sleep(9)\n    except BaseException: pass"
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_an_entry_whose_import_does_not_end_is_broken_off_and_told(case, plant, monkeypatch):
+    name = f"endless_{case}"
+    plant(name, files={"rules.py": DO + ENDLESS[case]})
+    monkeypatch.setenv("YORIAI_PLUGIN_SECONDS", "0.3")
+    former = signal.getsignal(signal.SIGVTALRM)
+    registry = load_registry()
+    with pytest.raises(PluginBroken, match=r"did not end within 0\.3 seconds"):
+        registry.load(registry.get("filters", f"{name}/rule"))
+    assert signal.getsignal(signal.SIGVTALRM) == former
+    assert f"{name}.rules" not in sys.modules
+
+
+def test_in_another_thread_too_an_endless_import_is_broken_off(plant, monkeypatch):
+    plant("elsewhere", files={"rules.py": "while True: pass"})
+    monkeypatch.setenv("YORIAI_PLUGIN_SECONDS", "0.3")
+    registry = load_registry()
+    found = registry.get("filters", "elsewhere/rule")
+    with ThreadPoolExecutor(1) as pool:
+        error = pool.submit(registry.load, found).exception()
+    assert isinstance(error, PluginBroken)
+    assert "did not end" in error.message
+
+
+def test_an_import_that_catches_everything_ends_the_process_with_words(plant, process):
+    code = f"""
+from yoriai import foreign_code
+foreign_code._TOLD_TIMES = 1
+{DO}
+def stubborn():
+{textwrap.indent(STUBBORN, "    ")}
+foreign_code.within(stubborn, 0.2, "importing bad/rule")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == PluginBroken.exit_code
+    assert "importing bad/rule did not end within 0.2 seconds" in done.stderr
+
+
+def test_a_signal_of_the_scheduler_during_an_import_is_no_fault_of_the_plugin(plant):
+    plant("ant", files={"rules.py": DO + "import signal; os.kill(os.getpid(), signal.SIGTERM)"})
+    registry = load_registry()
+    with stopping.orderly_end(), pytest.raises(stopping.StopRequest):
+        registry.load(registry.get("filters", "ant/rule"))
 
 
 def test_a_misspelt_name_in_a_selection_is_refused_with_the_nearest():

@@ -67,6 +67,7 @@ def check(registry: Registry, plugin: str, keys: Keys | None = None) -> Report:
         report.broken.append(f"{plugin} is {row.status}: {row.reason}")
         return report
     report.broken += _imports(row.module, HEAVY, "it is listed")
+    report.broken += [f"{bad.kind} {plugin}/{bad.name}: {bad.reason}" for bad in row.refused]
     for kind, entries in row.entries.items():
         for entry in entries:
             found = registry.get(kind, f"{plugin}/{entry.name}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from yoriai import terminal
 
@@ -34,8 +37,52 @@ _NAME = re.compile(r"\w[\w.+-]{0,99}")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
+_keeping: ContextVar[bool] = ContextVar("keeping", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BadEntry:
+    """An entry that could not be made: what it was called, as far as that is text, and why."""
+
+    name: str
+    reason: str
+
+
+@contextlib.contextmanager
+def keeping_bad_entries() -> Iterator[None]:
+    """Inside the block ``Entry(…)`` that would raise makes a :class:`BadEntry` instead.
+
+    The registry asks plugins so: one bad entry of a list costs itself and not the list.
+    """
+    token = _keeping.set(True)
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
+
+
+class _Kept(type):
+    def __call__(cls, *given: Any, **named: Any) -> Any:
+        try:
+            return super().__call__(*given, **named)
+        except Exception as error:
+            if not _keeping.get():
+                raise
+            return BadEntry(shown_name(named.get("name", "")), short(error))
+
+
+def shown_name(value: object) -> str:
+    """What to call an entry whose name may be anything at all."""
+    return short(value) if isinstance(value, str) and value else f"({type(value).__name__})"
+
+
+def short(value: object) -> str:
+    """One line of at most 200 characters that does nothing on a terminal."""
+    return terminal.clip(terminal.one_line(str(value)), 200)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(metaclass=_Kept):
     """One thing a plugin offers. Its public name is ``plugin/name``.
 
     ``target`` is ``"package.module:attribute"`` and is imported only when somebody asks

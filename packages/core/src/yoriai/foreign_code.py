@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from yoriai import terminal
+from yoriai.errors import PluginBroken
 
 PRINTED_CHARACTERS = 2_000
 _STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
@@ -73,6 +75,63 @@ def call(function: Callable[[], Any], seconds: float) -> Came:
             if not ended:
                 came.changes.append("is still running, and was left behind")
     return came
+
+
+# How often code is told that its time is up before the process ends without it.
+_TOLD_TIMES = 10
+
+
+def within(function: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Call ``function`` in this very thread, for at most ``seconds``; returns what it returns.
+
+    For imports: a module may want the main thread (signals, thread-local settings), and what it
+    changes of its surroundings is its purpose. When the time is up :class:`TookTooLong` is raised
+    in it, every second again; code that catches all of them ends the process with the exit code of
+    a broken plugin, and ``what`` it was doing is said. In another thread than the main one, a wait
+    inside a library is not broken off.
+    """
+    import threading
+
+    over = threading.Event()
+    striking = threading.Lock()
+    ident = threading.get_ident()
+    in_main = threading.current_thread() is threading.main_thread()
+
+    def strike(_number: int = 0, _frame: Any = None) -> None:
+        if not over.is_set():
+            raise TookTooLong(f"it did not end within {seconds:g} seconds")
+
+    def watch() -> None:
+        wait = seconds
+        for _ in range(_TOLD_TIMES):
+            if over.wait(wait):
+                return
+            with striking:
+                if over.is_set():
+                    return
+                if in_main:
+                    signal.pthread_kill(ident, signal.SIGVTALRM)
+                else:
+                    _stop(ident)
+            wait = 1.0
+        if not over.wait(wait):
+            told = f"{what} did not end within {seconds:g} seconds and cannot be stopped\n"
+            os.write(2, terminal.harmless(told).encode("utf-8", "backslashreplace"))
+            os._exit(PluginBroken.exit_code)
+
+    former = signal.signal(signal.SIGVTALRM, strike) if in_main else None
+    threading.Thread(target=watch, daemon=True, name="time limit").start()
+    try:
+        try:
+            return function()
+        finally:
+            over.set()
+    finally:
+        over.set()
+        with striking:
+            pass
+        if in_main:
+            signal.signal(signal.SIGVTALRM, former)
 
 
 def _stop(thread: int | None) -> bool:

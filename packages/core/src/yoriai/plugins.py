@@ -21,11 +21,21 @@ from typing import Any
 
 import pluggy
 
-from yoriai import foreign_code, hookspecs, terminal
+from yoriai import foreign_code, hookspecs
 from yoriai.core_range import other_core
-from yoriai.entry import Entry
+from yoriai.entry import BadEntry, Entry, keeping_bad_entries, short
 from yoriai.errors import UsageError
-from yoriai.registry import MOST_ENTRIES, Moment, Plugin, Registry, Status, tell_printed, words_of
+from yoriai.registry import (
+    MOST_ENTRIES,
+    Moment,
+    Plugin,
+    RefusedEntry,
+    Registry,
+    Status,
+    plugin_seconds,
+    tell_printed,
+    words_of,
+)
 
 GROUP = "yoriai"
 MOMENTS = ("yoriai_run_started", "yoriai_sections", "yoriai_hops")
@@ -57,10 +67,10 @@ def load_registry(
     for point in sorted(points, key=_order):
         distribution, version = _owner(point)
         plugin = Plugin(
-            name=_short(point.name),
-            distribution=_short(distribution),
-            version=_short(version),
-            module=_short(point.value),
+            name=short(point.name),
+            distribution=short(distribution),
+            version=short(version),
+            module=short(point.value),
         )
         plugins.append(plugin)
         if not _NAME.fullmatch(point.name):
@@ -101,8 +111,13 @@ def _load_guarded(
     """The plugin as it is after loading; whatever its code does, this returns."""
     # What is left behind when the time is up may go on writing to its own copies only.
     loaded, found = dataclasses.replace(plugin, entries={}), list[Moment]()
-    seconds = _seconds()
-    came = foreign_code.call(lambda: _load_one(point, loaded, manager, found), seconds)
+    seconds = plugin_seconds(CATALOGUE_SECONDS)
+
+    def load() -> None:
+        with keeping_bad_entries():
+            _load_one(point, loaded, manager, found)
+
+    came = foreign_code.call(load, seconds)
     tell_printed(plugin.name, came)
     if came.error is None:
         plugin = loaded
@@ -114,24 +129,6 @@ def _load_guarded(
         _mark(plugin, "rejected", words_of(came.error), _upgrade(plugin))
     plugin.notes = tuple(came.changes)
     return plugin
-
-
-def _seconds() -> float:
-    told = os.environ.get("YORIAI_PLUGIN_SECONDS", "")
-    try:
-        seconds = float(told or CATALOGUE_SECONDS)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise UsageError(
-            f"YORIAI_PLUGIN_SECONDS is {_short(told)!r}; it is a number above 0, at most 3600",
-            hint="unset YORIAI_PLUGIN_SECONDS",
-        )
-    return seconds
-
-
-def _short(text: object) -> str:
-    return terminal.clip(terminal.one_line(str(text)), 200)
 
 
 def _upgrade(plugin: Plugin) -> str:
@@ -232,7 +229,7 @@ def _load_one(
         if not reason:
             manager.register(module, name=point.name)
     except Exception as error:
-        reason = _short((str(error) or words_of(error)).strip().splitlines()[-1])
+        reason = short((str(error) or words_of(error)).strip().splitlines()[-1])
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)
     if reason:
@@ -266,28 +263,55 @@ def _list_entries(
             continue
         kind = caller.name.removeprefix("yoriai_")
         try:
-            entries = _check_entries(kind, implementation.function())
+            entries, refused = _check_entries(kind, implementation.function())
         except foreign_code.TookTooLong:
             raise
         except BaseException as error:
             manager.unregister(module)
             plugin.entries.clear()
+            plugin.refused = ()
             _mark(plugin, "raised", f"{caller.name}: {_placed(error, plugin)}", _upgrade(plugin))
             return
         plugin.entries[kind] = entries
+        plugin.refused += refused
+        if refused:
+            plugin.remedy = f"{_upgrade(plugin)}, or tell its authors"
     plugin.hooks = tuple(sorted(hooks))
 
 
-def _check_entries(kind: str, answer: Any) -> tuple[Entry, ...]:
-    """The entries of a hook's answer, checked anew: an object can be changed after it was made."""
+def _check_entries(kind: str, answer: Any) -> tuple[tuple[Entry, ...], tuple[RefusedEntry, ...]]:
+    """The entries of a hook's answer, and those that are refused.
+
+    Each is checked anew: an object can be changed after it was made.
+    """
     entries: dict[str, Entry] = {}
+    refused: list[RefusedEntry] = []
     for number, given in enumerate(answer):
         if number >= MOST_ENTRIES:
             raise ValueError(f"offers more than {MOST_ENTRIES:,} {kind}")
+        entry = _check_entry(given)
+        if isinstance(entry, Entry) and entry.name in entries:
+            entry = BadEntry(entry.name, f"there are two {kind} of this name; the first is offered")
+        if isinstance(entry, Entry):
+            entries[entry.name] = entry
+        else:
+            refused.append(RefusedEntry(kind, entry.name or f"#{number + 1}", entry.reason))
+    return tuple(entries.values()), tuple(refused)
+
+
+def _check_entry(given: Any) -> Entry | BadEntry:
+    """A copy of an entry, checked; what is none, or cannot be read, as a bad one."""
+    if type(given) is BadEntry:
+        return given
+    try:
         if not isinstance(given, Entry):
-            raise TypeError(f"returned {type(given).__name__}, expected yoriai.Entry")
-        entry = Entry(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Entry)})
-        if entry.name in entries:
-            raise ValueError(f"offers two {kind} called {entry.name!r}")
-        entries[entry.name] = entry
-    return tuple(entries.values())
+            return BadEntry("", f"is of type {type(given).__name__}, expected yoriai.Entry")
+        with keeping_bad_entries():
+            checked: Entry | BadEntry = Entry(
+                **{f.name: getattr(given, f.name) for f in dataclasses.fields(Entry)}
+            )
+        return checked
+    except foreign_code.TookTooLong:
+        raise
+    except BaseException as error:  # a subclass of a stranger may raise anything
+        return BadEntry("", words_of(error))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any, Literal
 
 from yoriai import console, foreign_code, terminal
-from yoriai.entry import KINDS, Entry
+from yoriai.entry import KINDS, Entry, short
 from yoriai.errors import NotFound, PluginBroken, UsageError
+from yoriai.stopping import StopRequest
 
 MOMENT_SECONDS = 300.0
+# What a command asks for may import torch from a slow network disk.
+IMPORT_SECONDS = 300.0
 MOST_ENTRIES = 10_000
 Status = Literal[
     "ok",
@@ -25,6 +29,15 @@ Status = Literal[
     "duplicate",
     "needs-newer-core",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """An entry that is not offered, and why. The others of its plugin are."""
+
+    kind: str
+    name: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -41,6 +54,7 @@ class Plugin:
     import_ms: float = 0.0
     hooks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    refused: tuple[RefusedEntry, ...] = ()
     entries: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
@@ -141,6 +155,10 @@ class Registry:
             raise UsageError(f"{name!r} is offered by several plugins: write {names}")
         return self._explain_missing(kind, name, rows)
 
+    def refused(self, kind: str) -> list[tuple[Plugin, RefusedEntry]]:
+        """The entries of a kind that are not offered, each with its plugin."""
+        return [(p, bad) for p in self.plugins for bad in p.refused if bad.kind == kind]
+
     def _explain_missing(self, kind: str, name: str, rows: list[Found]) -> Found:
         owner = name.partition("/")[0]
         broken = next((p for p in self.plugins if p.name == owner and p.status != "ok"), None)
@@ -150,6 +168,12 @@ class Registry:
                 f"plugin {owner!r} is {broken.status} ({broken.reason})",
                 hint=broken.remedy,
             )
+        for plugin, bad in self.refused(kind):
+            if name in (bad.name, f"{plugin.name}/{bad.name}"):
+                raise NotFound(
+                    f"{singular(kind)} {name!r} was refused: {bad.reason}",
+                    hint=f"pip install -U {plugin.distribution or plugin.name}",
+                )
         names = [row.name for row in rows] + [row.entry.name for row in rows]
         near = difflib.get_close_matches(name, names, 1, 0.5)
         if near:
@@ -163,20 +187,32 @@ class Registry:
         raise NotFound(f"no {singular(kind)} {name!r}", hint=f"yoriai list {kind}")
 
     def load(self, found: Found) -> Any:
-        """Import an entry's target. Raises :class:`NotFound` naming what to install."""
+        """Import an entry's target. Raises :class:`NotFound` naming what to install.
+
+        An import that has not ended after :func:`import_seconds` is broken off, and told.
+        """
         if found.missing:
             raise NotFound(
                 f"{found.name} needs {', '.join(found.missing)}",
                 hint=f"pip install {' '.join(found.missing)}",
             )
         module, _, attribute = found.entry.target.partition(":")
+        seconds = plugin_seconds(IMPORT_SECONDS)
+        what = f"importing {found.name} from {found.entry.target}"
         try:
-            return getattr(import_module(module), attribute)
-        except KeyboardInterrupt:
+            return foreign_code.within(
+                lambda: getattr(import_module(module), attribute),
+                seconds,
+                what,
+            )
+        except (KeyboardInterrupt, StopRequest):
             raise
         except BaseException as error:  # somebody else's code: even sys.exit is possible
+            why = words_of(error)
+            if isinstance(error, foreign_code.TookTooLong):
+                why = f"it did not end within {seconds:g} seconds (YORIAI_PLUGIN_SECONDS)"
             raise PluginBroken(
-                f"{found.name} cannot be loaded from {found.entry.target}: {words_of(error)}",
+                f"{found.name} cannot be loaded from {found.entry.target}: {why}",
                 hint=f"yoriai plugins; report it to the authors of plugin {found.plugin!r}",
             ) from error
 
@@ -190,14 +226,39 @@ class Registry:
                 yield moment.plugin, moment
 
     def broken(self) -> list[Plugin]:
-        return [p for p in self.plugins if p.status not in ("ok", "disabled")]
+        """The plugins that do not work, or of which an entry was refused."""
+        return [p for p in self.plugins if p.status not in ("ok", "disabled") or p.refused]
 
     def require_sound(self) -> None:
         """Raise :class:`PluginBroken` if any plugin is broken (strict mode)."""
         broken = self.broken()
         if broken:
-            names = "; ".join(f"{p.name}: {p.reason}" for p in broken)
+            names = "; ".join(f"{p.name}: {p.reason or _refusals(p)}" for p in broken)
             raise PluginBroken(f"broken plugins: {names}", hint=broken[0].remedy)
+
+
+def _refusals(plugin: Plugin) -> str:
+    told = [f"{bad.kind} {bad.name}: {bad.reason}" for bad in plugin.refused[:3]]
+    more = len(plugin.refused) - len(told)
+    return ", ".join(told) + (f", and {more:,} more" if more else "")
+
+
+def plugin_seconds(usual: float) -> float:
+    """How long a plugin's code may take: ``YORIAI_PLUGIN_SECONDS``, or what is usual.
+
+    Raises :class:`UsageError` unless it is a number above 0, at most 3600.
+    """
+    told = os.environ.get("YORIAI_PLUGIN_SECONDS", "")
+    try:
+        seconds = float(told or usual)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise UsageError(
+            f"YORIAI_PLUGIN_SECONDS is {short(told)!r}; it is a number above 0, at most 3600",
+            hint="unset YORIAI_PLUGIN_SECONDS",
+        )
+    return seconds
 
 
 def words_of(error: BaseException) -> str:

@@ -171,6 +171,11 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("export", "commands.export:export", "Write scores as other tools' logs."),
         _entry("data", "commands.data:data", "List, fetch, check and export the data sets."),
         _entry("probe", "commands.probe:probe", "List and run probes, which look into models."),
+        _entry(
+            "transparency",
+            "commands.transparency:transparency",
+            "What can be measured of models here, on one page.",
+        ),
     ]
 
 

@@ -89,7 +89,10 @@ def _plugins(registry: Registry) -> Iterator[Check]:
     if not registry.plugins:
         yield Check("plugins", "bad", "none installed", "pip install yoriai")
     for plugin in registry.plugins:
-        if plugin.status in ("ok", "disabled"):
+        if plugin.refused:
+            found = f"{len(plugin.refused):,} of its entries are refused (yoriai plugins)"
+            yield Check(f"plugin {plugin.name}", "bad", found, plugin.remedy)
+        elif plugin.status in ("ok", "disabled"):
             yield Check(f"plugin {plugin.name}", "good", f"{plugin.version} {plugin.status}")
         else:
             found = f"{plugin.status}: {plugin.reason}"

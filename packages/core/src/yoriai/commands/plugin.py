@@ -12,6 +12,8 @@ from yoriai.cli import Context
 from yoriai.entry import KINDS
 from yoriai.errors import UsageError
 
+SHOWN = 20  # refused entries of a plugin in the table; all are in --json
+
 
 def _complete_kind(_ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
     return [kind for kind in KINDS if kind.startswith(typed)]
@@ -51,6 +53,11 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
             offers = ", ".join(f"{len(e)} {kind}" for kind, e in p.entries.items())
             lines.append((p.name, f"{p.distribution} {p.version}", p.status, offers or p.reason))
             lines += [("", "", "", f"it {note}") for note in p.notes]
+            told = p.refused[:SHOWN]
+            lines += [("", "", "refused", f"{r.kind} {r.name}: {r.reason}") for r in told]
+            if len(p.refused) > SHOWN:
+                more = f"and {len(p.refused) - SHOWN:,} more (yoriai plugins --json)"
+                lines.append(("", "", "refused", more))
             if p.remedy:
                 lines.append(("", "", "", f"try: {p.remedy}"))
         return console.table(("plugin", "distribution", "status", "offers"), lines)
@@ -119,6 +126,9 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
     registry = shared.registry
     if kind is None:
         counts = {name: len(registry.found(name)) for name in KINDS}
+        refused = sum(len(p.refused) for p in registry.plugins)
+        if refused:
+            console.note(f"{refused:,} more were refused (yoriai plugins says why)")
         console.emit(
             counts,
             as_json=as_json,
@@ -126,6 +136,7 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
         )
         return
     rows = registry.found(kind)
+    refusals = registry.refused(kind)
     value = {
         kind: [
             {
@@ -138,8 +149,11 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
                 "target": f.entry.target,
             }
             for f in rows
-        ]
+        ],
+        "refused": [{"name": f"{p.name}/{r.name}", "reason": r.reason} for p, r in refusals],
     }
+
+    more = len(refusals) - SHOWN
 
     def text() -> str:
         return console.table(
@@ -151,7 +165,9 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
                     + (f"  (needs: pip install {' '.join(f.missing)})" if f.missing else ""),
                 )
                 for f in rows
-            ],
+            ]
+            + [(f"{p.name}/{r.name}", f"refused: {r.reason}") for p, r in refusals[:SHOWN]]
+            + [("", f"and {more:,} more were refused (--json)")] * (more > 0),
         )
 
     console.emit(value, as_json=as_json, text=text)

@@ -18,7 +18,7 @@ from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
 from sitemaker.figures import tour_figures
 from sitemaker.markdown import join_japanese
-from sitemaker.nav import config_with_records, mark_language
+from sitemaker.nav import config_with_records, mark_language, mark_source
 from sitemaker.project import project_pages
 from sitemaker.published import published_pages
 from sitemaker.records import record_pages, record_titles
@@ -52,6 +52,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
     names = {path.relative_to(out).as_posix(): path for path in written}
     for name, path in names.items():
         text = mark_language(name, path.read_text(encoding="utf-8"), names)
+        text = mark_source(name, text, root)
         path.write_text(join_japanese(text), encoding="utf-8")
     return written
 

@@ -75,6 +75,21 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(tab, page):
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_on_a_phone_the_verdict_of_a_record_is_seen_and_a_table_stays_a_table(tab):
+    tab.size(390, 844)
+    tab.open(tab.address + "records/")
+    cell = "[...document.querySelectorAll('.sortable tbody tr')].find(r => r.cells[0].textContent === '0006').cells[4]"
+    box = f"(b => [b.left, b.right])({cell}.getBoundingClientRect())"
+    left, right = tab.evaluate(box)
+    assert 0 <= left < right <= 390
+    assert tab.evaluate(f"{cell}.dataset.label") == "was the idea right"
+    tree = tab.call("Accessibility.getFullAXTree")["nodes"]
+    roles = [node.get("role", {}).get("value") for node in tree if not node.get("ignored")]
+    assert roles.count("table") == 1
+    assert roles.count("cell") > 100
+    assert roles.count("columnheader") == 5
+
+
 def test_a_japanese_page_is_japanese_in_all_its_frame(site, tab):
     tab.size(1280, 900)
     tab.open(tab.address + "ja/corpus/")

@@ -26,13 +26,16 @@ class Point:
 
     ``sample``: ``name`` is the id of a row of scores, ``artifact`` those scores. ``text``: ``text``
     is what a model wrote, ``artifact`` an index of the corpus. ``model``: ``artifact`` is a model.
-    ``document``: ``name`` is ``source/id``, ``artifact`` the model that may have seen it. ``model``
-    and ``task`` narrow down a sample; ``of`` is the model that wrote a text.
+    ``document``: ``name`` is ``source/id``, ``artifact`` the model that may have seen it.
+    ``documents``: ``names`` are many of those, and each hop of the answer has its own under
+    ``name`` of its facts. ``model`` and ``task`` narrow down a sample; ``of`` is the model that
+    wrote a text.
     """
 
-    kind: Literal["sample", "text", "model", "document"]
+    kind: Literal["sample", "text", "model", "document", "documents"]
     artifact: Artifact
     name: str = ""
+    names: Sequence[str] = ()
     text: str = ""
     model: str = ""
     task: str = ""
@@ -124,6 +127,14 @@ def _walk(point: Point, registry: Registry, depth: int, found: list[Hop], seen: 
                              by=f"{MOST_POINTS} points were", depth=depth))  # fmt: skip
         return
     seen.add(key)
+    for hop in hops_at(point, registry):
+        found.append(_at(hop, depth))
+        for further in hop.leads_to:
+            _walk(further, registry, depth + 1, found, seen)
+
+
+def hops_at(point: Point, registry: Registry) -> Iterator[Hop]:
+    """What the plugins say of one point, or a broken hop that says that none knows it."""
     answered = False
     for plugin, moment in registry.moments("yoriai_hops"):
         try:
@@ -135,15 +146,11 @@ def _walk(point: Point, registry: Registry, depth: int, found: list[Hop], seen: 
         except Exception as error:
             why = f"plugin {plugin!r} raised {type(error).__name__}: {error}"
             hops = [Hop(kind=point.kind, says=_named(point), state="broken", by=why)]
-        for hop in hops:
-            answered = True
-            found.append(_at(hop, depth))
-            for further in hop.leads_to:
-                _walk(further, registry, depth + 1, found, seen)
+        answered = answered or bool(hops)
+        yield from hops
     if not answered:
-        found.append(Hop(kind=point.kind, says=_named(point), state="broken",
-                         by="no installed plugin knows how to go on from here: yoriai plugins",
-                         depth=depth))  # fmt: skip
+        why = "no installed plugin knows how to go on from here: yoriai plugins"
+        yield Hop(kind=point.kind, says=_named(point), state="broken", by=why)
 
 
 def _at(hop: Hop, depth: int) -> Hop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from yoriai import NotFound
 from yoriai_corpus.search import trace as tracing
 from yoriai_corpus.search.query import Check, SearchQuery
 from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.seen import Trainings
 from yoriai_corpus.serve.limits import ServeLimits
 
 MOST_FOUND = 20  # documents of one name
@@ -36,7 +38,7 @@ def search(
 
 
 def document(
-    index: SearchIndex, name: str, *, offset: int, limits: ServeLimits
+    index: SearchIndex, name: str, *, offset: int, limits: ServeLimits, trainings: Trainings
 ) -> list[dict[str, Any]]:
     """What became of a document, with a stretch of its text from ``offset`` on."""
     found = []
@@ -54,18 +56,29 @@ def document(
             break
     if not found:
         raise NotFound(f"no document {name[:200]!r} was read", hint="search finds names, too")
+    _add_seen(found, trainings)
     return found
 
 
-def trace(index: SearchIndex, text: str, *, check: Check) -> dict[str, Any]:
+def trace(index: SearchIndex, text: str, *, check: Check, trainings: Trainings) -> dict[str, Any]:
     """Spans of a text that stand in the corpus word for word."""
     spans = tracing.trace(index, text, shortest=SHORTEST, places=5, check=check)
+    shown = [span.plain() for span in spans[:SPANS]]
+    _add_seen([place for span in shown for place in span["places"]], trainings)
     return {
         "characters": len(text),
         "covered": tracing.covered(spans),
-        "spans": [span.plain() for span in spans[:SPANS]],
+        "spans": shown,
         "spans_count": len(spans),
     }
+
+
+def _add_seen(rows: Sequence[dict[str, Any]], trainings: Trainings) -> None:
+    """Put what the trainings saw of each document into its row, under ``seen``."""
+    names = [f"{row['source']}/{row['id']}" for row in rows]
+    seen = trainings.saw(zip(names, (row["state"] for row in rows), strict=True))
+    for row, name in zip(rows, names, strict=True):
+        row["seen"] = [one.plain() for one in seen[name]]
 
 
 def overview(index: SearchIndex) -> dict[str, Any]:

@@ -54,7 +54,21 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
         "occurrences": count, "documents": count, "facets": {"type": "object"},
         "offset": count, "hits": rows,
     }  # fmt: skip
-    traced = {"characters": count, "covered": count, "spans": rows, "spans_count": count}
+    seen = {"seen": {**rows, "description": "empty unless the server was started with "
+                     "--model: the steps of the trainings that saw it"}}  # fmt: skip
+    place = {"type": "object", "properties": seen}
+    span = {
+        "type": "object",
+        "properties": {
+            "begin": count, "end": count, "text": text, "occurrences": count, "documents": count,
+            "licences": {"type": "object", "description": "documents by licence"},
+            "bits": {"type": "number"}, "places": {**rows, "items": place},
+        },
+    }  # fmt: skip
+    traced = {
+        "characters": count, "covered": count, "spans": {**rows, "items": span},
+        "spans_count": count,
+    }  # fmt: skip
     return {
         "openapi": "3.1.0",
         "info": {"title": "Yoriai corpus search", "version": "1"},
@@ -64,7 +78,9 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
             },
             "/api/document": {
                 "get": answer(
-                    "What became of a document", {"documents": rows}, parameters=[named, offset]
+                    "What became of a document",
+                    {"documents": {**rows, "items": {"type": "object", "properties": seen}}},
+                    parameters=[named, offset],
                 )
             },
             "/api/trace": {

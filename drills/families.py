@@ -16,7 +16,7 @@ from typing import Any
 SECONDS = 120
 
 
-def drill(folder: Path, trials: int, seed: int) -> tuple[Counter[str], list[str]]:
+def drill(folder: Path, trials: int, seed: int) -> tuple[Counter[str], list[str]]:  # noqa: ARG001
     """Ask about ``trials`` kinds, in an order that ``seed`` decides; all, if there are fewer."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 

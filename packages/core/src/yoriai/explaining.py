@@ -18,6 +18,7 @@ from yoriai.registry import Registry
 
 State = Literal["checked", "unchecked", "broken"]
 MOST_POINTS = 60  # that are followed; a chain of more says so
+MARKS: Mapping[State, str] = {"checked": "✓", "unchecked": "?", "broken": "✗"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,28 @@ def explain(start: Point, registry: Registry) -> list[Hop]:
     found: list[Hop] = []
     seen: set[tuple[str, str, str, str]] = set()
     _walk(start, registry, 0, found, seen)
+    return found
+
+
+def trace(text: str, index: Artifact, registry: Registry, *, of: Artifact | None) -> list[Hop]:
+    """The chain from a text to the documents of an index that hold pieces of it.
+
+    ``of`` is the model that wrote it, if it is one: what it saw of the documents is told, too.
+    Raises :class:`NotFound` for an artifact that is no index.
+    """
+    if index.kind != "index":
+        raise NotFound(f"{index.path} is a {index.kind}, a trace needs an index")
+    if not text.strip():
+        return []
+    return explain(Point(kind="text", artifact=index, text=text, of=of), registry)
+
+
+def in_lines(hops: Sequence[Hop]) -> list[str]:
+    """A chain for a terminal: two lines a hop, further in as they lead on."""
+    found = []
+    for hop in hops:
+        indent = "  " * hop.depth
+        found += [f"{indent}{MARKS[hop.state]} {hop.kind}: {hop.says}", f"{indent}    {hop.by}"]
     return found
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from yoriai import UsageError
 from yoriai_corpus.search import places as finding
 from yoriai_corpus.search.fm_index import extend, points_of
+from yoriai_corpus.search.part import IndexPart
 from yoriai_corpus.search.query import Check, SearchQuery, unchecked
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.wavelet import I64, U32, Wavelet
@@ -159,11 +160,16 @@ def _all_places(index: SearchIndex, text: str, most: int) -> Any:
             if document == last:
                 continue
             last = document
-            row = part.row(document)
-            yield SpanPlace(
-                row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
-                position - int(part.texts.starts[document]),
-            )  # fmt: skip
+            yield place_in(part, document, position)
+
+
+def place_in(part: IndexPart, document: int, position: int) -> SpanPlace:
+    """A position in the texts of a part as a place in one of its documents."""
+    row = part.row(document)
+    return SpanPlace(
+        row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
+        position - int(part.texts.starts[document]),
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from yoriai import NotFound
 from yoriai_corpus.search import trace as tracing
+from yoriai_corpus.search.near import near_spans
 from yoriai_corpus.search.query import Check, SearchQuery
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.seen import Trainings
@@ -18,6 +19,7 @@ MOST_FOUND = 20  # documents of one name
 RELATED = 20  # duplicates and items named of a document
 SHORTEST = 8
 SPANS = 200
+NEAR = 50
 DROPPED = 20
 BEGINNING = 300  # characters of a document in a list
 
@@ -61,15 +63,22 @@ def document(
 
 
 def trace(index: SearchIndex, text: str, *, check: Check, trainings: Trainings) -> dict[str, Any]:
-    """Spans of a text that stand in the corpus word for word."""
+    """Spans of a text that stand in the corpus word for word, and near ones."""
     spans = tracing.trace(index, text, shortest=SHORTEST, places=5, check=check)
     shown = [span.plain() for span in spans[:SPANS]]
-    _add_seen([place for span in shown for place in span["places"]], trainings)
+    close = near_spans(index, text, check=check)
+    near = [span.plain() for span in close.spans[:NEAR]]
+    held = [place for span in shown for place in span["places"]]
+    _add_seen([*held, *(span["place"] for span in near)], trainings)
     return {
         "characters": len(text),
         "covered": tracing.covered(spans),
         "spans": shown,
         "spans_count": len(spans),
+        "near": near,
+        "near_count": len(close.spans),
+        "near_frequent_seeds": close.frequent_seeds,
+        "near_stretches_left_out": close.stretches_left_out,
     }
 
 

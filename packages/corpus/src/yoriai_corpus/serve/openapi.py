@@ -65,9 +65,17 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
             "bits": {"type": "number"}, "places": {**rows, "items": place},
         },
     }  # fmt: skip
+    near = {
+        "type": "object", "description": "a copy with some characters changed",
+        "properties": {
+            "begin": count, "end": count, "text": text, "stands": text, "edits": count,
+            "score": count, "place": place,
+        },
+    }  # fmt: skip
     traced = {
         "characters": count, "covered": count, "spans": {**rows, "items": span},
-        "spans_count": count,
+        "spans_count": count, "near": {**rows, "items": near}, "near_count": count,
+        "near_frequent_seeds": count, "near_stretches_left_out": count,
     }  # fmt: skip
     return {
         "openapi": "3.1.0",

@@ -153,7 +153,7 @@ def _encoded(alphabet: U32) -> tuple[U8, I64]:
 
 @numba.njit(cache=True, nogil=True)
 def _counts(tree: Wavelet, first: I64, heads: I64, whole: U32, tails: I64) -> I64:
-    """How often each of ``tails`` stands after whole symbols, after any of ``heads`` if there are."""
+    """How often each of ``tails`` stands after whole symbols, and these after any of ``heads``."""
     found = np.zeros(len(tails), dtype=np.int64)
     for number in range(len(tails)):
         low, high = first[tails[number]], first[tails[number] + 1]

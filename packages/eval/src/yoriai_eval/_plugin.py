@@ -126,6 +126,30 @@ def yoriai_probes() -> Iterable[Entry]:
             "Does a model say the same when it is asked again?",
             torch,
         ),
+        _entry("lens", "probes.lens:Lens", "What a model would say after each layer.", torch),
+        _entry(
+            "ablation",
+            "probes.ablation:Ablation",
+            "How much worse a model gets without a head, an attention or a network.",
+            torch,
+        ),
+        _entry(
+            "induction",
+            "probes.induction:Induction",
+            "Heads that look up what followed a token when it stood before.",
+            torch,
+        ),
+        _entry(
+            "bias-pairs",
+            "probes.bias_pairs:BiasPairs",
+            "Of two sentences on two groups, does a model find the stereotype likelier?",
+            torch,
+        ),
+        _entry(
+            "bias-questions",
+            "probes.bias_questions:BiasQuestions",
+            "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
     ]
 
 

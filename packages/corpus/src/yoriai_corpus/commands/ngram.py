@@ -105,10 +105,8 @@ def _bytes(artifact: Artifact, context: str, *, exact: bool, most: int, as_json:
     if context.strip():
         counted = index.find(SearchQuery(text=context, exact=True)).by_source
         by_source = {name: row["occurrences"] for name, row in counted.items()}
-    rows = [
-        {"byte": byte, "count": count, "probability": found.probability(byte)}
-        for byte, count in list(found.following.items())[:most]
-    ]
+    shown = list(found.following.items())[:most]
+    rows = [{"byte": b, "count": n, "probability": found.probability(b)} for b, n in shown]
     value = {
         "context_bytes": len(asked), "occurrences": whole, "by_source": by_source,
         "used": found.length, "used_occurrences": found.occurrences,
@@ -122,12 +120,12 @@ def _bytes(artifact: Artifact, context: str, *, exact: bool, most: int, as_json:
             f"its last {found.length} bytes, {found.occurrences:,} times, are followed by"
             f" {len(found.following):,} different bytes, {found.entropy_bits:.2f} bits\n"
         )
-        shown = [
-            (f"{row['byte']:02x}", "end of a document" if row["byte"] == END_BYTE else
-             chr(row["byte"]) if 0x20 < row["byte"] < 0x7F else "",
-             f"{row['count']:,}", f"{row['probability']:.2%}")
-            for row in rows
+        table = [
+            (f"{byte:02x}", "end of a document" if byte == END_BYTE else
+             chr(byte) if 0x20 < byte < 0x7F else "",
+             f"{count:,}", f"{found.probability(byte):.2%}")
+            for byte, count in shown
         ]  # fmt: skip
-        return head + console.table(("byte", "", "times", "share"), shown)
+        return head + console.table(("byte", "", "times", "share"), table)
 
     console.emit(value, as_json=as_json, text=text)

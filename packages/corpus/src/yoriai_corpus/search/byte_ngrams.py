@@ -68,8 +68,9 @@ class ByteNgrams:
             raise UsageError(f"{len(context):,} bytes", hint=f"at most {MOST_BYTES:,}")
         cut = _Context.of(context)
         found = np.zeros(256, dtype=np.int64)
-        for part in self._parts if cut else ():
-            found += part.following(cut)
+        if cut is not None:
+            for part in self._parts:
+                found += part.following(cut)
         order = np.lexsort((np.arange(256), -found))
         following = {int(byte): int(found[byte]) for byte in order if found[byte]}
         return NextTokens(len(context), int(found.sum()), following, {})

@@ -155,7 +155,7 @@ def test_two_records_are_compared_as_text(tab):
     heads = tab.evaluate(
         "[...document.querySelectorAll('.compare thead th')].map(t => t.textContent)"
     )
-    assert heads == ["", "0006", "0014"]
+    assert heads == ["what", "0006", "0014"]
     assert quiet(tab) == []
 
 

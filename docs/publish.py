@@ -3,10 +3,11 @@
     python docs/publish.py build/tour
     python docs/publish.py build/tour --questions eval/ja-forms --questions eval/ja-language
 
-Copied are the manifests of its artifacts and the scores: numbers, digests, licences and sources,
-no weights and no text of a corpus. Every artifact is verified first. Questions and right answers
-are copied of the sets that are named, if their licence allows it: what stands on a page teaches
-models that are trained on the web, so each set is somebody's decision.
+Copied are the manifests of its artifacts, the scores, what probes measured and the curves of
+training: numbers, digests, licences and sources, no weights and no text of a corpus.
+Every artifact is verified first. Questions and right answers are copied of the sets that are named,
+if their licence allows it: what stands on a page teaches models that are trained on the web, so
+each set is somebody's decision.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MAY_BE_SHOWN = (
 
 
 def publish(workspace: Path, out: Path) -> list[Path]:
-    """Copy manifests and scores of every artifact of a workspace to ``out``; returns the files."""
+    """Copy manifests and numbers of every artifact of a workspace to ``out``; returns the files."""
     made = []
     for folder in sorted(workspace.glob("*@*")):
         found, findings = artifacts.verify(folder)
@@ -40,7 +41,9 @@ def publish(workspace: Path, out: Path) -> list[Path]:
             faults = "; ".join(f"{f.file} {f.problem}" for f in findings)
             raise Refused(f"{folder.name} is not what was sealed: {faults}")
         out.mkdir(parents=True, exist_ok=True)
-        names = [artifacts.MANIFEST, *(["scores.json"] if found.kind == "scores" else [])]
+        numbers = {"scores": "scores.json", "probes": "probes.json", "model": "training.jsonl"}
+        name = numbers.get(found.kind, "")
+        names = [artifacts.MANIFEST, *([name] if name in found.manifest["files"] else [])]
         for name in names:
             target = out / f"{folder.name.replace('@', '-')}.{name}"
             shutil.copyfile(folder / name, target)

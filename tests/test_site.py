@@ -5,21 +5,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from browser import browse, find_browser, serve
-
-from yoriai.plugins import load_registry
+from browser import browse, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 try:
-    import generate
     import languages
-    import protect
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -29,22 +24,6 @@ WALK = (
     "records/leaderboard/", "records/cards/tour-base/", "records/what-did-not-work/", "en/words/",
     "ja/working-groups/", "records/compare/",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole site, as ``nox -s docs`` builds it."""
-    pytest.importorskip("material", reason="mkdocs-material is not installed")
-    find_browser()
-    out = tmp_path_factory.mktemp("site")
-    generate.write_site(out / "docs", load_registry())
-    generate.write_config(ROOT, out / "mkdocs.yml")
-    words = [sys.executable, "-m", "mkdocs", "build", "-q", "--strict"]
-    subprocess.run([*words, "-f", str(out / "mkdocs.yml")], check=True, capture_output=True)
-    list(languages.write_languages(out / "site"))
-    languages.write_sitemap(out / "site")
-    protect.protect(out / "site")
-    return out / "site"
 
 
 @pytest.fixture(scope="module")

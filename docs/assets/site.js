@@ -129,7 +129,7 @@
       const { rows, same } = differences(of(left.value), of(right.value));
       const table = element("table");
       const head = table.createTHead().insertRow();
-      for (const text of ["", left.value, right.value]) head.append(element("th", text));
+      for (const text of [say("what", "項目"), left.value, right.value]) head.append(element("th", text));
       const body = table.createTBody();
       for (const row of rows) {
         const line = body.insertRow();
@@ -148,6 +148,20 @@
     show();
   }
 
+  /* What scrolls sideways can be reached by the keyboard; what does not is no stop on its way. */
+  function reachable() {
+    for (const box of document.querySelectorAll("article pre > code, article table, .md-typeset__scrollwrap")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+
   document.querySelectorAll(".sortable table").forEach(sortable);
   document.querySelectorAll(".compare").forEach(comparison);
+  const article = document.querySelector("article");
+  if (article) {
+    reachable();
+    addEventListener("resize", reachable);
+    new MutationObserver(reachable).observe(article, { childList: true, subtree: true });
+  }
 })();

@@ -219,7 +219,7 @@ def _head(run: Published, name: str, one: Manifest) -> list[str]:
         titled(title),
         f"# {escape(title)}",
         "[All cards](../cards.md) · [Leaderboard](../leaderboard.md)",
-        table(("this artifact", ""), rows),
+        table(("this artifact", "value"), rows),
     ]
 
 

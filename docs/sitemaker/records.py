@@ -222,7 +222,7 @@ def _record(filed: Filed, root: Path, stated: Sequence[Stated]) -> str:
     shown = next(record.title[k] for k in ("en", "ja") if k in record.title)
     parts = [titled(f"{record.id} {shown}"), f"# {record.id} {title}"]
     parts += [f"**{other}**" for other in others]
-    parts.append(table(("this record", ""), [row for row in facts if row[1]]))
+    parts.append(table(("this record", "value"), [row for row in facts if row[1]]))
     if record.hypothesis:
         parts += ["## Hypothesis", escape(record.hypothesis)]
     if record.predictions:

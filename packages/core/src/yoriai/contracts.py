@@ -125,9 +125,18 @@ class Source(Configured):
     Whatever else is raised ends the run and is told with plugin, entry, file and line.
     """
 
+    @property
+    def source_name(self) -> str:
+        """What its documents call their source; empty where only reading them tells."""
+        return ""
+
     def card(self) -> SourceCard:
         """What the datasheet says: name, version, licence, languages."""
         raise NotImplementedError
+
+    def to_read(self) -> tuple[int, int] | None:
+        """How many files and bytes a run would read; None where that is not known beforehand."""
+        return None
 
     def partitions(self) -> list[str]:
         """Names of independent parts, in a fixed order."""
@@ -326,6 +335,14 @@ class ModelShape(Configured):
     def parameters(self, vocabulary_size: int) -> int:
         """Number of parameters, by formula."""
         raise NotImplementedError
+
+    def initial(self) -> dict[str, Any]:
+        """How the weights begin; empty where ``transformers`` decides.
+
+        ``initial_deviation``: the standard deviation of matrices; ``scaled_outputs``: whether what
+        is added to the residual stream begins smaller, by the root of twice the ``layers``.
+        """
+        return {}
 
 
 Cut = Literal["optimizer", "gradients", "parameters"]

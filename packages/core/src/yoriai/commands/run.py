@@ -152,13 +152,17 @@ def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> 
 
 
 def _expectations(expected: Mapping[str, Any]) -> Iterator[str]:
-    """Lines such as ``tokens: 1,000``; a list or mapping has a line for each item."""
+    """Lines such as ``tokens: 1,000``; a list or mapping has a line for each item.
+
+    Mappings in a list are what steps tell one another; ``--json`` shows them.
+    """
     for key, value in expected.items():
         name = key.replace("_", " ")
         if isinstance(value, Mapping):
             yield from (f"{name}: {inner} {_amount(item)}" for inner, item in value.items())
         elif isinstance(value, list):
-            yield from (f"{name}: {_amount(item)}" for item in value)
+            told = (item for item in value if not isinstance(item, Mapping))
+            yield from (f"{name}: {_amount(item)}" for item in told)
         else:
             yield f"{name}: {_amount(value)}"
 

@@ -135,8 +135,7 @@ class Build(Step):
             expected["decontaminates"] = (
                 f"against {len(tasks)} evaluation tasks; what is not here of them is downloaded"
             )
-        # Other packages' sources need not say it; then names are known once documents were read.
-        names = [getattr(source, "source_name", "") for source in self.sources]
+        names = [source.source_name for source in self.sources]
         return {**expected, "sources": sorted(set(names))} if all(names) else expected
 
     def _check_names(self) -> None:
@@ -375,8 +374,7 @@ class Building:
                 files.link(task.file(table), place)
         beside: dict[str, Counter[str]] = {}
         for source in self.build.sources:
-            # Other packages' sources need not say what their documents call them.
-            name = getattr(source, "source_name", "")
+            name = source.source_name
             if name or source.passed_over():
                 kinds = beside.setdefault(name or source.card().name, Counter())
                 kinds.update(source.passed_over())
@@ -438,13 +436,12 @@ def _outlook(source: Source) -> str:
     try:
         card = source.card()
         name = " ".join(filter(None, (card.name, card.version, card.url)))
-        if not isinstance(source, FileSource):
+        if (known := source.to_read()) is None:
             return name
-        found = source.files()
-        size = sum(file.size() for file in found)
-        return f"{name}: {size / 1e6:,.1f} MB in {len(found):,} files"
+        count, size = known
+        return f"{name}: {size / 1e6:,.1f} MB in {count:,} files"
     except NotFound:  # the plan says why, see Workspace.decide_all
-        return f"{getattr(source, 'name', source.entry)}: not here"
+        return f"{source.source_name or source.entry}: not here"
 
 
 def _card(source: Source) -> dict[str, Any]:

@@ -72,6 +72,10 @@ class FileSource(Source):
         languages = (self.language,) if self.language else ()
         return SourceCard(name=self.name, licence=self.licence or "unstated", languages=languages)
 
+    def to_read(self) -> tuple[int, int]:
+        found = self.files()
+        return len(found), sum(file.size() for file in found)
+
     def files(self) -> list[SourceFile]:
         """In order of name. Raises :class:`NotFound` where a pattern means nothing."""
         return list_files(self.paths, suffixes=self.suffixes, tree=self.tree)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 from pydantic import Field
 
-from yoriai import Example, Instructions, Job, Made, Method, Step, UsageError, Uses
+from yoriai import Example, Instructions, Job, Made, Method, Ranks, Step, UsageError, Uses
 from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
@@ -128,6 +128,9 @@ class Tune(Step):
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         self._check_method()
         return {}
+
+    def ranks(self) -> Ranks:
+        return Ranks(self.strategy.processes, self.batch)
 
     def run(self, job: Job) -> Made:
         self._check_method()

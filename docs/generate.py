@@ -17,6 +17,7 @@ from pathlib import Path
 from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
 from sitemaker.figures import tour_figures
+from sitemaker.hub_figures import hub_figures
 from sitemaker.markdown import join_japanese
 from sitemaker.nav import config_with_records, mark_language, mark_source
 from sitemaker.project import project_pages
@@ -42,6 +43,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         **record_pages(root),
         **published_pages(root),
         **tour_figures(root),
+        **hub_figures(root),
         **project_pages(root),
     }
     for name, text in pages.items():

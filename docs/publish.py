@@ -2,8 +2,9 @@
 
     python docs/publish.py build/tour
 
-Copied are the manifests of its artifacts and the scores: numbers, digests, licences and sources,
-no weights and no text of a corpus. Every artifact is verified first.
+Copied are the manifests of its artifacts, the scores, what probes measured and the curves of
+training: numbers, digests, licences and sources, no weights and no text of a corpus.
+Every artifact is verified first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def publish(workspace: Path, out: Path) -> list[Path]:
-    """Copy manifests and scores of every artifact of a workspace to ``out``; returns the files."""
+    """Copy manifests and numbers of every artifact of a workspace to ``out``; returns the files."""
     made = []
     for folder in sorted(workspace.glob("*@*")):
         found, findings = artifacts.verify(folder)
@@ -28,7 +29,9 @@ def publish(workspace: Path, out: Path) -> list[Path]:
             faults = "; ".join(f"{f.file} {f.problem}" for f in findings)
             raise Refused(f"{folder.name} is not what was sealed: {faults}")
         out.mkdir(parents=True, exist_ok=True)
-        names = [artifacts.MANIFEST, *(["scores.json"] if found.kind == "scores" else [])]
+        numbers = {"scores": "scores.json", "probes": "probes.json", "model": "training.jsonl"}
+        name = numbers.get(found.kind, "")
+        names = [artifacts.MANIFEST, *([name] if name in found.manifest["files"] else [])]
         for name in names:
             target = out / f"{folder.name.replace('@', '-')}.{name}"
             shutil.copyfile(folder / name, target)

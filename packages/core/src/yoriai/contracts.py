@@ -6,6 +6,7 @@ by which packages that never import one another meet. Everything here is data or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -203,6 +204,25 @@ class Filter(Configured):
     def judge_batch(self, documents: Sequence[Document]) -> list[Verdict]:
         """Verdicts for many documents at once; a rule with a batch kernel overrides this."""
         return [self.judge(document) for document in documents]
+
+    def chain(self) -> Sequence[tuple[str, Filter]]:
+        """The rules it stands for, in order, by name, with its ``languages``; none: it is one.
+
+        They are put in its place, each called ``plugin/chain.rule``, so that the account says
+        which of them dropped a document.
+        """
+        return ()
+
+    def measured(self, documents: Sequence[Document]) -> Sequence[float]:  # noqa: ARG002
+        """What it measures of each document, dropped or kept, where it measures one number.
+
+        No number (NaN) where it has nothing to say of a document.
+        """
+        return ()
+
+    def limits(self) -> tuple[float, float]:
+        """Least and most of :meth:`measured` that it keeps; an infinity where there is none."""
+        return (-math.inf, math.inf)
 
 
 class Engine(Configured):

@@ -45,12 +45,12 @@ class Attribution(Probe):
     5-grams a text shares with what is to be explained.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[Any] = ("weights", "checkpoints", "corpus")
     own_data: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Pruthi et al. 2020, arXiv 2002.08484 (TracIn); Charpiat et al. 2019, arXiv 2102.05262 "
-        "(cosine)"
+        "(cosine); Park et al. 2023, arXiv 2303.14186 (linear datamodelling score)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "Gradients of the last layer alone, at a few moments, without the learning rates "
@@ -75,6 +75,13 @@ class Attribution(Probe):
     )
     twin: bool = Field(
         True, description="validate on a tiny model with a planted trigger; half a minute"
+    )
+
+    subsets: int = Field(
+        24,
+        ge=0,
+        description="random halves of data that tiny models are trained on again, to validate by "
+        "the linear datamodelling score; 0: none",
     )
 
     def memory_bytes(self, given: ProbeInputs) -> int:
@@ -210,6 +217,14 @@ class Attribution(Probe):
             ", so that no model is needed for a trigger that stands there word for word"
             if worse else ""
         )  # fmt: skip
+        if self.subsets:
+            from yoriai_eval.probes import attribution_truth
+
+            truth = attribution_truth.measures(
+                attribution_truth.score(lines, self.subsets, seed), seed
+            )
+            measures += truth
+            said += "; " + attribution_truth.in_words(truth)
         return Validation(how=how, holds=holds, says=said, measures=measures)
 
 

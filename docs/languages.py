@@ -32,6 +32,8 @@ LABELS = {
     "Permanent link": "この見出しへのリンク",
     "Search": "検索",
 }
+_DIALOG = '<div class="md-search" data-md-component="search" role="dialog"'
+
 _ENTRY = re.compile(r'^\s*"([\w.]+)": "((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _ARTICLE = re.compile(r"(<article.*?</article>)", re.DOTALL)
 _CONFIG = re.compile(r'(<script id="__config" type="application/json">)(.*?)(</script>)', re.DOTALL)
@@ -69,7 +71,12 @@ def _config(text: str, words: Mapping[str, str]) -> str:
 def _frame(text: str, words: Mapping[str, str]) -> str:
     def attribute(match: re.Match[str]) -> str:
         word = Markup(match[2]).unescape()
-        return Markup('{}"{}"').format(Markup(match[1]), words.get(word, word))
+        first, colon, title = word.partition(": ")  # "Next: NAME" is the theme's word and a title
+        if word not in words and first in words:
+            said = f"{words[first]}{colon}{title}"
+        else:
+            said = words.get(word, word)
+        return Markup('{}"{}"').format(Markup(match[1]), said)
 
     def node(match: re.Match[str]) -> str:
         word = Markup(match[2].strip()).unescape()
@@ -134,7 +141,8 @@ def write_languages(site: Path) -> Iterator[str]:
     words = {**theme_words(), **LABELS}
     for path in sorted(site.rglob("*.html")):
         name = path.relative_to(site).as_posix()
-        page = path.read_text(encoding="utf-8")
+        # The theme's search is a dialog without a name.
+        page = path.read_text(encoding="utf-8").replace(_DIALOG, f'{_DIALOG} aria-label="Search"')
         if name.startswith("ja/"):
             page = translate(page, words)
             yield name

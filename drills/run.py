@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import disk
+import families
 import flips
 import kills
 import readers
@@ -36,6 +37,7 @@ DRILLS: dict[str, tuple[Drill, int, int]] = {
     "readers": (readers.drill, 4, 300),
     "plugins": (plugins.drill, 10, 200),
     "secrets": (secrets_kept.drill, 9, 90),
+    "families": (families.drill, 3, 200),
     "flips": (flips.drill, 1, 20),
     "disk": (disk.drill, 2, 40),
     "kills": (kills.drill, 2, 40),

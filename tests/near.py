@@ -29,8 +29,8 @@ from pathlib import Path
 
 PACKAGES = ("core", "corpus", "train", "eval", "domain_adapt")
 MOST_FILES = 24
-"""How many test files are collected at most; about as many as thirty seconds hold."""
-SECONDS = 30
+"""How many test files are collected at most; about as many as so many seconds hold."""
+SECONDS = 25
 """After so long no further test is begun (see ``--begin-within`` in the root ``conftest.py``)."""
 
 TARGET = re.compile(r"[a-z_][\w.]*:\w+")

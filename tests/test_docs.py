@@ -32,7 +32,7 @@ try:
     import generate
     from sitemaker.keys import list_keys
     from sitemaker.markdown import join_japanese, slug
-    from sitemaker.nav import config_with_records, twin_of
+    from sitemaker.nav import config_with_records, source_of, twin_of
     from sitemaker.project import relink
     from sitemaker.records import record_titles
     from sitemaker.reference import KIND_PLACES, KIND_TITLES, list_commands, list_hooks
@@ -295,6 +295,16 @@ def test_a_page_without_a_twin_says_so_and_one_with_a_twin_leads_there(site):
             assert "only in English*{ .twin }" in text, name
 
 
+def test_every_page_leads_to_the_file_in_which_it_is_written(site):
+    wrong = []
+    for path in site.rglob("*.md"):
+        name, text = path.relative_to(site).as_posix(), path.read_text(encoding="utf-8")
+        source = source_of(name, ROOT)
+        if not (ROOT / source).is_file() or f"/edit/main/{source}){{ .edit" not in text:
+            wrong.append((name, source))
+    assert wrong == []
+
+
 def test_the_numbers_of_the_tour_are_the_same_in_both_languages():
     pages = [(DOCS / folder / "tour.md").read_text(encoding="utf-8") for folder in ("en", "ja")]
     numbers = [sorted(set(re.findall(r"\d+(?:,\d{3})+|\d+\.\d+", page))) for page in pages]
@@ -340,7 +350,8 @@ def test_the_site_is_built_without_records_and_shows_their_failures_with_them(tm
     assert "## diverged\n" in failures
     assert "| [0007](0007-too-hot.md) | a &#124; loss of 9 |" in failures
     page = (tmp_path / "full/records/0007-too-hot.md").read_text(encoding="utf-8")
-    assert "# 0007 Too hot\n\n**熱すぎた**\n" in page
+    assert "# 0007 Too hot\n\n[Edit · 直す](" in page
+    assert "{ .edit data-search-exclude }\n\n**熱すぎた**\n" in page
     assert "Warm up. · 温める。" in page
     assert "[this](https://github.com/yoriai/yoriai/blob/main/README.md)" in page
 

@@ -25,7 +25,7 @@ def drills(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["recipes", "readers", "plugins", "secrets", "flips", "disk", "kills"]
+    "name", ["recipes", "readers", "plugins", "secrets", "families", "flips", "disk", "kills"]
 )
 def test_a_short_drill_holds(name, drills, tmp_path):
     drill, few, _ = drills[name]
@@ -35,4 +35,13 @@ def test_a_short_drill_holds(name, drills, tmp_path):
 
 
 def test_every_drill_has_a_short_form_that_is_tested(drills):
-    assert list(drills) == ["recipes", "readers", "plugins", "secrets", "flips", "disk", "kills"]
+    assert list(drills) == [
+        "recipes",
+        "readers",
+        "plugins",
+        "secrets",
+        "families",
+        "flips",
+        "disk",
+        "kills",
+    ]

@@ -1,6 +1,7 @@
 """A matrix of tunings from its file to its comparison, and the matrices of the project."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def call(*words, code=0, **more):
         capture_output=True, text=True, check=False, **more,
     )  # fmt: skip
     assert done.returncode == code, done.stderr[-3000:]
-    return done.stdout
+    return done.stderr if code else done.stdout
 
 
 def make_base(folder):
@@ -91,8 +92,71 @@ def test_a_matrix_is_run_compared_and_found_done_when_it_is_run_again(tmp_path):
 
 @pytest.mark.parametrize("name", ["llm-jp-twelve", "llm-jp-twelve-small"])
 def test_the_matrices_of_the_project_have_twelve_cells_and_a_valid_recipe(name, tmp_path):
-    told = call("train", "matrix", MATRICES / f"{name}.yaml", "--out", tmp_path, "--json", cwd=ROOT)
-    assert len(json.loads(told)["cells"]) == 12
+    nowhere = {**os.environ, "YORIAI_DATA_URL": "http://127.0.0.1:9", "YORIAI_CACHE": str(tmp_path)}
+    words = ("train", "matrix", MATRICES / f"{name}.yaml", "--out", tmp_path, "--json")
+    cells = json.loads(call(*words, cwd=ROOT, env=nowhere))["cells"]
+    assert len(cells) == 12
+    # No data is here, so nothing is guessed of time; each says what is missing.
+    assert all(cell["plan"] is None and cell["not_known"] for cell in cells)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A matrix of two cells on a base that is a folder of its own."""
+    make_base(tmp_path / "base")
+    for name in "ab":
+        rows = [{"instruction": f"Say {n}", "output": name * 3} for n in range(4)]
+        rows.append({"instruction": "too long", "output": name * 300})
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    (tmp_path / "matrix.yaml").write_text(
+        "name: tiny\n"
+        "tune: {batch: 4, start: base, watch: {yen_per_gpu_hour: 36.0}}\n"
+        "factors:\n"
+        "  data:\n"
+        "    a: {data: [{use: train/jsonl, path: a.jsonl}], epochs: 10}\n"
+        "    b: {data: [{use: train/jsonl, path: b.jsonl}], method: {use: train/lora, rank: 2}}\n"
+        "    c: {data: [{use: train/jsonl, path: c.jsonl}]}\n"
+        "evaluate: {tasks: [eval/ja-forms], limit: 10}\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_each_cell_is_planned_from_what_is_here(small):
+    """Tokens are those of the base's template; what is missing is named for its cell alone."""
+    words = ("train", "matrix", "matrix.yaml", "--mfu", "0.5")
+    told = json.loads(call(*words, "--json", cwd=small))["cells"]
+    a, b, c = (cell["plan"] for cell in told)
+    # "user: Say 0" + "assistant: aaa" + the end of turn, a piece each byte; one is left out.
+    assert (a["examples"], a["tokens"]) == (4, 4 * (11 + 14 + 1))
+    assert (a["steps"], b["steps"]) == (10, 1)
+    assert b["trained_parameters"] < a["trained_parameters"] == a["parameters"]
+    assert a["yen"] == pytest.approx([36 * hours for hours in a["gpu_hours"]])
+    assert a["seconds"][0] == a["seconds"][1] == pytest.approx(a["flops"] / (0.096e12 * 0.5))
+    assert (c, told[2]["not_known"]) == (None, "no file c.jsonl")
+    text = call(*words, cwd=small)
+    assert "not known: no file c.jsonl" in text
+    assert "2 to be made, one after the other" in text
+
+
+def test_the_cells_are_an_array_of_jobs_and_the_launch_file_names_their_recipe(small):
+    (small / "launch.yaml").write_text(
+        "recipe: build/tiny/recipe.yaml\nscheduler: slurm\nwalltime: 1:00:00\n"
+    )
+    words = ("train", "matrix", "matrix.yaml", "--array", "launch.yaml", "--dry-run")
+    (small / "c.jsonl").write_text((small / "a.jsonl").read_text())
+    texts = json.loads(call(*words, "--json", cwd=small))["scripts"]
+    assert list(texts) == ["tiny-1", "tiny-1-after"]
+    lines = texts["tiny-1"].splitlines()
+    assert "#SBATCH --array=1-3" in lines
+    assert "parts=(a b c)" in lines
+    only = 'yoriai_run=(yoriai run --only "${parts[index - 1]}"'
+    assert f"{only} --out build/tiny -- build/tiny/recipe.yaml)" in lines
+    after = "yoriai_run=(yoriai train matrix --run --out build/tiny -- matrix.yaml)"
+    assert after in texts["tiny-1-after"].splitlines()
+    (small / "launch.yaml").write_text("recipe: other.yaml\nscheduler: local\n")
+    assert "is not the recipe of this matrix" in call(*words, cwd=small, code=2)
 
 
 def test_a_fault_in_a_matrix_is_told_with_its_place(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -86,3 +87,22 @@ def test_a_class_name_stands_once_in_the_project() -> None:
                 places.setdefault(node.name, []).append(f"{file.relative_to(ROOT)}:{node.lineno}")
     twice = {name: found for name, found in places.items() if len(found) > 1}
     assert not twice, twice
+
+
+def test_no_tool_passes_over_a_folder_of_ours(pytestconfig) -> None:
+    # pytest's and ruff's own lists both hold "build", which is the name of a room of corpus.
+    passed_over = {
+        "pytest": pytestconfig.getini("norecursedirs"),
+        "ruff": tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["ruff"][
+            "exclude"
+        ],
+    }
+    ours = {
+        part
+        for top in ("packages", "plugins", "tests", "docs", "benchmarks", "drills")
+        for path in (ROOT / top).rglob("*.py")
+        for part in path.relative_to(ROOT).parts[:-1]
+    }
+    assert "build" in ours
+    for tool, patterns in passed_over.items():
+        assert not [o for o in ours for p in patterns if fnmatch(o, p)], tool

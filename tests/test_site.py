@@ -5,21 +5,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from browser import browse, find_browser, serve
-
-from yoriai.plugins import load_registry
+from browser import browse, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 try:
-    import generate
     import languages
-    import protect
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -27,24 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WALK = (
     "", "ja/", "en/contracts/source/", "ja/contracts/source/", "records/", "reference/plugins/",
     "records/leaderboard/", "records/cards/tour-base/", "records/what-did-not-work/", "en/words/",
-    "ja/working-groups/", "records/compare/",
+    "ja/working-groups/", "records/compare/", "records/timeline/", "records/side-by-side/",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole site, as ``nox -s docs`` builds it."""
-    pytest.importorskip("material", reason="mkdocs-material is not installed")
-    find_browser()
-    out = tmp_path_factory.mktemp("site")
-    generate.write_site(out / "docs", load_registry())
-    generate.write_config(ROOT, out / "mkdocs.yml")
-    words = [sys.executable, "-m", "mkdocs", "build", "-q", "--strict"]
-    subprocess.run([*words, "-f", str(out / "mkdocs.yml")], check=True, capture_output=True)
-    list(languages.write_languages(out / "site"))
-    languages.write_sitemap(out / "site")
-    protect.protect(out / "site")
-    return out / "site"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +52,21 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(tab, page):
     tab.size(390, 844)
     tab.open(tab.address + page)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_a_phone_the_verdict_of_a_record_is_seen_and_a_table_stays_a_table(tab):
+    tab.size(390, 844)
+    tab.open(tab.address + "records/")
+    cell = "[...document.querySelectorAll('.sortable tbody tr')].find(r => r.cells[0].textContent === '0006').cells[4]"
+    box = f"(b => [b.left, b.right])({cell}.getBoundingClientRect())"
+    left, right = tab.evaluate(box)
+    assert 0 <= left < right <= 390
+    assert tab.evaluate(f"{cell}.dataset.label") == "was the idea right"
+    tree = tab.call("Accessibility.getFullAXTree")["nodes"]
+    roles = [node.get("role", {}).get("value") for node in tree if not node.get("ignored")]
+    assert roles.count("table") == 1
+    assert roles.count("cell") > 100
+    assert roles.count("columnheader") == 5
 
 
 def test_a_japanese_page_is_japanese_in_all_its_frame(site, tab):
@@ -126,6 +120,34 @@ def test_the_leaderboard_is_sorted_and_filtered(tab):
     assert "small" not in tab.until(names)
 
 
+def test_the_leaderboard_is_narrowed_by_a_choice(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/leaderboard/")
+    tab.evaluate(
+        "(s => {s.value = '8 bits'; s.dispatchEvent(new Event('input'))})(document.querySelector('[aria-label=precision]'))"
+    )
+    names = "[...document.querySelectorAll('.sortable tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
+    assert tab.evaluate(names) == ["small"]
+
+
+def test_two_models_are_compared_on_one_question(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/side-by-side/")
+    rows = "document.querySelectorAll('.answers tbody tr')"
+    tab.until(f"{rows}.length === 120")
+    choose = "(l, v) => (s => {s.value = v; s.dispatchEvent(new Event('change'))})(document.querySelector(`[aria-label='${l}']`))"
+    for label, value in (("first model", "base"), ("second model", "tuned"), ("questions", "left")):
+        tab.evaluate(f"({choose})('{label}', '{value}')")
+    marks = (
+        "[...document.querySelectorAll('.answers .right, .answers .wrong')].map(e => e.className)"
+    )
+    found = tab.evaluate(marks)
+    assert 0 < len(found) < 240
+    assert set(found[::2]) == {"right"}
+    assert set(found[1::2]) == {"wrong"}
+    assert "CC-BY-4.0" in tab.evaluate("document.querySelector('.answers').innerText")
+
+
 def test_two_records_are_compared_as_text(tab):
     tab.size(1280, 900)
     tab.open(tab.address + "records/compare/#0006,0014")
@@ -133,7 +155,7 @@ def test_two_records_are_compared_as_text(tab):
     heads = tab.evaluate(
         "[...document.querySelectorAll('.compare thead th')].map(t => t.textContent)"
     )
-    assert heads == ["", "0006", "0014"]
+    assert heads == ["what", "0006", "0014"]
     assert quiet(tab) == []
 
 

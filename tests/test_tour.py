@@ -225,6 +225,27 @@ def test_an_answer_leads_to_its_documents_their_licences_and_the_steps_that_saw_
     assert "Content-Security-Policy" in place.read_text(encoding="utf-8")
 
 
+def test_what_a_model_wrote_is_traced_to_documents_and_the_steps_that_saw_them(
+    tour: Tour,
+) -> None:
+    index, base = str(tour.root / "index@1"), str(tour.root / "base@1")
+    told = run_cli("train", "generate", base, "リポジトリの", "--trace", index, "--json").json
+    assert told["trace"][0]["hop"] == "spans"
+    words = ("--task", "ja-forms", "--limit", "2", "--trace", index, "--json")
+    rows = run_cli("eval", "samples", str(tour.root / "scores@1"), *words).json["samples"]
+    assert [row["trace"] == [] or row["trace"][0]["hop"] == "spans" for row in rows] == [True] * 2
+    hit = run_cli("corpus", "search", index, "リポジトリ", "--state", "kept", "--json").json[
+        "hits"
+    ][0]
+    text = f"{hit['before'].strip('…')}{hit['match']}"
+    traced = run_cli("corpus", "trace", index, text, "--model", base, "--json").json
+    for name, [seen] in traced["seen"].items():
+        where = run_cli("tokens", "where", base, name, "--json").json
+        assert (seen["steps"], seen["count"]) == (where["steps"][:50], len(where["steps"]))
+    why = run_cli("corpus", "why", index, f"{hit['source']}/{hit['id']}", "--model", base)
+    assert "seen by tour/base@1: " in why.out
+
+
 def test_ones_own_files_can_take_the_place_of_the_sources(tmp_path: Path) -> None:
     mine = tmp_path / "mine.jsonl"
     text = "これは{}番目の文章です。とても短い文章ですが、読めます。"

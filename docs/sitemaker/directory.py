@@ -74,7 +74,7 @@ def _plugin(plugin: Plugin, told: Mapping[str, Any], owners: str) -> list[str]:
         )
         for kind, entries in plugin.entries.items()
     ]
-    return [table(("this plugin", ""), facts), table(("kind", "entries", "stability"), offers)]
+    return [table(("this plugin", "value"), facts), table(("kind", "entries", "stability"), offers)]
 
 
 def _stability(plugin: Plugin) -> str:

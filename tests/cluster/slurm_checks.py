@@ -9,7 +9,7 @@ import signal
 from checking import require, same_losses
 from machines import LOGIN, NODES, Machines, until
 from slurm_site import NEEDS, Slurm
-from workplace import Workplace
+from workplace import TRAINING, Workplace
 
 SLURM = {"scheduler": "slurm", "walltime": "1:00:00"}
 ENDLESS = {"steps": 1_000_000, "checkpoint": {"every_steps": 20}}
@@ -102,6 +102,40 @@ def dask_workers_come_from_the_queue(work: Workplace, slurm: Slurm) -> str:
     return "the same digest"
 
 
+def a_matrix_is_an_array_of_jobs(work: Workplace, slurm: Slurm) -> str:
+    """The base is a job, the cells an array, the comparison the last; all in one folder. One cell
+    is cancelled while it runs; the same command again makes it alone, and compares."""
+    base = {**TRAINING, "from": [f"data/{step}@1" for step in ("shards", "pieces")]}
+    base["strategy"], base["model"] = "train/single", {**TRAINING["model"], "context": 256}
+    rows = [{"instruction": "ファイル", "output": "保存します。"} for _ in range(8)]
+    (work.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    rows_of = {"data": [{"use": "train/jsonl", "path": "rows.jsonl"}]}
+    levels = {"one": {**rows_of, "epochs": 1}, "long": {**rows_of, "epochs": 100_000}}
+    matrix = {
+        "name": "cells", "licence": "CC0-1.0", "seed": 5, "steps": {"base": base},
+        "tune": {"from": "base", "batch": 4, "checkpoint": {"every_steps": 20}},
+        "factors": {"data": levels}, "evaluate": {"tasks": ["eval/ja-forms"], "limit": 4},
+    }  # fmt: skip
+    (work.folder / "cells.yaml").write_text(json.dumps(matrix))
+    told = work.array("cells.yaml", "cells", **SLURM)
+    require(told == ["cells-1-before", "cells-1-1", "cells-1-2", "cells-1-after"], f"{told}")
+    require(work.end_of(told[1])["state"] == "done", work.log(told[1]))
+    until("the long cell runs", lambda: "train:" in work.log(told[2]))
+    work.yoriai("train", "cancel", told[2])
+    require(work.end_of(told[2])["state"] == "cancelled", work.log(told[2]))
+    work.yoriai("train", "cancel", told[3])
+    until("the nodes are free", lambda: slurm.idle() == list(NODES))
+    levels["long"]["epochs"] = 2
+    (work.folder / "cells.yaml").write_text(json.dumps(matrix))
+    told = work.array("cells.yaml", "cells", **SLURM)
+    states = [work.end_of(job)["state"] for job in told]
+    require(states == ["done"] * 4, f"{states}\n{work.log(told[2])}\n{work.log(told[3])}")
+    require("one: unchanged, used again" in work.log(told[1]), work.log(told[1]))
+    compared = json.loads((work.folder / "build/cells/comparison.json").read_text())
+    seconds = {row["cell"]: row["seconds"] for row in compared["cells"]}
+    return f"one used again, long made anew, both compared: {seconds} s"
+
+
 __all__ = ["CHECKS", "NEEDS", "begin"]
 
 CHECKS = (
@@ -110,6 +144,7 @@ CHECKS = (
     a_dead_node_ends_the_job_and_the_next_goes_on,
     a_job_is_cancelled_by_our_own_command,
     dask_workers_come_from_the_queue,
+    a_matrix_is_an_array_of_jobs,
 )
 
 

@@ -73,6 +73,15 @@ class Workplace:
         told = self.yoriai("train", "launch", f"{name}.launch.yaml", "--json", machine=machine)
         return str(json.loads(told)["id"])
 
+    def array(self, file: str, name: str, **keys: Any) -> list[str]:
+        """Submit the cells of a matrix as an array; the ids of all jobs, in order."""
+        setup = [f"export PATH={Path(sys.executable).parent}:$PATH"]
+        value = {"recipe": f"build/{name}/recipe.yaml", "setup": setup, **keys}
+        value["environment"] = {"OMP_NUM_THREADS": "1"}
+        (self.folder / f"{name}.launch.yaml").write_text(json.dumps(value))
+        told = self.yoriai("train", "matrix", file, "--array", f"{name}.launch.yaml", "--json")
+        return [str(job["id"]) for job in json.loads(told)["jobs"]]
+
     def yoriai(self, *words: str, machine: str = LOGIN) -> str:
         command = [sys.executable, "-m", "yoriai", *words]
         return self.machines.run(machine, *command, cwd=self.folder)

@@ -3,7 +3,17 @@
 import pytest
 
 from yoriai import NotFound
-from yoriai.explaining import Hop, Point, checked, corpora_of, explain, find_index, parents
+from yoriai.explaining import (
+    Hop,
+    Point,
+    checked,
+    corpora_of,
+    explain,
+    find_index,
+    in_lines,
+    parents,
+    trace,
+)
 
 
 class Moments:
@@ -92,3 +102,20 @@ def test_inputs_are_found_where_they_stood_and_known_by_their_digests(sealed):
     (text.path / "told.json").write_text('"texT"')
     state, why = checked(text)
     assert (state, "told.json has other bytes than were sealed" in why) == ("broken", True)
+
+
+def test_a_text_is_traced_in_an_index_and_told_in_lines(sealed):
+    index, model = sealed("index", "index"), sealed("base", "model")
+
+    def spans(point):
+        if point.kind == "text":
+            after = Point(kind="document", artifact=point.of, name="s/1")
+            yield Hop(kind="span", says=point.text, state="checked", by="x", leads_to=[after])
+
+    told = trace("a b", index, Moments(spans), of=model)
+    why = "no installed plugin knows how to go on from here: yoriai plugins"
+    expected = ["✓ span: a b", "    x", "  ✗ document: s/1", f"      {why}"]
+    assert in_lines(told) == expected
+    assert trace(" ", index, Moments(spans), of=None) == []
+    with pytest.raises(NotFound, match="a trace needs an index"):
+        trace("a b", model, Moments(spans), of=None)

@@ -313,3 +313,40 @@ def test_a_push_that_broke_goes_on_without_sending_twice_what_arrived(made, tmp_
     assert len(hub.uploads) == 2
     assert len(set(hub.uploads)) == 2
     assert "model-2.safetensors" in hub.names()
+
+
+def test_a_model_card_quotes_probes_with_intervals_validation_and_what_was_not_run(made, tmp_path):
+    measure = {"value": 0.62, "items": 437, "interval": [0.56, 0.67], "chance": 0.5, "note": ""}
+    bare = {"value": 0.5, "items": 2, "interval": None, "chance": None, "note": "2 are too few"}
+    seal(
+        tmp_path, "probes", "probes", {"probes.json": "{}"}, inputs=[made["base"]],
+        facts={"probes": {
+            "eval/membership": {"base": {
+                "state": "ran", "order": ["AUC mink", "few"],
+                "measures": {"AUC mink": measure, "few": bare},
+                "validation": {"holds": False, "how": "planted", "says": "no", "measures": {}},
+                "notes": [], "limits": {"en": "No proof of <b>cause</b>.", "ja": "証明ではない。"},
+                "source": "", "figures": [], "rows": 0,
+            }},
+            "eval/attribution": {
+                "base": {"state": "not run", "reasons": ["earlier checkpoints are needed"]},
+                "other": {"state": "raised", "reasons": ["of another model"]},
+            },
+        }},
+    )  # fmt: skip
+    release.assemble(made["base"], tmp_path / "release")
+    card = (tmp_path / "release" / "README.md").read_text()
+    for words in (
+        "| eval/membership | AUC mink | 0.62 | 0.56 to 0.67 | 0.5 | 437 | does not hold |",
+        "| eval/membership | few | 0.5 | 2 are too few |  | 2 | does not hold |",
+        "eval/attribution: not measured",
+        "earlier checkpoints are needed",
+        "No proof of",
+    ):
+        assert words in card, words
+    assert "of another model" not in card
+    assert "<b>" not in card
+    release.assemble(made["small"], tmp_path / "of-small")
+    card = (tmp_path / "of-small" / "README.md").read_text()
+    _, _, after = card.partition("## Transparency")
+    assert after.lstrip().startswith("Of base, which this was made of.")

@@ -61,6 +61,32 @@ def test_a_second_run_uses_everything_again(run):
     assert second.artifacts["text"].digest == first.artifacts["text"].digest
 
 
+def test_one_step_is_made_alone_beside_runs_that_make_others(run):
+    """Several may work in one folder, each at a step of its own; a whole run wants it alone."""
+    with pytest.raises(Refused, match="text needs words, which is not made yet") as caught:
+        run(only="text")
+    assert caught.value.hint.endswith("lab.yaml --until words")
+    run(until="words")
+    with files.hold(ROOT / ".lock", busy="x", shared=True):
+        with files.hold(ROOT / ".work/text.lock", busy="x"), pytest.raises(Refused) as caught:
+            run(only="text")
+        assert caught.value.message == f"another run makes text in {ROOT}"
+        with pytest.raises(Refused, match="another run works"):
+            run()
+        assert states(run(only="text")) == {"words": "reused", "text": "sealed"}
+    assert states(run()) == {"words": "reused", "text": "reused"}
+    with pytest.raises(Refused, match="words@1 was made from something else"):
+        run("words.note=x", only="text")
+
+
+def test_of_the_steps_before_it_only_those_it_needs_are_looked_at(run):
+    two = "name: two\nseed: 3\nsteps:\n  a: {uses: lab/words, words: [x]}\n" + (
+        "  b: {uses: lab/words, words: [y]}\n"
+    )
+    assert states(run(text=two, only="b")) == {"b": "sealed"}
+    assert states(run(text=two)) == {"a": "sealed", "b": "reused"}
+
+
 def test_the_same_recipe_in_another_folder_gives_the_same_digests(run):
     run()
     run(root=Path("elsewhere"))

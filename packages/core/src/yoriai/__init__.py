@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
     from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
     from yoriai.section import Figure, Section, Table
-    from yoriai.step import Job, Made, Step
+    from yoriai.step import Job, Made, Ranks, Step
 
 __version__ = "0.1.0"
 
@@ -87,7 +87,7 @@ _HOME = {
         "ProbedModel",
         "Validation",
     ),
-    "yoriai.step": ("Job", "Made", "Step"),
+    "yoriai.step": ("Job", "Made", "Ranks", "Step"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -120,6 +120,7 @@ __all__ = [
     "ProbeResult",
     "ProbedModel",
     "Prompt",
+    "Ranks",
     "Refused",
     "Sample",
     "Scorer",

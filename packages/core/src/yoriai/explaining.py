@@ -18,6 +18,7 @@ from yoriai.registry import Registry
 
 State = Literal["checked", "unchecked", "broken"]
 MOST_POINTS = 60  # that are followed; a chain of more says so
+MARKS: Mapping[State, str] = {"checked": "✓", "unchecked": "?", "broken": "✗"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +27,16 @@ class Point:
 
     ``sample``: ``name`` is the id of a row of scores, ``artifact`` those scores. ``text``: ``text``
     is what a model wrote, ``artifact`` an index of the corpus. ``model``: ``artifact`` is a model.
-    ``document``: ``name`` is ``source/id``, ``artifact`` the model that may have seen it. ``model``
-    and ``task`` narrow down a sample; ``of`` is the model that wrote a text.
+    ``document``: ``name`` is ``source/id``, ``artifact`` the model that may have seen it.
+    ``documents``: ``names`` are many of those, and each hop of the answer has its own under
+    ``name`` of its facts. ``model`` and ``task`` narrow down a sample; ``of`` is the model that
+    wrote a text.
     """
 
-    kind: Literal["sample", "text", "model", "document"]
+    kind: Literal["sample", "text", "model", "document", "documents"]
     artifact: Artifact
     name: str = ""
+    names: Sequence[str] = ()
     text: str = ""
     model: str = ""
     task: str = ""
@@ -114,6 +118,28 @@ def explain(start: Point, registry: Registry) -> list[Hop]:
     return found
 
 
+def trace(text: str, index: Artifact, registry: Registry, *, of: Artifact | None) -> list[Hop]:
+    """The chain from a text to the documents of an index that hold pieces of it.
+
+    ``of`` is the model that wrote it, if it is one: what it saw of the documents is told, too.
+    Raises :class:`NotFound` for an artifact that is no index.
+    """
+    if index.kind != "index":
+        raise NotFound(f"{index.path} is a {index.kind}, a trace needs an index")
+    if not text.strip():
+        return []
+    return explain(Point(kind="text", artifact=index, text=text, of=of), registry)
+
+
+def in_lines(hops: Sequence[Hop]) -> list[str]:
+    """A chain for a terminal: two lines a hop, further in as they lead on."""
+    found = []
+    for hop in hops:
+        indent = "  " * hop.depth
+        found += [f"{indent}{MARKS[hop.state]} {hop.kind}: {hop.says}", f"{indent}    {hop.by}"]
+    return found
+
+
 def _walk(point: Point, registry: Registry, depth: int, found: list[Hop], seen: set[Any]) -> None:
     key = (point.kind, point.artifact.digest, point.name, point.text)
     if key in seen:
@@ -124,6 +150,14 @@ def _walk(point: Point, registry: Registry, depth: int, found: list[Hop], seen: 
                              by=f"{MOST_POINTS} points were", depth=depth))  # fmt: skip
         return
     seen.add(key)
+    for hop in hops_at(point, registry):
+        found.append(_at(hop, depth))
+        for further in hop.leads_to:
+            _walk(further, registry, depth + 1, found, seen)
+
+
+def hops_at(point: Point, registry: Registry) -> Iterator[Hop]:
+    """What the plugins say of one point, or a broken hop that says that none knows it."""
     answered = False
     for plugin, moment in registry.moments("yoriai_hops"):
         try:
@@ -135,15 +169,11 @@ def _walk(point: Point, registry: Registry, depth: int, found: list[Hop], seen: 
         except Exception as error:
             why = f"plugin {plugin!r} raised {type(error).__name__}: {error}"
             hops = [Hop(kind=point.kind, says=_named(point), state="broken", by=why)]
-        for hop in hops:
-            answered = True
-            found.append(_at(hop, depth))
-            for further in hop.leads_to:
-                _walk(further, registry, depth + 1, found, seen)
+        answered = answered or bool(hops)
+        yield from hops
     if not answered:
-        found.append(Hop(kind=point.kind, says=_named(point), state="broken",
-                         by="no installed plugin knows how to go on from here: yoriai plugins",
-                         depth=depth))  # fmt: skip
+        why = "no installed plugin knows how to go on from here: yoriai plugins"
+        yield Hop(kind=point.kind, says=_named(point), state="broken", by=why)
 
 
 def _at(hop: Hop, depth: int) -> Hop:

@@ -137,8 +137,11 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
-def hold(path: Path, *, busy: str) -> Iterator[None]:
-    """Hold an advisory lock while the block runs; refuse with ``busy`` if somebody has it."""
+def hold(path: Path, *, busy: str, shared: bool = False) -> Iterator[None]:
+    """Hold an advisory lock while the block runs; refuse with ``busy`` if somebody has it.
+
+    A ``shared`` one may be held by several who all share it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("ab")
@@ -146,7 +149,7 @@ def hold(path: Path, *, busy: str) -> Iterator[None]:
         raise disk_error(path, error) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Refused(busy, hint="wait for it to end, or choose another --out DIR") from None
         _held.add(stream)

@@ -18,6 +18,7 @@ from yoriai.plain_markdown import escape
 
 Front = dict[str, Any]
 NOT_RECORDED = "Not recorded."
+FACTS_OF_PROBES = "probes.json"
 _FEW = 30  # keys of a step's settings that a card shows
 
 
@@ -28,13 +29,15 @@ def model_card(
     scores: Sequence[Artifact] = (),
     asked: Artifact | None = None,
     contamination: Sequence[Artifact] = (),
+    probes: Sequence[Artifact] = (),
     energy_kwh: float | None = None,
     failures: str = "",
 ) -> str:
     """``README.md`` of a model's release.
 
     ``scores`` may be those of ``asked``, a model that this one was made of: a form that no task was
-    put to. ``failures`` is what people wrote about its failures.
+    put to; ``probes`` may have looked into such a one, too. ``failures`` is what people wrote about
+    its failures.
     """
     front = _front(model, made_of, scores)
     parts = [
@@ -50,6 +53,7 @@ def model_card(
         "## Scores",
         *([f"Of {escape(asked.step)}, which this was made of."] if asked else []),
         _scores(asked or model, scores),
+        *_section("## Transparency", _transparency(made_of, probes)),
         *_section("## Gained and lost", _gained(made_of)),
         *_section("## Parity from form to form", _gates(made_of)),
         "## Contamination",
@@ -249,6 +253,47 @@ def _scores(model: Artifact, scores: Sequence[Artifact]) -> str:
 
 def _interval(pair: Any) -> str:
     return f"{pair[0]:.4g} to {pair[1]:.4g}" if pair else ""
+
+
+def _transparency(made_of: Ancestry, probes: Sequence[Artifact]) -> str:
+    """What probes measured of the nearest model of the line, with limits, and what they did not."""
+    model = made_of.artifacts[0]
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    for here in reversed(made_of.line()):
+        if not told:
+            model, told = here, _looked_into(here, probes)
+    rows: list[Sequence[object]] = []
+    lines = []
+    for name, found in told:
+        if found["state"] != "ran":
+            lines.append(f"{name}: not measured ({'; '.join(found['reasons'])})")
+            continue
+        holds = {True: "holds", False: "does not hold", None: "not tried"}
+        verdict = holds[found["validation"]["holds"]]
+        for measure in found["order"][:_FEW]:
+            row = found["measures"][measure]
+            rows.append((name, measure, row["value"], _interval(row["interval"]) or row["note"],
+                         row["chance"], row["items"], verdict))  # fmt: skip
+        if (more := len(found["order"]) - _FEW) > 0:
+            lines.append(f"{name}: {more} more measures in {FACTS_OF_PROBES}")
+        if limits := found["limits"].get("en"):
+            lines.append(f"{name} cannot show everything: {limits}")
+    columns = ("probe", "measure", "value", "95 %", "chance", "items", "validation")
+    parts = [table(columns, rows)] if rows else []
+    if told and model is not made_of.artifacts[0]:
+        parts = [f"Of {escape(model.step)}, which this was made of.", *parts]
+    return "\n\n".join([*parts, *(["\n".join(f"* {escape(x)}" for x in lines)] if lines else [])])
+
+
+def _looked_into(
+    model: Artifact, probes: Sequence[Artifact]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (name, subjects[model.step])
+        for artifact in probes
+        for name, subjects in artifact.facts.get("probes", {}).items()
+        if model.step in subjects
+    ]
 
 
 def _gained(made_of: Ancestry) -> str:

@@ -27,11 +27,13 @@ NOTHING = Markup("")
 
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --accent: #56b4e9; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #0072b2;
+  --good: #007a59; --bad: #b34700; --paper: #fff; }
+@media (prefers-color-scheme: dark) { :root { --accent: #56b4e9;
+  --good: #2fc79b; --bad: #ff8c42; --paper: #121212; }
   .badge { color: #000 !important; } }
 body { font: 16px/1.65 system-ui, "Hiragino Sans", "Noto Sans JP", "Noto Sans CJK JP", sans-serif;
-  max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }
+  max-width: 54rem; margin: 2rem auto; padding: 0 1rem; background: var(--paper); }
 h1 { line-height: 1.25; } h2 { margin-top: 2.4rem; border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
@@ -42,7 +44,7 @@ figure { margin: 1rem 0; overflow-x: auto; } figure svg { width: 100%; min-width
   height: auto; } figure svg text { fill: currentColor !important; }
 figure svg [style*="stroke: #000000"] { stroke: currentColor !important; }
 nav ul { columns: 16rem; padding-left: 1.2rem; } h2 { scroll-margin-top: 1rem; }
-.held { color: #009e73; } .failed { color: #d55e00; } .held, .failed { font-weight: 600; }
+.held { color: var(--good); } .failed { color: var(--bad); } .held, .failed { font-weight: 600; }
  .badge { color: #fff; background: var(--accent); border-radius: .3rem;
   padding: .1rem .5rem; font-size: .9rem; } a { color: var(--accent); } small { opacity: .75; }
 """
@@ -290,7 +292,7 @@ def _predictions(record: Mapping[str, Any] | None) -> Markup:
     )
     return Markup(
         "<h2>Prediction and outcome · 予測と結果</h2>"
-        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+        '<table tabindex="0"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
     ).format(_joined(Markup("<th>{}</th>").format(text) for text in head), _joined(rows))
 
 
@@ -318,7 +320,10 @@ def _section(section: Section) -> Markup:
     parts = [Markup("<h2>{}</h2>").format(section.title)]
     parts += [Markup("<p>{}</p>").format(p) for p in section.text.split("\n\n") if p.strip()]
     parts += [_table(table) for table in section.tables]
-    parts += [Markup("<figure>{}</figure>").format(draw(figure)) for figure in section.figures]
+    parts += [
+        Markup('<figure tabindex="0">{}</figure>').format(draw(figure))
+        for figure in section.figures
+    ]
     if section.quote:
         parts.append(_pre(section.quote))
     return _lines(parts)
@@ -328,6 +333,10 @@ def _pre(text: str) -> Markup:
     return Markup("<pre>{}</pre>").format(text)
 
 
+# A wide table scrolls; so that it does by the keyboard too, it can be stepped to.
+_TABLE = '<table tabindex="0"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
+
+
 def _table(table: Table) -> Markup:
     numeric = [
         bool(table.rows) and all(isinstance(row[i], (int, float)) for row in table.rows)
@@ -335,15 +344,15 @@ def _table(table: Table) -> Markup:
     ]
     head = (
         Markup('<th class="n">{}</th>' if number else "<th>{}</th>").format(column)
+        if column
+        else Markup("<td></td>")  # an empty cell heads nothing
         for column, number in zip(table.columns, numeric, strict=True)
     )
     body = (
         Markup("<tr>{}</tr>").format(_joined(_table_cell(value) for value in row))
         for row in table.rows
     )
-    return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(
-        _joined(head), _joined(body)
-    )
+    return Markup(_TABLE).format(_joined(head), _joined(body))
 
 
 def _table_cell(value: Any) -> Markup:

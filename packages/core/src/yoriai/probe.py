@@ -293,6 +293,21 @@ def unproven(model: ProbedModel, artifacts: Sequence[Artifact]) -> list[str]:
     ]
 
 
+def cautions(probe: Probe, given: ProbeInputs) -> list[str]:
+    """What lessens a result without standing in its way, said before any work starts.
+
+    Data of which nobody knows whether the model was trained on it, and corpora with fewer
+    documents, kept or held out, than an interval needs (:data:`FEWEST`).
+    """
+    found = unproven(given.model, given.artifacts) if given.model and probe.own_data else []
+    for corpus in given.all_of("corpus") if "corpus" in probe.needs else ():
+        for key, words in (("kept", "documents"), ("heldout", "held out documents")):
+            count = corpus.facts.get(key)
+            if isinstance(count, int) and 0 < count < FEWEST:
+                found.append(f"{count} {words} of {corpus.name} are too few for an interval")
+    return found
+
+
 def available_bytes() -> int:
     """Memory that is free on this machine, within the limit of its control group; 0: not known."""
     found = []

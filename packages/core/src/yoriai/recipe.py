@@ -133,6 +133,17 @@ class Loaded:
                 raise _faulty(self.path, [fault], self.lines) from error
         return found
 
+    def needed_by(self, step: str) -> set[str]:
+        """A step and all steps that it needs."""
+        by_name = {planned.name: planned for planned in self.steps}
+        found, waiting = set(), [step]
+        while waiting:
+            name = waiting.pop()
+            if name in by_name and name not in found:
+                found.add(name)
+                waiting += by_name[name].inputs
+        return found
+
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out; itself a valid recipe."""
         value = self.recipe.model_dump(mode="json", exclude={"steps"}, exclude_none=True)

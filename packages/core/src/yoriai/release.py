@@ -45,15 +45,16 @@ def assemble(
     target: Path,
     *,
     scores: Sequence[Artifact] = (),
+    probes: Sequence[Artifact] = (),
     failures: str = "",
     with_dropped: bool = False,
     watch: Watch = lambda items, _label, _total: iter(items),
 ) -> dict[str, Any]:
     """Write the release of an artifact to the new folder ``target``; what ``release.json`` holds.
 
-    Every byte of the artifact is compared first. Without ``scores`` those in the same workspace
-    that asked the model are taken. Raises :class:`UsageError` for a kind that is not released or a
-    target that exists, and leaves nothing behind when it fails.
+    Every byte of the artifact is compared first. Without ``scores`` or ``probes`` those in the
+    same workspace that asked the model are taken. Raises :class:`UsageError` for a kind that is not
+    released or a target that exists, and leaves nothing behind when it fails.
     """
     if artifact.kind not in KINDS:
         raise UsageError(
@@ -67,7 +68,7 @@ def assemble(
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        told = _fill(artifact, made_of, part, scores, failures, with_dropped, watch)
+        told = _fill(artifact, made_of, part, scores, probes, failures, with_dropped, watch)
         files.fsync_tree(part)
         part.replace(target)
     except OSError as error:
@@ -82,6 +83,7 @@ def _fill(
     made_of: Ancestry,
     part: Path,
     scores: Sequence[Artifact],
+    probes: Sequence[Artifact],
     failures: str,
     with_dropped: bool,
     watch: Watch,
@@ -103,7 +105,7 @@ def _fill(
         _rewrite_croissant(croissant, part)
     sources = model_card.sources_of(artifact, made_of)
     written = {
-        "README.md": _card(artifact, made_of, names, scores, failures),
+        "README.md": _card(artifact, made_of, names, scores, probes, failures),
         "LICENCES.md": hub_licences.list_of(
             artifact.name, artifact.kind, str(artifact.manifest["licence"]), sources
         ),
@@ -181,6 +183,7 @@ def _card(
     made_of: Ancestry,
     names: list[str],
     scores: Sequence[Artifact],
+    probes: Sequence[Artifact],
     failures: str,
 ) -> str:
     if artifact.kind == "corpus":
@@ -192,12 +195,16 @@ def _card(
         if found:
             break
         found, asked = list(beside(one, "scores")), one
+    looked = list(probes)
+    for one in reversed(made_of.line()):
+        looked = looked or list(beside(one, "probes"))
     return model_card.model_card(
         artifact,
         made_of,
         scores=found,
         asked=asked if asked is not artifact else None,
         contamination=list(beside(artifact, "contamination")),
+        probes=looked,
         energy_kwh=_energy(artifact),
         failures=failures,
     )

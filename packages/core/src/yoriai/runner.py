@@ -49,6 +49,7 @@ class Options:
 
     allow_drift: str = ""
     until: str = ""
+    only: str = ""  # make this step alone; others may make other steps at the same time
     time_limit_minutes: float = 0.0
     argv: Sequence[str] = ()
     watch: Watch
@@ -66,11 +67,15 @@ def run_recipe(loaded: Loaded, registry: Registry, root: Path, options: Options)
     busy = f"another run works in {root}"
     with (
         stopping.orderly_end(),
-        files.hold(workspace.lock, busy=busy),
+        files.hold(workspace.lock, busy=busy, shared=bool(options.only)),
         contextlib.ExitStack() as stack,
     ):
-        for dead in run.sweep(workspace.runs):
-            options.announce(f"run {dead} had died without a word; marked as failed")
+        if options.only:
+            busy = f"another run makes {options.only} in {root}"
+            stack.enter_context(files.hold(workspace.lock_of(options.only), busy=busy))
+        else:  # what ends while it is looked at would be taken for dead; here nothing else runs
+            for dead in run.sweep(workspace.runs):
+                options.announce(f"run {dead} had died without a word; marked as failed")
         facts = {
             "recipe": loaded.recipe.name,
             "version": loaded.recipe.version,
@@ -111,10 +116,13 @@ def _run_steps(current: Run, registry: Registry, outcome: Outcome, options: Opti
     _require_disk(outcome.workspace.root)
     _ask_plugins(current, registry, loaded)
     loaded.expectations()  # refuses, before anything is read, what cannot end well
+    wanted = loaded.needed_by(options.only) if options.only else None
     for planned in loaded.steps:
         stopping.heed()
+        if wanted is not None and planned.name not in wanted:
+            continue
         _do_step(planned, current, registry, outcome, options)
-        if planned.name == options.until:
+        if planned.name in (options.until, options.only):
             break
 
 
@@ -124,6 +132,13 @@ def _do_step(
     workspace = outcome.workspace
     inputs = [outcome.artifacts.get(name) or open_artifact(Path(name)) for name in planned.inputs]
     decision = workspace.decide(planned, inputs)
+    if options.only not in ("", planned.name) and decision.action != "reuse":
+        if decision.action == "refused":
+            raise _drifted(decision, outcome)
+        raise Refused(
+            f"{options.only} needs {planned.name}, which is not made yet",
+            hint=f"make it first: yoriai run {workspace.loaded.path} --until {planned.name}",
+        )
     if decision.action == "refused":
         if not options.allow_drift:
             raise _drifted(decision, outcome)

@@ -22,6 +22,8 @@ class Made:
 
     ``facts`` are sealed with the artifact, so they hold nothing that differs between two
     runs of the same recipe (no times, no paths). ``headline`` is what the summary prints.
+    ``sources`` are the cards of text that came in here, as mappings (``name``, ``licence``,
+    ``languages``, ``version``, ``url``, ``note``); none means those of what stands under ``from``.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +73,14 @@ class Job:
         return self.watch(items, label, total)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """What a launch must fit: processes on each node, and the micro-batch that all share."""
+
+    processes: int
+    batch: int
+
+
 class Step(Configured):
     """The target of a ``steps`` entry. Its fields are the keys a recipe may set.
 
@@ -104,11 +114,16 @@ class Step(Configured):
 
         ``inputs`` is what the steps under ``from`` expect; of what is made already, the artifact
         under ``made``. Values are numbers, words, or lists and mappings of them; what cannot be
-        known is left out. Nothing may be needed to be there that the step itself would read.
-        Raises :class:`UsageError` for what would fail for certain: it is asked before any step
-        of a recipe runs.
+        known is left out; mappings in a list are for other steps, and shown by ``--json`` alone.
+        Of tokens, ``phases`` are those of a mixture. Nothing may be needed to be there that the
+        step itself would read. Raises :class:`UsageError` for what would fail for certain: it is
+        asked before any step of a recipe runs.
         """
         return {}
+
+    def ranks(self) -> Ranks | None:
+        """What it starts on each node, for ``yoriai train launch`` to compare; None: no ranks."""
+        return None
 
     def run(self, job: Job) -> Made:
         """Do the work: write into ``job.out``, and report what is to be sealed with it."""

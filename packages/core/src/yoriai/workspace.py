@@ -60,6 +60,10 @@ class Workspace:
     def lock(self) -> Path:
         return self.root / ".lock"
 
+    def lock_of(self, step: str) -> Path:
+        """What a run that makes one step alone holds, beside its share of the other."""
+        return self.root / ".work" / f"{step}.lock"
+
     def folder(self, step: str) -> Path:
         return self.root / f"{step}@{self.loaded.recipe.version}"
 

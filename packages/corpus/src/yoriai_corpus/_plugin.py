@@ -298,6 +298,11 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("score-rules", "commands.rules:score_rules", "Measure rules on labelled documents."),
         _entry("stats", "commands.account:stats", "Show and draw a corpus by source and rule."),
         _entry("audit", "commands.account:audit", "Find kinds of text that rules over-drop."),
+        _entry(
+            "mentions",
+            "commands.mentions:mentions",
+            "Count which groups of people a corpus names, and beside which words.",
+        ),
         _entry("datasheet", "commands.account:datasheet", "Write a datasheet and Croissant file."),
         _entry(
             "tokenizer.compare",

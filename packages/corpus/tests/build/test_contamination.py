@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from yoriai import Artifact, Document, NotFound, Sample, Task, UsageError
-from yoriai_corpus.build import contamination
-from yoriai_corpus.text.batch import Batch
-from yoriai_corpus.build.step import Decontaminate
 from yoriai.same_text import EvaluationText
+from yoriai_corpus.build import contamination
 from yoriai_corpus.build.contamination import Finder
+from yoriai_corpus.build.step import Decontaminate
+from yoriai_corpus.text.batch import Batch
 
 Make = Callable[..., Artifact]
 

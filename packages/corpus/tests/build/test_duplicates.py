@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from yoriai import Artifact
 from yoriai_corpus.build import components, sorted_keys
-from yoriai_corpus.text import minhash
-from yoriai_corpus.text.batch import codes_of, fold_table
 from yoriai_corpus.build.duplicates import ALL_PAIRS_UP_TO
+from yoriai_corpus.text import minhash
+from yoriai_corpus.text.batch import codes_of
+from yoriai_corpus.text.folding import fold_table
 
 ALPHABET = string.ascii_lowercase + "あいうえおかきくけこ日本語東京 "
 

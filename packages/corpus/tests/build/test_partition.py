@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from yoriai import Document, Filter, Source, SourceCard, Unreadable, Verdict, YoriaiError
-from yoriai_corpus.build import partition
-from yoriai_corpus.engines.deaths import DEATHS, KILLED
 from yoriai_corpus import tables
+from yoriai_corpus.build import partition
 from yoriai_corpus.build.partition import Marker, PartitionTask, after_death, process
+from yoriai_corpus.engines.deaths import DEATHS, KILLED
 from yoriai_corpus.sources.records import guarded
 
 
@@ -39,9 +39,7 @@ class Thousand(Source):
 class Guarded(Thousand):
     """The same, but it passes over what is to be skipped."""
 
-    def read_without(
-        self, partition: str, skip: frozenset[int]
-    ) -> Iterator[Document | Unreadable]:
+    def read_without(self, partition: str, skip: frozenset[int]) -> Iterator[Document | Unreadable]:
         def parse(place: str, number: int) -> Document:
             if number == self.deadly:
                 raise Death

@@ -60,7 +60,9 @@ def test_the_altered_record_is_named(
     assert name in shown.err
     rows[13]["record_sha256"] = records.record_digest("mine", rows[13]["id"], "text number 99")
     tables.write_table(path, tables.DOCUMENTS, rows)
-    assert name in yoriai_cli("corpus", "altered", str(folder)).err  # its own digest changed with it
+    assert (
+        name in yoriai_cli("corpus", "altered", str(folder)).err
+    )  # its own digest changed with it
     path.write_bytes(b"no table")
     assert "cannot be read" in yoriai_cli("corpus", "altered", str(folder)).err
 
@@ -80,9 +82,7 @@ def test_the_commands_prove_and_check(
     assert yoriai_cli(*asked, "--root", "00" * 32).code == Altered.exit_code
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"[]", b"{}", b'{"corpus": 1}', b"[" * 100_000, b"\xff"]
-)
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"corpus": 1}', b"[" * 100_000, b"\xff"])
 def test_what_is_no_proof_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "proof.json"
     path.write_bytes(data)

@@ -186,8 +186,8 @@ def test_documents_that_kill_every_worker_are_quarantined_and_nothing_else_is(
     assert facts["unreadable"] == 2
     assert facts["in"] == 1800 == facts["kept"] + facts["heldout"] + facts["dropped"] + 2
     paths = sorted((bench.folder / "deadly" / "text@1" / "unreadable").glob("*.parquet"))
-    from yoriai_corpus.engines.deaths import KILLED
     from yoriai_corpus import tables
+    from yoriai_corpus.engines.deaths import KILLED
 
     rows = [(row["id"], row["reason"]) for row in tables.read_rows(paths)]
     assert rows == [("1/40", KILLED), ("4/299", KILLED)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -14,12 +15,13 @@ from yoriai_corpus.search.trace import covered, maximal, trace
 
 Make = Callable[..., Artifact]
 TEXTS = ["abracadabra", "吾輩は猫である。名前はまだ無い。", "cab猫", "bbbb", "吾輩は犬である。"]
+LICENCES = ["CC0-1.0", "MIT", "CC0-1.0", "", "MIT"]
 LETTERS = "abcdr吾輩は猫犬である。名前z"
 
 
 @pytest.fixture(scope="module")
 def index(make_corpus: Make, run_step: Make) -> SearchIndex:
-    rows = [{"id": str(n), "text": text, "licence": "CC0-1.0"} for n, text in enumerate(TEXTS)]
+    rows = [{"id": str(n), "text": t, "licence": LICENCES[n]} for n, t in enumerate(TEXTS)]
     return SearchIndex(run_step("corpus/index", [make_corpus(rows)]))
 
 
@@ -56,7 +58,9 @@ def test_spans_are_the_pieces_that_occur_and_cannot_grow(
         assert {place.id for place in span.places} == holders
         for place in span.places:
             assert TEXTS[int(place.id)].startswith(span.text, place.offset)
-            assert place.licence == "CC0-1.0"
+            assert place.licence == LICENCES[int(place.id)]
+        assert span.documents == len(holders)
+        assert span.licences == Counter(LICENCES[int(n)] for n in holders)
         assert span.occurrences == sum(
             each.startswith(span.text, at) for each in TEXTS for at in range(len(each))
         )

@@ -19,8 +19,10 @@ import pytest
 pytest.importorskip("starlette")
 
 from yoriai import Artifact, UsageError, YoriaiError
+from yoriai.explaining import Hop
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.seen import Trainings
 from yoriai_corpus.serve import pages, server, words
 from yoriai_corpus.serve.app import make_app
 from yoriai_corpus.serve.limits import Deadline, RequestRate, ServeLimits, TooBusy, TooOften
@@ -121,6 +123,54 @@ def test_a_trace_marks_what_stands_in_the_corpus(app: Any) -> None:
     page = ask(app, "/trace", body=urlencode({"text": text}).encode())
     assert page.status == 200
     assert '<mark><a href="#span-1">吾輩は猫である。名前は</a></mark>' in page.text
+
+
+class Model:
+    """A model, as far as nothing of it is opened."""
+
+    name, kind, path = "mine/base@1", "model", Path("nowhere")
+    manifest = {"inputs": [], "circumstances": {}}
+
+
+class Told:
+    """A registry whose one plugin knows the steps of some documents."""
+
+    def moments(self, hook: str) -> Any:
+        def told(point: Any) -> Any:
+            for name in point.names:
+                facts = {"name": name, "model": "mine/<b>", "of": 480}
+                known = {"steps": [7, 9]} if name == "mine/cat" else {}
+                yield Hop(kind="steps", says="", state="checked", by="<i>nobody</i> knows",
+                          facts=facts | known)  # fmt: skip
+
+        yield "told", told
+
+
+def test_the_steps_that_saw_a_document_are_told_of_each(index: Artifact) -> None:
+    model: Any = Model()
+    registry: Any = Told()
+    trainings = Trainings([model], [index], registry)
+    app = make_app(
+        ServedIndex([index.path]), limits=ServeLimits(), hosts=server.LOOPBACK, trainings=trainings
+    )
+    (row,) = ask(app, "/api/document?name=mine/cat").json["documents"]
+    assert [(s["model"], s["steps"], s["count"], s["of"]) for s in row["seen"]] == [
+        ("mine/<b>", [7, 9], 2, 480)
+    ]
+    page = ask(app, "/document?name=mine/cat").text
+    assert "mine/&lt;b&gt;: 2 of 480 steps" in page
+    assert "was not trained on a corpus of this index" in page
+    (short,) = ask(app, "/api/document?name=mine/short").json["documents"]
+    assert (short["seen"][0]["count"], "not trained on" in short["seen"][0]["by"]) == (0, True)
+    text = json.dumps({"text": "吾輩は猫である。名前は 犬 and 猫 犬 and"}).encode()
+    spans = ask(app, "/api/trace", body=text, kind="application/json").json["spans"]
+    seen = {p["id"]: p["seen"][0]["count"] for span in spans for p in span["places"]}
+    assert seen == {"cat": 2, "<script>id": None}
+    assert spans[0]["licences"] == {"CC0-1.0": 1}
+    pasted = urlencode({"text": "吾輩は猫である。名前 犬 and 猫 犬"}).encode()
+    page = ask(app, "/trace?ui=ja", body=pasted)
+    assert "全 480 ステップのうち 2 ステップ</bdi> (7, 9)" in page.text
+    assert "&lt;i&gt;nobody&lt;/i&gt; knows" in page.text
 
 
 ADDRESSES = [

@@ -126,6 +126,36 @@ def yoriai_probes() -> Iterable[Entry]:
             "Does a model say the same when it is asked again?",
             torch,
         ),
+        _entry("lens", "probes.lens:Lens", "What a model would say after each layer.", torch),
+        _entry(
+            "ablation",
+            "probes.ablation:Ablation",
+            "How much worse a model gets without a head, an attention or a network.",
+            torch,
+        ),
+        _entry(
+            "induction",
+            "probes.induction:Induction",
+            "Heads that look up what followed a token when it stood before.",
+            torch,
+        ),
+        _entry(
+            "bias-pairs",
+            "probes.bias_pairs:BiasPairs",
+            "Of two sentences on two groups, does a model find the stereotype likelier?",
+            torch,
+        ),
+        _entry(
+            "bias-questions",
+            "probes.bias_questions:BiasQuestions",
+            "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
+        _entry(
+            "bias-drill",
+            "probes.bias_drill:BiasDrill",
+            "A bias planted in a corpus: what swapping groups does to it, and what that costs.",
+            torch,
+        ),
     ]
 
 
@@ -171,6 +201,11 @@ def yoriai_commands() -> Iterable[Entry]:
         _entry("export", "commands.export:export", "Write scores as other tools' logs."),
         _entry("data", "commands.data:data", "List, fetch, check and export the data sets."),
         _entry("probe", "commands.probe:probe", "List and run probes, which look into models."),
+        _entry(
+            "transparency",
+            "commands.transparency:transparency",
+            "What can be measured of models here, on one page.",
+        ),
     ]
 
 

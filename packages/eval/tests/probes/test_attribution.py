@@ -156,10 +156,9 @@ def test_a_model_with_checkpoints_is_explained_and_planted_documents_are_counted
     told = made.facts["probes"]["eval/attribution"]["mine"]["measures"]
     # The checkpoint is a copy of the final weights, so all of them rank alike.
     assert told["top 5 of step 4 also in the sum"]["value"] == 1.0
-    from yoriai import UsageError
-
-    with pytest.raises(UsageError, match="name what is to be explained"):
-        yoriai_job("none", looks(), [corpus])
+    made = yoriai_job("own", looks(top=5, own=2), [corpus])
+    told = made.facts["probes"]["eval/attribution"]["mine"]
+    assert told["notes"][0] == "what is explained the model wrote itself, after 2 beginnings"
 
 
 @pytest.mark.slow

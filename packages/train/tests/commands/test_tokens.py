@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -147,6 +148,41 @@ def test_replay_and_where_are_inverse_to_one_another(walk, yoriai):
         here = {(s["step"], s["sample"], s["window"]) for p in told["places"] for s in p["seen"]}
         assert here == seen.get(name, set())
         assert told["steps"] == sorted({step for step, *_ in here})
+
+
+def test_steps_whose_data_was_passed_over_saw_nothing_of_it(walk):
+    from yoriai_train.data.documents import Sidecars
+    from yoriai_train.data.provenance import training_of
+    from yoriai_train.data.seen import places_of
+
+    training = replace(training_of(artifact.open_artifact(walk.base)), skipped=((3, 5),), steps=6)
+    samples, seen = training.samples(), {}
+    for step in range(1, 7):
+        span = training.span(step)
+        for number, window in zip(*samples.order.draw(span), strict=True):
+            text = samples.windows.texts[number]
+            pieces = list(text.pieces(int(window) * CONTEXT, CONTEXT + 1))
+            for name in Sidecars(training.tokens).names_of(pieces).values():
+                seen.setdefault(f"{name.source}/{name.id}", set()).add(step)
+    names = ["{source}/{id}".format(**row) for row in walk.rows]
+    for name, places in places_of(training, names, 6).items():
+        assert {s["step"] for place in places for s in place["seen"]} == seen.get(name, set())
+
+
+def test_many_documents_are_asked_at_once_and_each_hop_names_its_own(walk, yoriai):
+    from yoriai.explaining import Point
+    from yoriai_train.data.hops import hops
+
+    base = artifact.open_artifact(walk.base)
+    names = ["src0/a/000", "src9/none", "src1/a/001"]
+    told = list(hops(Point(kind="documents", artifact=base, names=names)))
+    assert [hop.facts["name"] for hop in told] == names
+    assert [hop.state for hop in told] == ["checked", "broken", "checked"]
+    for hop in (told[0], told[2]):
+        where = yoriai("where", walk.base, hop.facts["name"], "--json").json
+        assert (hop.facts["steps"], hop.facts["of"]) == (where["steps"], STEPS)
+        [alone] = hops(Point(kind="document", artifact=base, name=hop.facts["name"]))
+        assert (alone.says, alone.facts) == (hop.says, hop.facts)
 
 
 def test_replay_shows_the_very_texts_that_the_batch_holds(walk, yoriai, pieces):

@@ -43,14 +43,13 @@ long = place / "long"
 events = pathlib.Path("build/launch/r-1.events")
 attempt = events.read_text().count("\\tstarted\\t") if events.exists() else 1
 if long.exists() and attempt <= int(long.read_text()):
-    def stop(*_):
-        sys.exit(int((place / "stop-code").read_text()) if (place / "stop-code").exists() else 6)
-    signal.signal(signal.SIGTERM, stop)
+    # Blocked, not handled: between a handler and a pause a signal could be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for waiter in ("limit", "started"):  # named pipes: whoever opens them hears that it works
         if (place / waiter).exists():
             (place / waiter).write_text("works")
-    while True:
-        signal.pause()
+    signal.sigwait({signal.SIGTERM})
+    sys.exit(int((place / "stop-code").read_text()) if (place / "stop-code").exists() else 6)
 if (place / "lost").exists():
     while "gave up" not in pathlib.Path(sys.argv[0] + ".log").read_text():
         time.sleep(0.05)

@@ -72,6 +72,17 @@ def test_a_loss_that_is_neither_way_is_refused_by_name(monkeypatch):
         gate.choose_head({"model_type": "llama", **COMMON}, boundaries=False)
 
 
+def test_a_kind_that_gives_no_loss_of_its_own_is_refused_by_name():
+    # Marian's decoder takes its labels to be of another vocabulary than its configuration says.
+    from transformers import AutoConfig
+
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 300}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 1}
+    body = AutoConfig.for_model("marian", **sizes, **heads, decoder_vocab_size=512).to_dict()
+    with pytest.raises(UsageError, match="a marian gives no loss of its own"):
+        gate.choose_head(body, boundaries=False)
+
+
 def test_dropout_of_functions_stays_off_and_the_exported_configuration_as_it_was():
     body = {"model_type": "bloom", **COMMON, "hidden_dropout": 0.5, "attention_dropout": 0.5}
     model = set_to_training(gate._any_small_model(body))

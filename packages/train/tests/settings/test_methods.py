@@ -199,3 +199,17 @@ def test_an_adapter_configuration_has_no_path(tmp_path):
     method.write(model, {}, tmp_path)
     told = json.loads((tmp_path / "adapter_config.json").read_bytes())
     assert (told["r"], told["lora_alpha"], told["base_model_name_or_path"]) == (8, 16, None)
+
+
+@pytest.mark.parametrize("method", ["train/qlora", {"use": "train/qlora", "rank": 8}])
+def test_qlora_is_refused_by_name_with_the_reason_and_what_to_do(method):
+    import pydantic
+
+    from yoriai_train.steps.tune import Tune
+
+    told = {"data": [{"use": "train/jsonl", "path": "a.jsonl"}], "method": method}
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Tune.model_validate(told)
+    [error] = caught.value.errors()
+    assert error["msg"].startswith("QLoRA is not offered: its adapter fits weights of four bits")
+    assert "train/lora with precision: bf16-true" in error["ctx"]["hint"]

@@ -187,3 +187,30 @@ def test_as_a_validator_an_unknown_preset_is_a_fault_with_a_hint():
     [error] = caught.value.errors()
     assert error["type"] == "uses"
     assert error["ctx"]["hint"] == "did you mean 'gpt3-175b'?"
+
+
+@pytest.mark.parametrize("name", preset.tunings())
+def test_every_preset_of_a_tuning_is_a_step_and_names_the_source_of_each_value(name):
+    from yoriai.config import build, plain
+    from yoriai.plugins import load_registry
+    from yoriai_train.steps.tune import Tune
+
+    data = [{"use": "train/jsonl", "path": "a.jsonl"}]
+    step = build(Tune, {"preset": name, "data": data, "epochs": 3}, load_registry())
+    body, made = preset.load_tuning(name), plain(step)
+    assert made["epochs"] == 3  # the recipe wins
+    assert made["schedule"]["peak"] == body["schedule"]["peak"]
+    assert made["optimizer"] | body["optimizer"] == made["optimizer"]
+    assert step.method.entry == body["method"]["use"]
+    text = (FOLDER.parent / "tunings" / f"{name}.yaml").read_text(encoding="utf-8")
+    known = set(re.findall(r"^#   \[(.+?)\]", text, re.MULTILINE))
+    for line in text[text.index("\nmethod:") :].splitlines():
+        code, mark, comment = line.partition("# ")
+        if code.strip() and not code.rstrip().endswith(":") and "use: train/" not in code:
+            assert mark, f"{name}: no source for {code.strip()}"
+        assert set(re.findall(r"\[([a-z]+)\]", comment)) <= known
+
+
+def test_a_preset_of_pre_training_is_none_of_a_tuning():
+    with pytest.raises(NotFound, match="preset of a tuning"):
+        preset.load_tuning("llm-jp-13b")

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from yoriai_train.settings.stability import Stability, Watcher, shift, span_to_skip
+from yoriai_train.settings.stability import Stability, Watcher, shift, span_to_skip, unshift
 
 RULES = Stability(window_steps=50, least_steps=10, threshold=6, least_nats=0.2)
 
@@ -90,3 +90,6 @@ def test_data_passed_over_is_never_seen_and_nothing_else_is_left_out(seed):
     gone = {n for first, last in spans for n in range(first, last + 1)}
     left = [n for n in range(200) if n not in gone]
     assert [shift(step, spans) for step in range(60)] == left[:60]
+    for step, data_step in enumerate(left):
+        assert unshift(data_step, spans) == step
+    assert {unshift(data_step, spans) for data_step in gone} <= {None}

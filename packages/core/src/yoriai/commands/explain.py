@@ -12,8 +12,6 @@ from yoriai import console
 from yoriai.cli import Context
 from yoriai.errors import NotFound, YoriaiError
 
-MARKS = {"checked": "✓", "unchecked": "?", "broken": "✗"}
-
 
 @click.command(epilog="""\b
 Examples:
@@ -62,11 +60,7 @@ def explain(
         _write(page, sample, hops)
 
     def text() -> str:
-        lines = []
-        for hop in hops:
-            indent = "  " * hop.depth
-            lines.append(f"{indent}{MARKS[hop.state]} {hop.kind}: {hop.says}")
-            lines.append(f"{indent}    {hop.by}")
+        lines = explaining.in_lines(hops)
         told = f"the chain breaks at {len(broken)} of {len(hops)} hops" if broken else ""
         return "\n".join([*lines, told or f"all {len(hops)} hops are there"])
 
@@ -76,6 +70,7 @@ def explain(
 
 
 def _write(place: Path, sample: str, hops: Sequence[Any]) -> None:
+    from yoriai.explaining import MARKS
     from yoriai.files import write_atomically
     from yoriai.page import render
     from yoriai.section import Section, Table

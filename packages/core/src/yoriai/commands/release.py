@@ -26,6 +26,10 @@ Examples:
     help="Scores for the card; without it those beside the model.",
 )  # fmt: skip
 @click.option(
+    "--probes", "looked", type=folder, multiple=True, metavar="ARTIFACT",
+    help="Probes for the card; without it those beside the model.",
+)  # fmt: skip
+@click.option(
     "--failures", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
     help="Markdown of what you know to fail, for the card.",
 )  # fmt: skip
@@ -40,6 +44,7 @@ def release(
     path: Path,
     target: Path | None,
     scored: tuple[Path, ...],
+    looked: tuple[Path, ...],
     failures: Path | None,
     with_dropped: bool,
     repository: str | None,
@@ -61,7 +66,8 @@ def release(
         words = neutralise(failures.read_text(encoding="utf-8")) if failures else ""
         made = releases.assemble(
             open_artifact(path), target,
-            scores=[open_artifact(one) for one in scored], failures=words,
+            scores=[open_artifact(one) for one in scored],
+            probes=[open_artifact(one) for one in looked], failures=words,
             with_dropped=with_dropped, watch=console.watch,
         )  # fmt: skip
         for name, lines in made["hidden"].items():

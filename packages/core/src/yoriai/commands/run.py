@@ -13,7 +13,7 @@ from yoriai import console
 from yoriai.artifact import open_artifact
 from yoriai.cli import Context
 from yoriai.config import unknown_name
-from yoriai.errors import YoriaiError
+from yoriai.errors import UsageError, YoriaiError
 from yoriai.redaction import Redactor, count_hidden, say_hidden
 
 
@@ -28,6 +28,9 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path), help="Where to work [build/RECIPE].")
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; run nothing.")
 @click.option("--until", metavar="STEP", default="", help="Stop after this step.")
+@click.option(
+    "--only", metavar="STEP", default="", help="Make this step alone; what it needs must be made."
+)
 @click.option(
     "--allow-drift",
     metavar="REASON",
@@ -47,6 +50,7 @@ def run(
     out: Path | None,
     dry_run: bool,
     until: str,
+    only: str,
     allow_drift: str,
     time_limit: float,
     as_json: bool,
@@ -58,8 +62,11 @@ def run(
 
     loaded = load_recipe(recipe, shared.registry, settings)
     names = [step.name for step in loaded.steps]
-    if until and until not in names:
-        raise unknown_name(until, names, "step")
+    for name in (until, only):
+        if name and name not in names:
+            raise unknown_name(name, names, "step")
+    if until and only:
+        raise UsageError("--until and --only cannot both be given", hint=f"yoriai run {recipe} -h")
     root = out or Path("build") / loaded.recipe.name
     if dry_run:
         decisions = Workspace(root, loaded, Redactor()).decide_all()
@@ -69,6 +76,7 @@ def run(
     options = runner.Options(
         allow_drift=allow_drift,
         until=until,
+        only=only,
         time_limit_minutes=time_limit,
         argv=sys.argv[1:],
         watch=console.watch,
@@ -82,7 +90,7 @@ def run(
         raise
     except YoriaiError:
         raise
-    _finish(outcome, shared.registry, root, as_json, complete=not until or until == names[-1])
+    _finish(outcome, shared.registry, root, as_json, complete=not only and until in ("", names[-1]))
 
 
 def _tell_near(loaded: Any, recipe: Path) -> None:
@@ -144,13 +152,17 @@ def _show_plan(loaded: Any, decisions: list[Any], root: Path, as_json: bool) -> 
 
 
 def _expectations(expected: Mapping[str, Any]) -> Iterator[str]:
-    """Lines such as ``tokens: 1,000``; a list or mapping has a line for each item."""
+    """Lines such as ``tokens: 1,000``; a list or mapping has a line for each item.
+
+    Mappings in a list are what steps tell one another; ``--json`` shows them.
+    """
     for key, value in expected.items():
         name = key.replace("_", " ")
         if isinstance(value, Mapping):
             yield from (f"{name}: {inner} {_amount(item)}" for inner, item in value.items())
         elif isinstance(value, list):
-            yield from (f"{name}: {_amount(item)}" for item in value)
+            told = (item for item in value if not isinstance(item, Mapping))
+            yield from (f"{name}: {_amount(item)}" for item in told)
         else:
             yield f"{name}: {_amount(value)}"
 

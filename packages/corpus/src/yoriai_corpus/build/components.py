@@ -151,7 +151,9 @@ def _send(folder: Path, number: int, writer: int, ranges: int, owners: U64, pair
 
 def _received(folder: Path, number: int, writers: int, target: int) -> U64:
     names = (folder / f"{number}.{writer}.{target}.npy" for writer in range(writers))
-    return np.concatenate([np.zeros((0, 2), np.uint64), *(np.array(sorted_keys.load(n)) for n in names)])
+    return np.concatenate(
+        [np.zeros((0, 2), np.uint64), *(np.array(sorted_keys.load(n)) for n in names)]
+    )
 
 
 def _both(pairs: U64) -> tuple[U64, U64]:

@@ -1,16 +1,16 @@
 """Finding documents that are the same, or nearly, over the whole corpus.
 
-All of it is tasks over ranges of keys (:mod:`yoriai_corpus.build.sorted_keys`). Of documents that are the
-same the one with the smallest (source's place in the recipe, source, id) stays: never the one
-that was read, or finished, first.
+All of it is tasks over ranges of keys (:mod:`yoriai_corpus.build.sorted_keys`). Of documents that
+are the same the one with the smallest (source's place in the recipe, source, id) stays: never the
+one that was read, or finished, first.
 
 * names: two documents of one name; the later one is quarantined, or, if it is from another file,
   called after that file too;
 * exact and url: equal keys of 128 bits;
 * near: documents sharing a band of their signatures are candidates; a pair counts if its true
   Jaccard similarity reaches the threshold; pairs are closed to clusters by
-  :mod:`yoriai_corpus.build.components`. Clusters are transitive: a document may be less alike to the
-  one that stays than the threshold, and that similarity is what is reported.
+  :mod:`yoriai_corpus.build.components`. Clusters are transitive: a document may be less alike to
+  the one that stays than the threshold, and that similarity is what is reported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from yoriai_corpus.build import sorted_keys
-from yoriai_corpus.text import minhash
-from yoriai_corpus.build.sorted_keys import Series
 from yoriai_corpus.build.part_writer import key_file
-from yoriai_corpus.build.parts import PartList, PartDocuments
+from yoriai_corpus.build.parts import PartDocuments, PartList
+from yoriai_corpus.build.sorted_keys import Series
+from yoriai_corpus.text import minhash
 
 U64 = npt.NDArray[np.uint64]
 # Texts from one template can share a band by the thousand; n squared pairs of them would never

@@ -6,29 +6,27 @@ share apart, and writes one file of every table. What it counted is its receipt.
 
 from __future__ import annotations
 
-from functools import partial
 import collections
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from yoriai import files
-from yoriai_corpus.engines.receipts import done
-from yoriai_corpus.build import sorted_keys
-from yoriai_corpus.text import lines
 from yoriai_corpus import tables
-from yoriai_corpus.build.sorted_keys import Series
-from yoriai_corpus.text.lines import Unit
+from yoriai_corpus.build import sorted_keys
 from yoriai_corpus.build.part_writer import record_digest
-from yoriai_corpus.build.parts import DocumentPart, PartList, PartDocuments
+from yoriai_corpus.build.parts import DocumentPart, PartDocuments, PartList
+from yoriai_corpus.build.sorted_keys import Series
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.tables import TableWriter
+from yoriai_corpus.text import lines
+from yoriai_corpus.text.lines import Unit
 
 VERSION = "2"
 CHARACTERS_PER_FILE = 2**25  # some 30 MB on disk; as many tasks as there are files

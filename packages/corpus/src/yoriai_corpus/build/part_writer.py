@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from yoriai import Document, Verdict, files
-from yoriai_corpus.engines.receipts import done
-from yoriai_corpus.build import contamination, sorted_keys
-from yoriai_corpus.text import lines, minhash
 from yoriai_corpus import tables
-from yoriai_corpus.text.batch import Batch
+from yoriai_corpus.build import contamination, sorted_keys
+from yoriai_corpus.engines.receipts import done
 from yoriai_corpus.tables import COLUMNS, TableWriter
+from yoriai_corpus.text import lines, minhash
+from yoriai_corpus.text.batch import Batch
 
 BATCH = 256
 _PLACE = [("place", pa.uint32())]

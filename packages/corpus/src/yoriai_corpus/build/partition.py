@@ -7,24 +7,23 @@ partition whose receipt exists is never computed again.
 
 from __future__ import annotations
 
-from functools import partial
-import json
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yoriai import Document, Filter, PassedOver, Source, Unreadable, Verdict, YoriaiError, files
-from yoriai_corpus.engines.receipts import done
-from yoriai_corpus.text import characters
+from yoriai import Document, Filter, PassedOver, Source, Unreadable, Verdict, YoriaiError
 from yoriai_corpus.build import contamination
 from yoriai_corpus.build.ledger import commonest
-from yoriai_corpus.engines.deaths import DEATHS, KILLED
-from yoriai_corpus.text.batch import Batch
-from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.build.part_writer import BATCH, PartWriter, Wanted
+from yoriai_corpus.engines.deaths import DEATHS, KILLED
+from yoriai_corpus.engines.receipts import done
+from yoriai_corpus.sources.checks import fault
+from yoriai_corpus.text import characters
+from yoriai_corpus.text.batch import Batch
 
 BATCH_CHARACTERS = 2**20
 MOST_KINDS = 200  # of what is passed over, in one partition

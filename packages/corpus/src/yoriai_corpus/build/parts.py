@@ -66,7 +66,8 @@ def write_parts(path: Path, parts: Sequence[DocumentPart]) -> PartList:
 
 
 @lru_cache(maxsize=4)
-def _read_parts(path: Path, sha256: str) -> tuple[DocumentPart, ...]:
+def _read_parts(path: Path, sha256: str) -> tuple[DocumentPart, ...]:  # noqa: ARG001
+    # The digest is there for the cache alone: other bytes are another list.
     rows = json.loads(path.read_bytes())
     return tuple(
         DocumentPart(

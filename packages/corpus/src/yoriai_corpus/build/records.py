@@ -61,14 +61,14 @@ def altered(corpus: Artifact, name: str) -> Iterator[str]:
         place = 0
         for other in before:
             place += pq.read_metadata(corpus.path / other).num_rows
-        told = count = 0
-        for row in tables.read_rows(corpus.path / name, ("source", "id", "text")):
+        told = 0
+        rows = tables.read_rows(corpus.path / name, ("source", "id", "text"))
+        for count, row in enumerate(rows):
             digest = record_digest(row["source"], row["id"], row["text"])
             sealed = items[place + count].hex() if place + count < len(items) else ""
             if digest != sealed:
                 yield f"record {count} of {name}, {row['source']}/{row['id']}, was altered"
                 told += 1
-            count += 1
             if told == MOST_NAMED:
                 yield "and perhaps others"
                 return
@@ -113,7 +113,9 @@ def read_proof(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         sound, value = False, {}
     if not sound:
-        raise UsageError(f"{path} is no proof", hint="yoriai corpus prove CORPUS SOURCE/ID --out FILE")
+        raise UsageError(
+            f"{path} is no proof", hint="yoriai corpus prove CORPUS SOURCE/ID --out FILE"
+        )
     return dict(value)
 
 
@@ -127,6 +129,7 @@ def check(proof: Mapping[str, Any], root: str, text: str | None = None) -> None:
     found = merkle.root_by_proof(item, proof["index"], proof["count"], path)
     if found is None or found.hex() != root.lower():
         raise Altered("the proof does not lead to this root: the record is not in this corpus")
-    if text is not None:
-        if record_digest(proof["source"], proof["id"], text) != proof["record_sha256"]:
-            raise Altered("the record in the corpus has another text, or another name")
+    if text is None:
+        return
+    if record_digest(proof["source"], proof["id"], text) != proof["record_sha256"]:
+        raise Altered("the record in the corpus has another text, or another name")

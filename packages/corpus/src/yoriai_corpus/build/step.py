@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 from pydantic import Field
 
-from yoriai.strict import Strict
 from yoriai import (
     Filter,
     Job,
@@ -28,26 +27,31 @@ from yoriai import (
 from yoriai.config import plain
 from yoriai.redaction import Redactor
 from yoriai.same_text import NEAR, NGRAM, evaluation_text
+from yoriai.strict import Strict
+from yoriai_corpus import tables
+from yoriai_corpus.account import datasheet
 from yoriai_corpus.build import (
     components,
     contamination,
     duplicates,
-    final_tables as finish,
-    sorted_keys,
     ledger,
-    part_writer as part,
     partition,
     records,
+    sorted_keys,
 )
-from yoriai_corpus.account import datasheet
-from yoriai_corpus.engines import pool as engine
-from yoriai_corpus.text import lines
-from yoriai_corpus import tables
+from yoriai_corpus.build import (
+    final_tables as finish,
+)
+from yoriai_corpus.build import (
+    part_writer as part,
+)
+from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
 from yoriai_corpus.build.sorted_keys import Series
+from yoriai_corpus.engines import pool as engine
+from yoriai_corpus.rules.base import expand
 from yoriai_corpus.sources.files import FileSource
 from yoriai_corpus.sources.listing import piece_of
-from yoriai_corpus.rules.base import expand
-from yoriai_corpus.build.parts import DocumentPart, PartList, write_parts
+from yoriai_corpus.text import lines
 
 
 class Dedup(Strict):
@@ -124,15 +128,14 @@ class Build(Step):
         0.03, ge=0, lt=1, description="share of documents kept apart for evaluation"
     )
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         self._check_names()
         expected: dict[str, Any] = {"reads": [_outlook(source) for source in self.sources]}
         if tasks := self.decontaminate.against:
             expected["decontaminates"] = (
-                f"against {len(tasks)} evaluation tasks; data of them that is not here is downloaded"
+                f"against {len(tasks)} evaluation tasks; what is not here of them is downloaded"
             )
-        # Other packages' sources need not say it; then names are known once documents were read.
-        names = [getattr(source, "source_name", "") for source in self.sources]
+        names = [source.source_name for source in self.sources]
         return {**expected, "sources": sorted(set(names))} if all(names) else expected
 
     def _check_names(self) -> None:
@@ -224,9 +227,10 @@ class Building:
         if not asked.against:
             return None
         path = self.scratch / "contamination.json"
+        label = "evaluation texts, downloaded where they are not here"
         texts = (
             evaluation_text(task.entry, sample, ranked=task.form == "ranked")
-            for task in asked.against
+            for task in self.job.progress(asked.against, label, len(asked.against))
             for sample in _samples(task)
         )
         self.contamination = contamination.write_texts(path, texts, asked.ngram, asked.near)
@@ -370,8 +374,7 @@ class Building:
                 files.link(task.file(table), place)
         beside: dict[str, Counter[str]] = {}
         for source in self.build.sources:
-            # Other packages' sources need not say what their documents call them.
-            name = getattr(source, "source_name", "")
+            name = source.source_name
             if name or source.passed_over():
                 kinds = beside.setdefault(name or source.card().name, Counter())
                 kinds.update(source.passed_over())
@@ -433,13 +436,12 @@ def _outlook(source: Source) -> str:
     try:
         card = source.card()
         name = " ".join(filter(None, (card.name, card.version, card.url)))
-        if not isinstance(source, FileSource):
+        if (known := source.to_read()) is None:
             return name
-        found = source.files()
-        size = sum(file.size() for file in found)
-        return f"{name}: {size / 1e6:,.1f} MB in {len(found):,} files"
+        count, size = known
+        return f"{name}: {size / 1e6:,.1f} MB in {count:,} files"
     except NotFound:  # the plan says why, see Workspace.decide_all
-        return f"{getattr(source, 'name', source.entry)}: not here"
+        return f"{source.source_name or source.entry}: not here"
 
 
 def _card(source: Source) -> dict[str, Any]:

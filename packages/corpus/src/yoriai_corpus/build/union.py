@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from yoriai import Artifact, Job, Made, Step, UsageError, files
+from yoriai_corpus import tables
 from yoriai_corpus.account import datasheet
 from yoriai_corpus.build import ledger, records
-from yoriai_corpus import tables
 
 
 class Union(Step):

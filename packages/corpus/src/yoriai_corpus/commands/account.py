@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoriai import NotFound, console
+from yoriai import NotFound, UsageError, console
 from yoriai_corpus.commands import folder, open_kind
 
 if TYPE_CHECKING:
@@ -65,10 +65,17 @@ def _plain(table: Table) -> str:
 Examples:
   yoriai corpus audit build/tour/text@1
   yoriai corpus audit build/tour/text@1 --groups regions.jsonl --all
+  yoriai corpus audit build/tour/text@1 --terms -
 """)  # fmt: skip
 @click.argument("corpus", type=folder)
 @click.option(
     "--groups", type=folder, metavar="FILE", help="JSON Lines of your own groups: id, group."
+)
+@click.option(
+    "--terms",
+    type=folder,
+    metavar="FILE",
+    help="Groups of people by words, as YAML; - for those of yoriai corpus mentions.",
 )
 @click.option(
     "--language", default=None, help="Only this language [ja and unknown; all with --groups]."
@@ -76,7 +83,12 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Show what is not flagged as well.")
 @console.json_option
 def audit(
-    corpus: Path, groups: Path | None, language: str | None, everything: bool, as_json: bool
+    corpus: Path,
+    groups: Path | None,
+    terms: Path | None,
+    language: str | None,
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """Find kinds of text that rules drop more often than the rest of CORPUS.
 
@@ -84,12 +96,19 @@ def audit(
     text for children and dialect are recognised by simple marks. For each and for each rule
     the share that was dropped is compared with that of all other documents. A ratio whose
     95 % interval lies above 1.25 is flagged: read a sample before you change the rule. Groups
-    of your own are named by rows {"id": "SOURCE/ID", "group": "NAME"}.
+    of your own are named by rows {"id": "SOURCE/ID", "group": "NAME"}, or known by words (women,
+    the old, people from abroad) with --terms.
     """
     from yoriai_corpus.account import audit as audits
+    from yoriai_corpus.account import group_terms
 
+    if groups and terms:
+        raise UsageError("give --groups or --terms, not both", hint="two calls answer both")
     artifact = open_kind(corpus, "corpus")
     asked = audits.read_groups(groups) if groups else audits.by_register
+    if terms:
+        words = group_terms.read_terms(group_terms.OWN_FILE if str(terms) == "-" else terms)
+        asked, language = group_terms.by_terms(words), language or words.language
 
     def wanted(name: str) -> bool:
         if language is not None:

@@ -10,7 +10,8 @@ import click
 
 from yoriai import NotFound, console
 from yoriai.artifact import Artifact
-from yoriai_corpus.commands import folder, open_kind
+from yoriai.cli import Context
+from yoriai_corpus.commands import folder, model_option, open_kind, open_trainings
 
 _RELATED = 5  # duplicates named by why, the rest is a number
 
@@ -19,11 +20,14 @@ _RELATED = 5  # duplicates named by why, the rest is a number
 Examples:
   yoriai corpus why build/tour/index@1 mercurial-translation-ja/hg/00042
   yoriai corpus why build/tour/text@1 mercurial-translation-ja/hg/00042
+  yoriai corpus why build/tour/index@1 mercurial-translation-ja/hg/00042 --model build/tour/base@1
 """)  # fmt: skip
 @click.argument("place", type=folder, metavar="INDEX_OR_CORPUS")
 @click.argument("name", metavar="SOURCE/ID")
+@model_option
 @console.json_option
-def why(place: Path, name: str, as_json: bool) -> None:
+@click.pass_obj
+def why(shared: Context, place: Path, name: str, models: tuple[Path, ...], as_json: bool) -> None:
     """Say what became of one document: kept, held out, unreadable or dropped, and why.
 
     An index answers at once. In a corpus all names are gone through, which takes longer the
@@ -43,6 +47,12 @@ def why(place: Path, name: str, as_json: bool) -> None:
     if not rows:
         hint = "yoriai corpus search INDEX TEXT finds names by a piece of text"
         raise NotFound(f"no document {name!r} was read", hint=hint)
+    trainings = open_trainings(models, [artifact], shared)
+    if trainings:
+        names = [f"{row['source']}/{row['id']}" for row in rows]
+        seen = trainings.saw(zip(names, (row["state"] for row in rows), strict=True))
+        for row, found in zip(rows, names, strict=True):
+            row["seen"] = [one.plain() for one in seen[found]]
 
     def text() -> str:
         return "\n\n".join(map(sentence, rows))
@@ -82,6 +92,8 @@ def sentence(row: Mapping[str, Any]) -> str:
 
 
 def _related(row: Mapping[str, Any]) -> Iterator[str]:
+    from yoriai_corpus.search.seen import SeenBy, in_words
+
     twins = [
         f"{twin['source']}/{twin['id']} ({twin['kind']}, {twin['similarity']:.3g})"
         for twin in row.get("stood_for", ())
@@ -95,6 +107,8 @@ def _related(row: Mapping[str, Any]) -> Iterator[str]:
     for hit in row.get("contamination", ()):
         share = "" if hit["share"] is None else f", {hit['share']:.0%} of it"
         yield f"holds the evaluation item {hit['task']}/{hit['item']} ({hit['kind']}{share})"
+    for seen in row.get("seen", ()):
+        yield f"seen by {in_words(SeenBy(**seen))}"
     if row.get("edited_in_source"):
         edits = ", ".join(f"{rule} ({n:,})" for rule, n in row["edited_in_source"].items())
         yield f"rules that edited documents of this source: {edits}"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoriai import UsageError, console
-from yoriai_corpus.commands import exports, folder, open_kind
+from yoriai.cli import Context
+from yoriai_corpus.commands import exports, folder, model_option, open_kind, open_trainings
 
 if TYPE_CHECKING:
+    from yoriai_corpus.search.near import NearSpans
     from yoriai_corpus.search.search import SearchIndex
 
 STATES = ("kept", "held out", "dropped", "unreadable")
@@ -121,6 +123,7 @@ def _open(*folders: Path) -> SearchIndex:
 Examples:
   yoriai corpus trace build/tour/index@1 "リポジトリを作成するには"
   yoriai corpus trace build/tour/index@1 - --shortest 12 < answer.txt
+  yoriai corpus trace build/tour/index@1 "リポジトリを作成する" --model build/tour/base@1
 """)  # fmt: skip
 @click.argument("index", type=folder)
 @click.argument("written", metavar="TEXT|-")
@@ -132,14 +135,24 @@ Examples:
     "--places", default=3, show_default=True, type=click.IntRange(0, 10**9),
     help="Documents named for each span.",
 )  # fmt: skip
+@click.option("--near", is_flag=True, help="Also copies with some characters changed.")
+@model_option
 @console.json_option
-def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) -> None:
+@click.pass_obj
+def trace(
+    shared: Context, index: Path, written: str, shortest: int, places: int, near: bool,
+    models: tuple[Path, ...], as_json: bool,
+) -> None:  # fmt: skip
     """Find the longest pieces of TEXT that stand in what was read, word for word.
 
     TEXT is what a model wrote, or - to read it from standard input. A span is shown if it would
-    not be found one character longer at either end.
+    not be found one character longer at either end. With --near also stretches of documents are
+    shown that agree but for some edits, each between more than 8 characters that agree. With
+    --model the steps of its training that saw the documents are named.
     """
     from yoriai_corpus.search import trace as tracing
+    from yoriai_corpus.search.near import NearSpans, near_spans
+    from yoriai_corpus.search.seen import in_words
 
     if written == "-":
         try:
@@ -148,23 +161,56 @@ def trace(index: Path, written: str, shortest: int, places: int, as_json: bool) 
             raise UsageError("standard input is no UTF-8", hint="give it as text") from error
     opened = _open(index)
     spans = tracing.trace(opened, written, shortest=shortest, places=places)
+    close = near_spans(opened, written) if near else NearSpans([], 0, 0)
+    trainings = open_trainings(models, opened.artifacts, shared)
+    held = [p for span in spans for p in span.places] + [span.place for span in close.spans]
+    seen = trainings.saw((place.name, place.state) for place in held)
     share = tracing.covered(spans) / max(1, len(written))
-    value = {
+    value: dict[str, Any] = {
         "characters": len(written), "covered": share, "spans": [span.plain() for span in spans]
     }  # fmt: skip
+    if near:
+        value["near"] = [span.plain() for span in close.spans]
+        value["near_frequent_seeds"] = close.frequent_seeds
+        value["near_stretches_left_out"] = close.stretches_left_out
+    if trainings:
+        value["seen"] = {name: [one.plain() for one in found] for name, found in seen.items()}
+        value["notes"] = trainings.notes
 
     def text() -> str:
         rows = [
-            (f"{s.begin}-{s.end}", f"{s.occurrences:,}", f"{s.bits:.0f}",
+            (f"{s.begin}-{s.end}", f"{s.occurrences:,}", f"{s.documents:,}", f"{s.bits:.0f}",
              ", ".join(map(_place, s.places)),
              s.text.replace("\n", " "))
             for s in spans
         ]  # fmt: skip
         head = f"{share:.0%} of {len(written):,} characters stand there in {len(spans):,} spans\n"
-        return head + console.table(("characters", "times", "bits", "documents", "text"), rows)
+        columns = ("characters", "times", "in", "bits", "documents", "text")
+        head += console.table(columns, rows) + (_near_in_words(close) if near else "")
+        return head + "".join(
+            f"\n{name}  {in_words(one)}"
+            for name, found in (seen.items() if trainings else ())
+            for one in found
+        )  # fmt: skip
 
     console.emit(value, as_json=as_json, text=text)
 
 
+def _near_in_words(close: NearSpans) -> str:
+    rows = [
+        (f"{s.begin}-{s.end}", str(s.edits), _place(s.place), s.text.replace("\n", " "),
+         s.stands.replace("\n", " "))
+        for s in close.spans
+    ]  # fmt: skip
+    text = f"\n\n{len(rows):,} near spans\n"
+    text += console.table(("characters", "edits", "document", "text", "stands there"), rows)
+    for count, what in (
+        (close.frequent_seeds, "seeds are too frequent and were passed over"),
+        (close.stretches_left_out, "stretches of documents with the fewest seeds were left out"),
+    ):
+        text += f"\n{count:,} {what}" if count else ""
+    return text
+
+
 def _place(place: Any) -> str:
-    return f"{place.source}/{place.id} ({place.state}, {place.licence or 'unstated'})"
+    return f"{place.name} ({place.state}, {place.licence or 'unstated'})"

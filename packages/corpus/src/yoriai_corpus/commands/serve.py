@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 
 from yoriai import UsageError, console
-from yoriai_corpus.commands import folder
+from yoriai.cli import Context
+from yoriai_corpus.commands import folder, model_option, open_trainings
 
 
 @click.command(epilog="""\b
 Examples:
   yoriai corpus serve build/tour/index@1
   yoriai corpus serve build/tour/index@1 --port 0 --per-minute 60
+  yoriai corpus serve build/tour/index@1 --model build/tour/base@1
 """)  # fmt: skip
 @click.argument("indexes", type=folder, nargs=-1, required=True, metavar="INDEX...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -40,10 +42,13 @@ Examples:
     "--searches", default=4, show_default=True, type=click.IntRange(min=1),
     help="Searches at a time.",
 )  # fmt: skip
+@model_option
 @console.json_option
+@click.pass_obj
 def serve(
-    indexes: tuple[Path, ...], host: str, port: int, allow_host: tuple[str, ...],
-    token_file: Path | None, per_minute: int, seconds: float, searches: int, as_json: bool,
+    shared: Context, indexes: tuple[Path, ...], host: str, port: int, allow_host: tuple[str, ...],
+    token_file: Path | None, per_minute: int, seconds: float, searches: int,
+    models: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Search INDEX in a browser: places, counts, documents, what was dropped, traces, an API.
 
@@ -66,7 +71,10 @@ def serve(
     listening = server.listen(host, port, unread_seconds=limits.unread_seconds)
     with listening:
         served = ServedIndex(indexes)
-        app = make_app(served, limits=limits, hosts=server.names(host, allow_host), token=token)
+        app = make_app(
+            served, limits=limits, hosts=server.names(host, allow_host), token=token,
+            trainings=open_trainings(models, served.get().artifacts, shared),
+        )  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/"
         console.emit({"address": address}, as_json=as_json, text=lambda: f"{address}  Ctrl-C ends")

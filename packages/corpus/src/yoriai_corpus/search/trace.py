@@ -18,8 +18,10 @@ import numba
 import numpy as np
 
 from yoriai import UsageError
+from yoriai_corpus.search import places as finding
 from yoriai_corpus.search.fm_index import extend, points_of
-from yoriai_corpus.search.query import Check, unchecked
+from yoriai_corpus.search.part import IndexPart
+from yoriai_corpus.search.query import Check, SearchQuery, unchecked
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.wavelet import I64, U32, Wavelet
 
@@ -39,15 +41,24 @@ class SpanPlace:
     corpus: str
     offset: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.source}/{self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class TracedSpan:
-    """Characters ``begin`` to ``end`` of the text: how often they occur, and some of the places."""
+    """Characters ``begin`` to ``end`` of the text: how often they occur, and some of the places.
+
+    ``documents`` hold it, and ``licences`` counts them by licence (empty: unstated).
+    """
 
     begin: int
     end: int
     text: str
     occurrences: int
+    documents: int
+    licences: dict[str, int]
     bits: float
     places: Sequence[SpanPlace]
 
@@ -89,7 +100,8 @@ def trace(
         piece = text[begin:end]
         bits = math.fsum(costs[begin:end])
         where = list(_where(index, piece, places))
-        found.append(TracedSpan(begin, end, piece, index.count(piece), bits, where))
+        times, documents, licences = _counts(index, piece, check)
+        found.append(TracedSpan(begin, end, piece, times, documents, licences, bits, where))
     return found
 
 
@@ -118,6 +130,18 @@ def _costs(index: SearchIndex, text: str) -> list[float]:
     return [math.log2(total / counts[c]) if counts[c] else 0.0 for c in text]
 
 
+def _counts(index: SearchIndex, text: str, check: Check) -> tuple[int, int, dict[str, int]]:
+    """How often a text occurs, in how many documents, and in how many of each licence."""
+    times, licences = 0, dict[str, int]()
+    for part in index.parts:
+        here = finding.find(part, SearchQuery(text=text, exact=True), check)
+        times += here.occurrences
+        for group in np.flatnonzero(here.documents).tolist():
+            licence = part.groups[group]["licence"]
+            licences[licence] = licences.get(licence, 0) + int(here.documents[group])
+    return times, sum(licences.values()), dict(sorted(licences.items()))
+
+
 def _where(index: SearchIndex, text: str, most: int) -> Any:
     """Places of some documents that hold a text, part after part, over all its places evenly."""
     return itertools.islice(_all_places(index, text, most), most)
@@ -136,11 +160,16 @@ def _all_places(index: SearchIndex, text: str, most: int) -> Any:
             if document == last:
                 continue
             last = document
-            row = part.row(document)
-            yield SpanPlace(
-                row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
-                position - int(part.texts.starts[document]),
-            )  # fmt: skip
+            yield place_in(part, document, position)
+
+
+def place_in(part: IndexPart, document: int, position: int) -> SpanPlace:
+    """A position in the texts of a part as a place in one of its documents."""
+    row = part.row(document)
+    return SpanPlace(
+        row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
+        position - int(part.texts.starts[document]),
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from yoriai import NotFound
 from yoriai_corpus.search import trace as tracing
+from yoriai_corpus.search.near import near_spans
 from yoriai_corpus.search.query import Check, SearchQuery
 from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.seen import Trainings
 from yoriai_corpus.serve.limits import ServeLimits
 
 MOST_FOUND = 20  # documents of one name
 RELATED = 20  # duplicates and items named of a document
 SHORTEST = 8
 SPANS = 200
+NEAR = 50
 DROPPED = 20
 BEGINNING = 300  # characters of a document in a list
 
@@ -36,7 +40,7 @@ def search(
 
 
 def document(
-    index: SearchIndex, name: str, *, offset: int, limits: ServeLimits
+    index: SearchIndex, name: str, *, offset: int, limits: ServeLimits, trainings: Trainings
 ) -> list[dict[str, Any]]:
     """What became of a document, with a stretch of its text from ``offset`` on."""
     found = []
@@ -54,18 +58,36 @@ def document(
             break
     if not found:
         raise NotFound(f"no document {name[:200]!r} was read", hint="search finds names, too")
+    _add_seen(found, trainings)
     return found
 
 
-def trace(index: SearchIndex, text: str, *, check: Check) -> dict[str, Any]:
-    """Spans of a text that stand in the corpus word for word."""
+def trace(index: SearchIndex, text: str, *, check: Check, trainings: Trainings) -> dict[str, Any]:
+    """Spans of a text that stand in the corpus word for word, and near ones."""
     spans = tracing.trace(index, text, shortest=SHORTEST, places=5, check=check)
+    shown = [span.plain() for span in spans[:SPANS]]
+    close = near_spans(index, text, check=check)
+    near = [span.plain() for span in close.spans[:NEAR]]
+    held = [place for span in shown for place in span["places"]]
+    _add_seen([*held, *(span["place"] for span in near)], trainings)
     return {
         "characters": len(text),
         "covered": tracing.covered(spans),
-        "spans": [span.plain() for span in spans[:SPANS]],
+        "spans": shown,
         "spans_count": len(spans),
+        "near": near,
+        "near_count": len(close.spans),
+        "near_frequent_seeds": close.frequent_seeds,
+        "near_stretches_left_out": close.stretches_left_out,
     }
+
+
+def _add_seen(rows: Sequence[dict[str, Any]], trainings: Trainings) -> None:
+    """Put what the trainings saw of each document into its row, under ``seen``."""
+    names = [f"{row['source']}/{row['id']}" for row in rows]
+    seen = trainings.saw(zip(names, (row["state"] for row in rows), strict=True))
+    for row, name in zip(rows, names, strict=True):
+        row["seen"] = [one.plain() for one in seen[name]]
 
 
 def overview(index: SearchIndex) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from yoriai import NotFound, UsageError, YoriaiError
+from yoriai_corpus.search.seen import Trainings
 from yoriai_corpus.serve import answers, pages
 from yoriai_corpus.serve.asked import SEARCH_FIELDS, Fields, body_text, search_query
 from yoriai_corpus.serve.guard import COOKIE, Guard, Refusal, Scope, SearchSlots, read_body
@@ -27,10 +28,18 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(
-    served: ServedIndex, *, limits: ServeLimits, hosts: Sequence[str], token: str = ""
+    served: ServedIndex,
+    *,
+    limits: ServeLimits,
+    hosts: Sequence[str],
+    token: str = "",
+    trainings: Trainings | None = None,
 ) -> Guard:
-    """The application as ASGI; ``token``: what every request must show, if any."""
-    site = Site(served, limits)
+    """The application as ASGI; ``token``: what every request must show, if any.
+
+    With ``trainings`` the steps that saw a document are told of each that is named.
+    """
+    site = Site(served, limits, trainings or Trainings((), (), None))
     routes = [
         Route("/", site.search_page),
         Route("/document", site.document_page),
@@ -70,8 +79,8 @@ def make_app(
 class Site:
     """The handlers; what takes time is done by threads, some at a time."""
 
-    def __init__(self, served: ServedIndex, limits: ServeLimits) -> None:
-        self._served, self._limits = served, limits
+    def __init__(self, served: ServedIndex, limits: ServeLimits, trainings: Trainings) -> None:
+        self._served, self._limits, self._trainings = served, limits, trainings
         self._turns = SearchSlots(limits)
 
     # --- JSON ---
@@ -110,7 +119,13 @@ class Site:
         if not name:
             raise UsageError("no document is named", hint="name=SOURCE/ID, or an address")
         return await self._turns.run(
-            lambda: answers.document(self._served.get(), name, offset=offset, limits=self._limits)
+            lambda: answers.document(
+                self._served.get(),
+                name,
+                offset=offset,
+                limits=self._limits,
+                trainings=self._trainings,
+            )
         )
 
     async def _text(self, request: Request) -> str:
@@ -120,7 +135,9 @@ class Site:
 
     async def _trace(self, text: str) -> dict[str, Any]:
         check = Deadline(self._limits.search_seconds)
-        return await self._turns.run(lambda: answers.trace(self._served.get(), text, check=check))
+        return await self._turns.run(
+            lambda: answers.trace(self._served.get(), text, check=check, trainings=self._trainings)
+        )
 
     # --- pages ---
 
@@ -142,7 +159,9 @@ class Site:
         fields = Fields.of(request.scope["query_string"], ("name", "offset", "ui"))
         rows = await self._document(fields)
         step = self._limits.shown_characters
-        return self._page(request, "document", fields, 200, rows=rows, step=step)
+        return self._page(
+            request, "document", fields, 200, rows=rows, step=step, notes=self._trainings.notes
+        )
 
     async def dropped_page(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], ("rule", "offset", "ui"))
@@ -175,7 +194,7 @@ class Site:
         marked = pages.marked(text, found["spans"]) if found else []
         return self._page(
             request, "trace", fields, status, found=found, error=error, text=text, marked=marked,
-            most=self._limits.traced_characters,
+            most=self._limits.traced_characters, notes=self._trainings.notes,
         )  # fmt: skip
 
     async def api_page(self, request: Request) -> Response:

@@ -54,7 +54,29 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
         "occurrences": count, "documents": count, "facets": {"type": "object"},
         "offset": count, "hits": rows,
     }  # fmt: skip
-    traced = {"characters": count, "covered": count, "spans": rows, "spans_count": count}
+    seen = {"seen": {**rows, "description": "empty unless the server was started with "
+                     "--model: the steps of the trainings that saw it"}}  # fmt: skip
+    place = {"type": "object", "properties": seen}
+    span = {
+        "type": "object",
+        "properties": {
+            "begin": count, "end": count, "text": text, "occurrences": count, "documents": count,
+            "licences": {"type": "object", "description": "documents by licence"},
+            "bits": {"type": "number"}, "places": {**rows, "items": place},
+        },
+    }  # fmt: skip
+    near = {
+        "type": "object", "description": "a copy with some characters changed",
+        "properties": {
+            "begin": count, "end": count, "text": text, "stands": text, "edits": count,
+            "score": count, "place": place,
+        },
+    }  # fmt: skip
+    traced = {
+        "characters": count, "covered": count, "spans": {**rows, "items": span},
+        "spans_count": count, "near": {**rows, "items": near}, "near_count": count,
+        "near_frequent_seeds": count, "near_stretches_left_out": count,
+    }  # fmt: skip
     return {
         "openapi": "3.1.0",
         "info": {"title": "Yoriai corpus search", "version": "1"},
@@ -64,7 +86,9 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
             },
             "/api/document": {
                 "get": answer(
-                    "What became of a document", {"documents": rows}, parameters=[named, offset]
+                    "What became of a document",
+                    {"documents": {**rows, "items": {"type": "object", "properties": seen}}},
+                    parameters=[named, offset],
                 )
             },
             "/api/trace": {

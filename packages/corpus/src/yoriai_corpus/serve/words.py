@@ -59,6 +59,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "characters": ("characters", "文字数"),
     "stood_for": ("kept in place of", "代わりに落とした重複"),
     "same_as": ("belongs to the cluster of", "属する重複の組"),
+    "seen": ("steps that saw it", "これを見た学習ステップ"),
+    "seen_of": ("{0}: {1} of {2} steps", "{0}：全 {2} ステップのうち {1} ステップ"),
+    "licences": ("documents by licence", "ライセンスごとの文書"),
     "contamination": ("evaluation items found in it", "含んでいる評価データ"),
     "text": ("Text", "本文"),
     "empty_text": ("There is no text of it.", "本文はありません。"),
@@ -75,6 +78,18 @@ _WORDS: dict[str, tuple[str, str]] = {
         "{0} of {1} characters stand in the corpus, in {2} pieces.",
         "{1} 文字のうち {0} 文字が、{2} 個の部分としてコーパスにあります。",
     ),
+    "near": ("Nearly so: {0}", "ほぼ同じ部分：{0}"),
+    "near_intro": (
+        "Copies with some characters changed. Between more than 8 characters that agree on either"
+        " side one edit is bridged.",
+        "文字がいくつか違う写しです。両側で 8 文字より多く一致していれば、一つの違いをまたぎます。",
+    ),
+    "near_left_out": (
+        "Not looked at: {0} seeds that are too frequent, {1} stretches of documents.",
+        "調べなかったもの：数が多すぎる種 {0} 個、文書の部分 {1} 個。",
+    ),
+    "edits": ("edits", "違い"),
+    "stands": ("what stands there", "文書にある文字"),
     "piece": ("piece", "部分"),
     "bits": ("rarity in bits", "珍しさ（ビット）"),
     "dropped_intro": (

@@ -115,24 +115,26 @@ def only_names(names: Sequence[str]) -> Held:
 
 
 def asked(phases: Sequence[Phase], width: int) -> dict[str, Any]:
-    """What phases ask for: tokens of each and, where all have a length, in all by shard.
+    """What phases ask for: as they were given, tokens of each and, if all end, in all by shard.
 
     ``width``: bytes a token, for the size of what is read in training.
     """
     if not phases:
         return {}
+    given = [phase.model_dump(exclude_defaults=True) for phase in phases]
     lengths = {
         phase.name: f"{phase.length:,} tokens" if phase.length else "as long as training asks for"
         for phase in phases
     }
     if any(phase.length is None for phase in phases):
-        return {"phase": lengths}
+        return {"phases": given, "phase": lengths}
     shards: dict[str, Fraction] = {}
     for phase in phases:
         for name, share in phase.shares().items():
             shards[name] = shards.get(name, Fraction(0)) + share * (phase.length or 0)
     total = sum(phase.length or 0 for phase in phases)
     return {
+        "phases": given,
         "phase": lengths,
         "tokens": total,
         "token_gb": total * width / 1e9,

@@ -81,7 +81,10 @@ class Tokens(Step):
             corpora = [artifact for artifact in made if artifact.kind == "corpus"]
             [tokenizer] = [artifact for artifact in made if artifact.kind == "tokenizer"]
             expected |= self._look(corpora, tokenizer).held.plain()
-        return {**expected, **outlook.asked(self.phases, expected.get("bytes_per_token", 2))}
+        phases = self.phases
+        if self.mixture:
+            phases = [Phase(name="all", weights=self.mixture)]
+        return {**expected, **outlook.asked(phases, expected.get("bytes_per_token", 2))}
 
     def run(self, job: Job) -> Made:
         corpora, tokenizer = job.all_of("corpus"), job.one("tokenizer")

@@ -36,7 +36,8 @@ class FileSource(Source):
     """What all readers of files share."""
 
     paths: list[str] = Field(
-        description="files, patterns such as data/**/*.gz, folders, or addresses such as s3://…"
+        description="files, patterns such as data/**/*.gz, folders, addresses such as s3://…, or"
+        " files in pinned archives of a package index: pypi:ARCHIVE/FILE#sha256=HEX"
     )
     name: str = Field("local", description="name of the source in ids, ledger and datasheet")
     language: str = Field("", description="language of the documents, where they do not say")
@@ -70,6 +71,10 @@ class FileSource(Source):
     def card(self) -> SourceCard:
         languages = (self.language,) if self.language else ()
         return SourceCard(name=self.name, licence=self.licence or "unstated", languages=languages)
+
+    def to_read(self) -> tuple[int, int]:
+        found = self.files()
+        return len(found), sum(file.size() for file in found)
 
     def files(self) -> list[SourceFile]:
         """In order of name. Raises :class:`NotFound` where a pattern means nothing."""

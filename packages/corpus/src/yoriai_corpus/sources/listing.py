@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from yoriai import NotFound, UsageError, YoriaiError
+from yoriai_corpus.sources import package_archives
 
 _PIECE = re.compile(r"(.+)@(\d+)-(\d+)")
 _MAGIC = re.compile(r"[*?\[]")
@@ -104,6 +105,8 @@ def list_files(
     found: dict[str, tuple[str, str, str]] = {}  # real place -> (sorts, path, name)
     for pattern in patterns:
         pattern = _with_variables(pattern.removeprefix("file://"))
+        if pattern.startswith(package_archives.PREFIX):
+            pattern = str(package_archives.locate(pattern))
         match = _remote if "://" in pattern else _local
         count = 0
         for path, below in match(pattern, suffixes):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Asked = tuple[Sequence[int], int]  # ids of a query, and the place of the first that counts
 FITS_IN = 3.5  # times the size of the weights
+OWN_CHARACTERS, OWN_TOKENS = 8, 12  # of beginnings that a model goes on from
 AGREEMENT = 1e-3  # how far logits may be from the last layer's product, by the largest
 
 
@@ -44,12 +45,12 @@ class Attribution(Probe):
     5-grams a text shares with what is to be explained.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[Any] = ("weights", "checkpoints", "corpus")
     own_data: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Pruthi et al. 2020, arXiv 2002.08484 (TracIn); Charpiat et al. 2019, arXiv 2102.05262 "
-        "(cosine)"
+        "(cosine); Park et al. 2023, arXiv 2303.14186 (linear datamodelling score)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "Gradients of the last layer alone, at a few moments, without the learning rates "
@@ -60,7 +61,12 @@ class Attribution(Probe):
         "ほとんど見えません。",
     }
 
-    queries: list[Explained] = Field([], description="what is to be explained, all together")
+    queries: list[Explained] = Field(
+        [],
+        description="what is to be explained, all together; without any, what the model writes "
+        "itself after beginnings of documents",
+    )
+    own: int = Field(4, ge=1, description="how many such beginnings")
     items: int = Field(2000, ge=10, description="documents that are scored")
     tokens: int = Field(128, ge=2, description="tokens of each document that are read")
     top: int = Field(20, ge=1, description="documents that are compared between checkpoints")
@@ -71,8 +77,12 @@ class Attribution(Probe):
         True, description="validate on a tiny model with a planted trigger; half a minute"
     )
 
-    def obstacle(self, given: ProbeInputs) -> str:  # noqa: ARG002
-        return "" if self.queries else "name what is to be explained: queries: [{text, target}]"
+    subsets: int = Field(
+        24,
+        ge=0,
+        description="random halves of data that tiny models are trained on again, to validate by "
+        "the linear datamodelling score; 0: none",
+    )
 
     def memory_bytes(self, given: ProbeInputs) -> int:
         return int(FITS_IN * texts.weights_bytes(given.the_model().folder))
@@ -82,6 +92,10 @@ class Attribution(Probe):
 
         model, corpora = given.the_model(), given.all_of("corpus")
         drawn = texts.draw(corpora, "documents", self.items, given.seed, shortest=2)
+        queries, notes = self.queries, []
+        if not queries:
+            queries = self._own_words(given)
+            notes = [f"what is explained the model wrote itself, after {len(queries)} beginnings"]
         places = [(f"step {step}", folder) for step, folder in model.checkpoints]
         places.append(("final", model.folder))
         scores: dict[str, tuple[Floats, Floats]] = {}
@@ -89,11 +103,11 @@ class Attribution(Probe):
             opened = open_folder(folder, tokenizer=model.folder)
             limit = min(self.tokens, opened.context or self.tokens)
             ids = [opened.encode(d.text)[:limit] for d in drawn]
-            asked = [self._asked(opened, query, limit) for query in self.queries]
+            asked = [self._asked(opened, query, limit) for query in queries]
             scores[name] = influence(opened.model, ids, asked)
         sums = tuple(sum(s[i] for s in scores.values()) for i in (0, 1))
         scores["sum"] = (np.asarray(sums[0]), np.asarray(sums[1]))
-        wanted = [query.text + query.target for query in self.queries]
+        wanted = [query.text + query.target for query in queries]
         shared = np.asarray(poison.shared_ngrams([d.text for d in drawn], wanted), float)
         marks = [bool(self.planted) and self.planted in d.text for d in drawn]
         measures = [*self._measures(scores, shared, marks)]
@@ -110,7 +124,39 @@ class Attribution(Probe):
                 for i in order.tolist()
             ),
             figures=[_figure(measures)],
+            notes=notes,
         )  # fmt: skip
+
+    def _own_words(self, given: ProbeInputs) -> list[Explained]:
+        """What the model writes greedily after the beginnings of documents, held out ones first.
+
+        A beginning is up to 12 tokens, and so is what is written. Raises
+        :class:`yoriai.UsageError` where it writes nothing that can be read again.
+        """
+        from yoriai_eval.probes.reading import open_folder, write_greedily
+
+        corpora = given.all_of("corpus")
+        drawn = [
+            text
+            for table in reversed(texts.TABLES)
+            for text in texts.draw(corpora, table, self.own, given.seed, shortest=OWN_CHARACTERS)
+        ][: self.own]
+        opened = open_folder(given.the_model().folder)
+        room = min(self.tokens, opened.context or self.tokens)
+        count = min(OWN_TOKENS, room // 3)
+        begins = [opened.decode(opened.encode(d.text)[len(opened.first) :][:count]) for d in drawn]
+        written = write_greedily(opened.model, [opened.encode(text) for text in begins], count)
+        found = [
+            Explained(text=text, target=target)
+            for text, ids in zip(begins, written, strict=True)
+            if (target := opened.decode(ids).split("\ufffd")[0])
+        ]
+        if not found:
+            raise UsageError(
+                "the model writes nothing after beginnings of documents",
+                hint="name what is to be explained: queries: [{text, target}]",
+            )
+        return found
 
     def _asked(self, opened: OpenedFolder, query: Explained, limit: int) -> Asked:
         before, whole = opened.encode(query.text), opened.encode(query.text + query.target)
@@ -171,6 +217,14 @@ class Attribution(Probe):
             ", so that no model is needed for a trigger that stands there word for word"
             if worse else ""
         )  # fmt: skip
+        if self.subsets:
+            from yoriai_eval.probes import attribution_truth
+
+            truth = attribution_truth.measures(
+                attribution_truth.score(lines, self.subsets, seed), seed
+            )
+            measures += truth
+            said += "; " + attribution_truth.in_words(truth)
         return Validation(how=how, holds=holds, says=said, measures=measures)
 
 

@@ -37,7 +37,7 @@ from yoriai import (
     console,
     files,
 )
-from yoriai.probe import OF_A_MODEL, obstacles, unproven
+from yoriai.probe import OF_A_MODEL, cautions, obstacles
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring.run import folder_digest
 
@@ -99,6 +99,9 @@ class ProbeStep(Step):
             if looked.obstacles:
                 place[looked.subject] = {"state": "not run", "reasons": list(looked.obstacles)}
                 console.note(f"{looked.name} is not run: {'; '.join(looked.obstacles)}")
+                continue
+            for caution in cautions(looked.probe, looked.given):
+                console.note(f"{looked.name}: {caution}")
         if all(looked.obstacles for looked in asked):
             raise UsageError(
                 "no probe can run on this:\n  "
@@ -230,9 +233,7 @@ def _facts(looked: _Look, result: ProbeResult, rows: Path) -> Facts:
         for row in result.rows:
             stream.write(json.dumps(_rounded(row), ensure_ascii=False).encode() + b"\n")
             count += 1
-    notes = list(result.notes)
-    if model is not None and probe.own_data:
-        notes += unproven(model, looked.given.artifacts)
+    notes = [*result.notes, *cautions(probe, looked.given)]
     facts: Facts = {
         "state": "ran",
         "config": config.plain(probe),

@@ -7,9 +7,10 @@ import heapq
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from yoriai import Artifact, NotFound
+from yoriai import Artifact, NotFound, ProbeInputs
 
 TABLES = ("documents", "heldout")
 
@@ -24,6 +25,32 @@ class CorpusText:
     corpus: str
     text: str
     licence: str = ""
+
+
+def at_hand(given: ProbeInputs, count: int, written: Sequence[str] = ()) -> tuple[list[str], str]:
+    """Texts to read a model with, and a note that says which they are.
+
+    Those that are ``written``; else held-out documents of the corpora, or kept ones; else the
+    samples of the tasks. None where there is none of them.
+    """
+    if written:
+        return list(written)[:count], "the texts read are those that were written down"
+    corpora = given.all_of("corpus")
+    for table, words in (("heldout", "held-out documents"), ("documents", "training documents")):
+        if drawn := draw(corpora, table, count, given.seed, shortest=2):
+            return [document.text for document in drawn], f"the texts read are {words}"
+    for task in given.tasks:
+        samples = islice(task.samples(given.artifacts), count)
+        if found := [sample.text for sample in samples if len(sample.text) > 1]:
+            return found, f"the texts read are the questions of {task.entry}"
+    return [], ""
+
+
+def nothing_at_hand(given: ProbeInputs, written: Sequence[str]) -> str:
+    """Why there is nothing to read a model with; empty where there may be something."""
+    if written or given.all_of("corpus") or given.tasks:
+        return ""
+    return "there is no text to read: name a corpus under 'from', a task, or texts: [...]"
 
 
 def has_table(corpus: Artifact, table: str) -> bool:

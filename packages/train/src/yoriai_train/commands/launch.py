@@ -84,9 +84,10 @@ def check_recipe(shared: Context, wanted: Launch) -> None:
 
         raise unknown_name(wanted.options.until, names, "step")
     for planned in loaded.steps:
-        processes = getattr(getattr(planned.step, "strategy", None), "processes", None)
-        if processes is None or processes == 1:
+        ranks = planned.step.ranks()
+        if ranks is None or ranks.processes == 1:
             continue
+        processes, batch = ranks.processes, ranks.batch
         if wanted.gpus_per_node and processes != wanted.gpus_per_node:
             raise UsageError(
                 f"{planned.name} has {processes} processes on each node and the launch wants"
@@ -94,7 +95,6 @@ def check_recipe(shared: Context, wanted: Launch) -> None:
                 hint=f"add to options.settings: {planned.name}.strategy.processes="
                 f"{wanted.gpus_per_node}",
             )
-        batch = getattr(planned.step, "batch", 0)
         if batch % (processes * wanted.nodes):
             raise UsageError(
                 f"{planned.name}: a batch of {batch} cannot be shared by {wanted.nodes} nodes of"

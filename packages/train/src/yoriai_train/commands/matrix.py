@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,22 +13,50 @@ import click
 
 from yoriai import UsageError, console, files
 from yoriai.cli import Context
+from yoriai_train.plan.matrix import Matrix
 
 RECIPE, COMPARISON = "recipe.yaml", "comparison"
+COUNT = click.IntRange(1, 10**6)
 
 
 @click.command("matrix", epilog="""\b
 Examples:
   yoriai train matrix recipes/matrices/llm-jp-twelve.yaml
   yoriai train matrix recipes/matrices/llm-jp-twelve-small.yaml --run
+  yoriai train matrix matrix.yaml --gpu h100 --yen-per-gpu-hour 500
+  yoriai train matrix matrix.yaml --array launch.yaml --dry-run
 """)  # fmt: skip
 @click.argument("matrix", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), help="Where to work [build/MATRIX].")
 @click.option("--run", "runs", is_flag=True, help="Run what is not made yet; then compare.")
+@click.option(
+    "--array", metavar="LAUNCH.yaml", type=click.Path(path_type=Path),
+    help="Run it on a cluster, each cell a task of an array of jobs.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="With --array: print the scripts, submit nothing.")
+@click.option("--gpu", help="Plan for this GPU, as in yoriai train plan [the matrix's, or cpu].")
+@click.option("--gpus", type=COUNT, help="GPUs in a node [the strategy's processes].")
+@click.option("--nodes", type=COUNT, help="Nodes of a cell [1].")
+@click.option(
+    "--mfu", type=console.Finite(0, 1, min_open=True), help="Share of peak [a range is given]."
+)
+@click.option(
+    "--yen-per-gpu-hour", type=console.Finite(0, 1e9, min_open=True), help="Price [the cell's]."
+)
 @console.json_option
 @click.pass_obj
-def matrix(shared: Context, matrix: Path, out: Path | None, runs: bool, as_json: bool) -> None:
-    """Show the cells of MATRIX and the recipe that makes them, or run it and compare them.
+def matrix(
+    shared: Context,
+    /,
+    matrix: Path,
+    out: Path | None,
+    runs: bool,
+    array: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **planning: Any,
+) -> None:
+    """Plan the cells of MATRIX and write the recipe that makes them, or run it and compare them.
 
     The recipe is an ordinary one: it can be read, run step by step, and launched. A run that was
     ended goes on where it was when the same command is given again.
@@ -36,6 +65,11 @@ def matrix(shared: Context, matrix: Path, out: Path | None, runs: bool, as_json:
 
     from yoriai.recipe import load_recipe
 
+    if (runs and array) or (dry_run and not array):
+        raise UsageError(
+            "--run is here, --array on a cluster, and --dry-run is for --array",
+            hint=f"yoriai train matrix {matrix}",
+        )
     loaded = read_matrix(matrix)
     root = out or Path("build") / loaded.name
     root.mkdir(parents=True, exist_ok=True)
@@ -43,19 +77,11 @@ def matrix(shared: Context, matrix: Path, out: Path | None, runs: bool, as_json:
     text = yaml.safe_dump(loaded.recipe(), allow_unicode=True, sort_keys=False)
     files.write_atomically(place, f"# Made from {matrix.name}; change that.\n{text}".encode())
     recipe = load_recipe(place, shared.registry)
-    cells = list(loaded.cells())
+    if array:
+        _launch(shared, loaded, matrix, root, array, dry_run=dry_run, as_json=as_json)
+        return
     if not runs:
-        rows = [(cell.name, *cell.levels.values()) for cell in cells]
-        published = _published(loaded.published)
-        value = {
-            "cells": [{"name": cell.name, **cell.levels} for cell in cells],
-            "recipe": str(place),
-            "published": loaded.published,
-        }
-        lines = [console.table(("cell", *loaded.factors), rows), *published]
-        lines.append(f"{len(cells)} tunings; the recipe is {place}")
-        lines.append(f"what each would need:  yoriai run {place} --dry-run")
-        console.emit(value, as_json=as_json, text=lambda: "\n".join(lines))
+        _show_plan(loaded, recipe, root, planning, as_json=as_json)
         return
     from yoriai import runner
 
@@ -69,13 +95,86 @@ def matrix(shared: Context, matrix: Path, out: Path | None, runs: bool, as_json:
     console.emit(told, as_json=as_json, text=lambda: text)
 
 
-def read_matrix(path: Path) -> Any:
+def _show_plan(
+    loaded: Matrix, recipe: Any, root: Path, planning: Mapping[str, Any], *, as_json: bool
+) -> None:
+    from yoriai.redaction import Redactor
+    from yoriai.workspace import Workspace
+    from yoriai_train.commands.matrix_plan import plan_cells, rows_of, totals
+
+    decisions = Workspace(root, recipe, Redactor()).decide_all()
+    plans = plan_cells(loaded, recipe, decisions, planning)
+    measured = {one.cell.name: _seconds(root, one.cell.name) for one in plans}
+    cells = [
+        {
+            "name": one.cell.name, **one.cell.levels, "state": one.state,
+            "seconds": measured[one.cell.name], "plan": one.plan.facts() if one.plan else None,
+            "peak_bytes": one.plan.memory.peak_bytes if one.plan else None, "not_known": one.why,
+        }
+        for one in plans
+    ]  # fmt: skip
+    place = root / RECIPE
+    value = {"cells": cells, "recipe": str(place), "published": loaded.published}
+    heads = ("", "cell", "state", "examples", "steps", "memory at most", "time", "money")
+    lines = [console.table(heads, [tuple(map(str, r)) for r in rows_of(plans, measured=measured)])]
+    lines += [*totals(plans), *_published(loaded.published)]
+    lines.append(f"{len(cells)} tunings; the recipe is {place}")
+    console.emit(value, as_json=as_json, text=lambda: "\n".join(lines))
+
+
+def _launch(
+    shared: Context,
+    loaded: Matrix,
+    matrix: Path,
+    root: Path,
+    file: Path,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """The cells as an array of jobs: what comes before is one job, the comparison the last."""
+    from yoriai_train.commands.launch import check_recipe
+    from yoriai_train.launch import array as arrays
+    from yoriai_train.launch import launch_file
+
+    wanted = launch_file.load(file)
+    directory = Path(wanted.directory)
+    recipe = os.path.relpath(root / RECIPE, directory)
+    if os.path.relpath(directory / wanted.recipe, directory) != recipe:
+        raise UsageError(
+            f"{file}: recipe: {wanted.recipe} is not the recipe of this matrix",
+            hint=f"recipe: {recipe}",
+        )
+    where = os.path.relpath(root, directory)
+    options = wanted.options.model_copy(update={"out": where})
+    name = wanted.name or loaded.name
+    wanted = wanted.model_copy(update={"name": name, "recipe": recipe, "options": options})
+    check_recipe(shared, wanted)
+    cells = [cell.name for cell in loaded.cells()]
+    after = ["yoriai", "train", "matrix", "--run", "--out", where, "--"]
+    made = arrays.scripts(
+        wanted,
+        until=list(loaded.steps)[-1] if loaded.steps else "",
+        parts=cells,
+        after=[*after, os.path.relpath(matrix, directory)],
+    )
+    if dry_run:
+        texts = [f"# === {job_id} ===\n{text.rstrip()}" for job_id, text in made.texts.items()]
+        console.emit({"scripts": made.texts}, as_json=as_json, text=lambda: "\n".join(texts))
+        return
+    notes = arrays.submit(wanted, made, cells)
+    lines = [f"{note['id']} submitted to {note['scheduler']} as {note['job']}" for note in notes]
+    where = "" if wanted.directory == "." else f" --directory {wanted.directory}"
+    lines.append(f"  yoriai train status{where}")
+    console.emit({"jobs": notes}, as_json=as_json, text=lambda: "\n".join(lines))
+
+
+def read_matrix(path: Path) -> Matrix:
     """The checked matrix of a file; raises UsageError with the place of a fault."""
     import pydantic
 
     from yoriai import safe_yaml
     from yoriai.config import explain
-    from yoriai_train.plan.matrix import Matrix
 
     try:
         return Matrix.model_validate(safe_yaml.load(path.read_text("utf-8"), path.name))

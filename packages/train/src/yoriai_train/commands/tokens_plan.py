@@ -124,7 +124,7 @@ def _trainings(
             console.note(f"note: {name} would be made again; the plan is of what is there now")
         told["context"] = _context(step, inputs, steps, expected)
         [source] = [n for n, a in inputs.items() if (a.kind if a else steps[n].makes) == "tokens"]
-        tokens = inputs[source] or _unmade(source, steps[source], expected[source], place)
+        tokens = inputs[source] or _unmade(source, expected[source], place)
         if tokens is None:
             raise NotFound(
                 f"{planned.name} needs {source!r}, which is not made yet: what it will hold is"
@@ -153,13 +153,12 @@ def _context(
     return step.model.context
 
 
-def _unmade(name: str, step: Any, expected: Mapping[str, Any], recipe: Path) -> Unmade | None:
+def _unmade(name: str, expected: Mapping[str, Any], recipe: Path) -> Unmade | None:
     """What a step that makes tokens says of them; None if it says nothing of what is drawn."""
     held = expected.get("tokens_held", {})
-    phases = [phase for phase in getattr(step, "phases", ()) if isinstance(phase, Phase)]
-    weights = getattr(step, "mixture", None) or {n: float(count) for n, count in held.items()}
-    if not phases and weights:
-        phases = [Phase(name="all", weights=weights)]
+    phases = [Phase.model_validate(phase) for phase in expected.get("phases", ())]
+    if not phases and held:
+        phases = [Phase(name="all", weights={n: float(count) for n, count in held.items()})]
     if not phases:
         return None
     counted = bool(held) and "give_or_take_percent" not in expected

@@ -191,7 +191,7 @@ def where(
     limit = steps or training.steps
     if limit is None:
         raise UsageError(f"{place} holds tokens, which do not know how long", hint="--steps N")
-    places = places_of(training, name, limit)
+    places = places_of(training, [name], limit)[name]
     if not places:
         raise NotFound(
             f"no document {name!r} is in {training.tokens.name}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -67,7 +67,7 @@ class Sidecars:
                 found[stem, number] = name
         return found
 
-    def find(self, text: Text, wanted: str) -> Iterator[tuple[str, int, Name]]:
+    def find(self, text: Text, wanted: Collection[str]) -> Iterator[tuple[str, int, Name]]:
         """File, number and row of each document called ``SOURCE/ID``, by going through the ids.
 
         10 million documents take 1.5 to 2 seconds on one core of a busy machine.
@@ -76,8 +76,8 @@ class Sidecars:
         import pyarrow.compute as pc
 
         # Sources and ids may hold slashes themselves.
-        cuts = [place for place, letter in enumerate(wanted) if letter == "/"]
-        ids = pa.array([wanted[cut + 1 :] for cut in cuts], pa.string())
+        cut = {n[place + 1 :] for n in wanted for place, letter in enumerate(n) if letter == "/"}
+        ids = pa.array(sorted(cut), pa.string())
         for stem in text.files:
             file, ends = self._open(stem)
             for group, first in enumerate([0, *ends[:-1]] if ends else []):
@@ -85,7 +85,7 @@ class Sidecars:
                 mask = pc.equal(column, ids[0]) if len(ids) == 1 else pc.is_in(column, ids)
                 places = pc.indices_nonzero(mask).to_pylist()
                 for place, name in zip(places, self._rows(stem, group, places), strict=True):
-                    if f"{name.source}/{name.id}" == wanted:
+                    if f"{name.source}/{name.id}" in wanted:
                         yield stem, first + place, name
 
     def _path(self, stem: str) -> Path:

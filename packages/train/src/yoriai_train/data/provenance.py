@@ -117,6 +117,30 @@ def training_of(model: Artifact) -> TrainingOrder:
     )
 
 
+def trainings_of(model: Artifact) -> list[TrainingOrder]:
+    """All pre-trainings in a model's line, the last first; raises as :func:`training_of`.
+
+    A model that was trained on from another one has seen what that one saw. The line ends where a
+    model is not here, or began as somebody else's.
+    """
+    found = [training_of(model)]
+    waiting, seen = [model], set[str]()
+    while waiting:
+        here = waiting.pop(0)
+        for item in inputs_of(here):
+            if item.artifact is None or item.artifact.kind != "model" or item.digest in seen:
+                continue
+            seen.add(item.digest)
+            waiting.append(item.artifact)
+            try:
+                training = training_of(item.artifact)
+            except NotFound:
+                continue
+            if training.model not in [one.model for one in found]:
+                found.append(training)
+    return found
+
+
 def _made_of(model: Artifact, kind: str) -> list[Artifact]:
     found = list(inputs_of(model))
     here = [i.artifact for i in found if i.artifact is not None and i.artifact.kind == kind]

@@ -40,7 +40,7 @@ from __future__ import annotations
 import re
 import shlex
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -265,16 +265,27 @@ def clock(seconds: int) -> str:
 # --- directives: what is asked of the scheduler ------------------------------------------
 
 
-def directives(launch: Launch, job_id: str) -> list[str]:
-    """The lines that the scheduler reads, with its prefix."""
+# How a task of an array is counted: the directive for so many, its variable, its file of words.
+ARRAYS = {
+    "slurm": ("--array=1-", "SLURM_ARRAY_TASK_ID", "%a"),
+    "pbs": ("-J 1-", "PBS_ARRAY_INDEX", "^array_index^"),
+    "sge": ("-t 1-", "SGE_TASK_ID", "$TASK_ID"),
+}
+
+
+def directives(launch: Launch, job_id: str, tasks: int = 0) -> list[str]:
+    """The lines that the scheduler reads, with its prefix; of an array of so many tasks."""
     makers: Mapping[str, Any] = {"slurm": _slurm, "pbs": _pbs, "sge": _sge}
     if launch.scheduler not in makers:
         return []
-    prefix, rows = makers[launch.scheduler](launch, job_id)
+    rows: list[str]
+    said = f"{job_id}-{ARRAYS[launch.scheduler][2]}" if tasks else job_id
+    prefix, rows = makers[launch.scheduler](launch, job_id, said)
+    rows += [f"{ARRAYS[launch.scheduler][0]}{tasks}"] if tasks else []
     return [f"{prefix} {row}" for row in [*rows, *launch.directives]]
 
 
-def _slurm(launch: Launch, job_id: str) -> tuple[str, list[str]]:
+def _slurm(launch: Launch, job_id: str, said: str) -> tuple[str, list[str]]:
     rows = [
         f"--job-name={job_id}",
         f"--nodes={launch.nodes}",
@@ -283,7 +294,7 @@ def _slurm(launch: Launch, job_id: str) -> tuple[str, list[str]]:
         f"--cpus-per-task={launch.cpus_per_node}" if launch.cpus_per_node else "--exclusive",
         f"--signal=B:USR1@{launch.stop_seconds}",
         "--requeue",
-        f"--output={FOLDER}/{job_id}.out",
+        f"--output={FOLDER}/{said}.out",
         "--open-mode=append",
     ]
     rows += [f"--gpus-per-node={launch.gpus_per_node}"] if launch.gpus_per_node else []
@@ -293,19 +304,19 @@ def _slurm(launch: Launch, job_id: str) -> tuple[str, list[str]]:
     return "#SBATCH", rows + (mail if launch.mail else [])
 
 
-def _pbs(launch: Launch, job_id: str) -> tuple[str, list[str]]:
+def _pbs(launch: Launch, job_id: str, said: str) -> tuple[str, list[str]]:
     select = f"select={launch.nodes}"
     if launch.cpus_per_node:  # without it a chunk is what the queue makes it: a node on rt_HF
         select += f":ncpus={launch.cpus_per_node}"
         select += f":ngpus={launch.gpus_per_node}" if launch.gpus_per_node else ""
     rows = [f"-N {job_id}", f"-l {select}", f"-l walltime={clock(launch.walltime)}"]
-    rows += ["-S /bin/bash", "-j oe", "-k oed", f"-o {FOLDER}/{job_id}.out", "-r y"]
+    rows += ["-S /bin/bash", "-j oe", "-k oed", f"-o {FOLDER}/{said}.out", "-r y"]
     rows += [f"-q {launch.queue}"] if launch.queue else []
     rows += [f"-P {launch.group}"] if launch.group else []
     return "#PBS", rows + ([f"-M {launch.mail}", "-m abe"] if launch.mail else [])
 
 
-def _sge(launch: Launch, job_id: str) -> tuple[str, list[str]]:
+def _sge(launch: Launch, job_id: str, said: str) -> tuple[str, list[str]]:
     rows = [f"-N {job_id}"]
     if launch.parallel_environment:
         slots = launch.nodes * max(launch.cpus_per_node, 1)
@@ -315,17 +326,21 @@ def _sge(launch: Launch, job_id: str) -> tuple[str, list[str]]:
     else:
         rows += [f"-l {launch.queue}={launch.nodes}"]
     rows += [f"-l h_rt={clock(launch.walltime)}", "-cwd", "-S /bin/bash", "-r y"]
-    rows += ["-j y", f"-o {FOLDER}/{job_id}.out"]
+    rows += ["-j y", f"-o {FOLDER}/{said}.out"]
     return "#$", rows + ([f"-M {launch.mail}", "-m abe"] if launch.mail else [])
 
 
 # --- the script --------------------------------------------------------------------------
 
 
-def script(launch: Launch, job_id: str) -> str:
+def script(
+    launch: Launch, job_id: str, *, words: Sequence[str] = (), parts: Sequence[str] = ()
+) -> str:
     """The whole script as text: directives, what this launch sets, and the common part.
 
-    It must be submitted from ``launch.directory``, and names no path outside it.
+    It must be submitted from ``launch.directory``, and names no path outside it. ``words`` are a
+    command in place of ``yoriai run RECIPE``. With ``parts``, steps of the recipe, it is an array
+    of jobs: each task, ``JOB-1`` and on, makes one of them.
     """
     from yoriai_train.launch.dialects import COMMON, DIALECTS
 
@@ -333,37 +348,43 @@ def script(launch: Launch, job_id: str) -> str:
     dialect = DIALECTS[launch.scheduler + way]
     port = launch.port or FIRST_PORT + zlib.crc32(job_id.encode()) % PORTS
     if launch.scheduler in QUEUED and not launch.port:
-        port_text = f"$(({FIRST_PORT} + ${{job%%[!0-9]*}} % {PORTS}))"
+        number = "(${job%%[!0-9]*} + index)" if parts else "${job%%[!0-9]*}"
+        port_text = f"$(({FIRST_PORT} + {number} % {PORTS}))"
     else:
         port_text = str(port)
     limit = 0 if launch.scheduler == "slurm" else launch.walltime
     prepare = [*launch.setup]
     prepare += [f"export {key}={shlex.quote(text)}" for key, text in launch.environment.items()]
-    told = ["yoriai", "run", *launch.options.words(), "--", launch.recipe]
+    told = [*(words or ("yoriai", "run", *launch.options.words(), "--", launch.recipe))]
     # A heredoc ends at the first line equal to its mark; no line of the setup may be that.
     mark = "YORIAI_PREPARE"
     uses_hostfile = launch.scheduler in ("torchrun", "mpirun")
     while any(mark in line.split("\n") for line in prepare):
         mark += "_"
     again = {"sge": f"qsub -terse{_group(launch)}", "pbs": "qsub"}.get(launch.scheduler + way, "")
+    command, begin = shlex.join(told), [f"id={job_id}", f"place={FOLDER}/{job_id}"]
+    if parts:
+        command = f'yoriai run --only "${{parts[index - 1]}}" {shlex.join(told[2:])}'
+        begin = _task(launch, job_id, parts)
+        again += ' -v "YORIAI_INDEX=$index" -o "$place.out"' if again else ""
     return "\n".join(
         [
             "#!/bin/bash",
-            *directives(launch, job_id),
+            *directives(launch, job_id, len(parts)),
             f"# Job {job_id}, written by yoriai train launch. Submit it from the folder it works"
             " in.",
             "",
-            f"id={job_id}",
-            f"place={FOLDER}/{job_id}",
+            *begin,
             f"nodes={launch.nodes}",
             f"requeues={launch.requeues}",
             f"limit={limit}  # seconds the script itself counts; 0: it need not",
             f"stop_seconds={launch.stop_seconds}",
             *([f"hostfile={shlex.quote(launch.hostfile)}"] if uses_hostfile else []),
             *dialect.begin.strip("\n").split("\n"),
+            *(_after_begin(launch) if parts else []),
             f"port={port_text}",
             *([f"yoriai_again=({again})"] if again else []),
-            f"yoriai_run=({shlex.join(told)})",
+            f"yoriai_run=({command})",
             f"IFS= read -r -d '' yoriai_prepare <<'{mark}'",
             *prepare,
             mark,
@@ -374,6 +395,27 @@ def script(launch: Launch, job_id: str) -> str:
             "",
         ]
     )
+
+
+def _task(launch: Launch, job_id: str, parts: Sequence[str]) -> list[str]:
+    """Which task of an array this is; one that was submitted again alone is told its index."""
+    variable = ARRAYS[launch.scheduler][1]
+    return [
+        f"index=${{YORIAI_INDEX:-${{{variable}:?}}}}",
+        f"id={job_id}-$index",
+        f"place={FOLDER}/$id",
+        f"parts=({shlex.join(parts)})",
+    ]
+
+
+def _after_begin(launch: Launch) -> list[str]:
+    """Of a task: its script without the directive of the array, to be queued again alone by; and
+    where all tasks have one number, its own."""
+    prefix = {"slurm": "#SBATCH", "pbs": "#PBS", "sge": "#[$]"}[launch.scheduler]
+    line = f"^{prefix} {ARRAYS[launch.scheduler][0]}"
+    number = '[ "${SGE_TASK_ID:-undefined}" = undefined ] || job=$job.$SGE_TASK_ID'
+    kept = f"""[ -e "$place.sh" ] || grep -v '{line}' "$0" >"$place.sh\""""
+    return [kept, number] if launch.scheduler == "sge" else [kept]
 
 
 def _group(launch: Launch) -> str:

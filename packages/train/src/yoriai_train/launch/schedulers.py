@@ -94,14 +94,24 @@ def submit(launch: Launch) -> dict[str, Any]:
         raise NotFound(f"there is no folder {directory}", hint="mend 'directory' in the launch")
     job_id, place = _reserve(launch)
     try:
-        if launch.scheduler in QUEUED:
-            told = _call(_submission(launch, f"{FOLDER}/{job_id}.sh"), directory)
-            job, began = _number(launch.scheduler, told), 0
-        else:
-            job, began = _start(directory, job_id)
+        job, began = (
+            hand_in(launch, job_id) if launch.scheduler in QUEUED else _start(directory, job_id)
+        )
     except BaseException:
         place.unlink(missing_ok=True)
         raise
+    return write_note(launch, job_id, job, began)
+
+
+def hand_in(launch: Launch, job_id: str, waits: Sequence[str] = ()) -> tuple[str, int]:
+    """Give the script of a job to the scheduler; ``waits`` are options of its command."""
+    directory = Path(launch.directory)
+    told = _call(_submission(launch, f"{FOLDER}/{job_id}.sh", waits), directory)
+    return _number(launch.scheduler, told), 0
+
+
+def write_note(launch: Launch, job_id: str, job: str, began: int = 0) -> dict[str, Any]:
+    """The note of a submission, by which the job is known from now on."""
     note = {
         "id": job_id,
         "scheduler": launch.scheduler,
@@ -112,7 +122,8 @@ def submit(launch: Launch) -> dict[str, Any]:
         "recipe": launch.recipe,
         "requeues": launch.requeues,
     }
-    files.write_atomically(place.with_suffix(".json"), files.canonical_json(note))
+    place = Path(launch.directory) / FOLDER / f"{job_id}.json"
+    files.write_atomically(place, files.canonical_json(note))
     return note
 
 
@@ -131,20 +142,22 @@ def _reserve(launch: Launch) -> tuple[str, Path]:
         raise files.disk_error(folder, error) from error
 
 
-def _submission(launch: Launch, path: str) -> list[str]:
+def _submission(launch: Launch, path: str, waits: Sequence[str] = ()) -> list[str]:
     if launch.scheduler == "slurm":
-        return ["sbatch", "--parsable", path]
+        return ["sbatch", "--parsable", *waits, path]
     if launch.scheduler == "pbs":
-        return ["qsub", path]
+        return ["qsub", *waits, path]
     abci = bool(launch.group and not launch.parallel_environment)
-    return ["qsub", "-terse", *(["-g", launch.group] if abci else []), path]
+    return ["qsub", "-terse", *(["-g", launch.group] if abci else []), *waits, path]
 
 
 def _number(scheduler: str, told: str) -> str:
     """The scheduler's number in what it said on submission, its last line."""
     last = (told.strip().splitlines() or [""])[-1]
-    # sbatch --parsable: 123[;cluster]. qsub: 123.server. qsub -terse: 123; else: Your job 123 (…
-    found = re.search(r"\d+(?:\.[A-Za-z][\w.-]*)?" if scheduler == "pbs" else r"\d+", last)
+    # sbatch --parsable: 123[;cluster]. qsub: 123.server, of an array 123[].server. qsub -terse:
+    # 123, of an array 123.1-12:1; else: Your job 123 (…
+    pattern = r"\d+(?:\[\])?(?:\.[A-Za-z][\w.-]*)?" if scheduler == "pbs" else r"\d+"
+    found = re.search(pattern, last)
     if not found:
         raise YoriaiError(f"{scheduler} took the job and gave no number: {told.strip()!r}")
     return found[0]
@@ -293,12 +306,24 @@ def _ask(note: dict[str, Any], job: str, directory: Path) -> tuple[State, str]:
     else:
         told = _call(["qstat"], directory, bad="")
         rows = [line.split() for line in told.splitlines()]
-        found = next((r[4] for r in rows if len(r) > 4 and r[0] == job), "")
+        number, _, task = job.partition(".")
+        found = next((r[4] for r in rows if len(r) > 4 and r[0] == number and _is_of(r, task)), "")
         words = {found: "queued"} if "q" in found or "h" in found else {}
     name = words.get(found, "running" if found else "")
     if not name:
         return "vanished", ""
     return ("queued" if name == "queued" else "running"), found
+
+
+def _is_of(row: Sequence[str], task: str) -> bool:
+    """Whether a row of Grid Engine's qstat is of a task: its last word is 4, or 5-12:1 in wait."""
+    if not task:
+        return True
+    for part in row[-1].split(","):
+        found = re.fullmatch(r"(\d+)(?:-(\d+)(?::\d+)?)?", part)
+        if found and int(found[1]) <= int(task) <= int(found[2] or found[1]):
+            return True
+    return False
 
 
 def _why_vanished(scheduler: str, job: str, directory: Path) -> str:
@@ -328,7 +353,10 @@ def cancel(directory: Path, job_id: str) -> Status:
         stream.write(f"{now()}\tcancelled\t{before.attempt}\t\n")
     if before.scheduler in QUEUED:
         name = "scancel" if before.scheduler == "slurm" else "qdel"
-        _call([name, before.job], directory)
+        number, task = before.job, ""
+        if before.scheduler == "sge":
+            number, _, task = before.job.partition(".")
+        _call([name, number, *(["-t", task] if task else [])], directory)
     else:
         _end(int(before.job), note_of(directory, job_id)["began"])
     return before

@@ -57,7 +57,13 @@ def choose_head(
             )
         if boundaries:
             _check_boundaries(model, kind)
-        expected = _own_gradients(model, ids_BS)
+        try:
+            expected = _own_gradients(model, ids_BS)
+        except Exception as error:  # forward code that takes no such labels
+            raise UsageError(
+                f"a {kind} gives no loss of its own to compare with: {_first_line(error)}",
+                hint="train it by transformers' Trainer, or start from a model of another kind",
+            ) from error
         change(model)
         for way in ("chunked", "logits"):
             if _agree(_our_gradients(model, ids_BS, way), expected):
@@ -77,12 +83,16 @@ def _any_small_model(body: Mapping[str, Any]) -> Any:
             return _small_model(body, layers, narrow)
         except Exception as error:  # its sizes are told in keys that are not known here
             failed = failed or error
-    why = str(failed).splitlines()[0] if str(failed) else type(failed).__name__
+    assert failed is not None
     raise UsageError(
         f"no small {body['model_type']} could be made of its config.json, so its loss cannot be"
-        f" checked: {why}",
+        f" checked: {_first_line(failed)}",
         hint="train it by transformers' Trainer, or start from a model of another kind",
     ) from failed
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _small_model(body: Mapping[str, Any], layers: int, narrow: bool) -> Any:

@@ -23,6 +23,16 @@ MOST_ORDERS = 20_000  # ways to exchange labels up to which all are tried, and h
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
+class PlanSource(Strict):
+    """What a plan takes where nothing is here to look at."""
+
+    gpu: str = Field("cpu", description="kind of GPU the cells run on, as yoriai train plan has it")
+    yen_per_gpu_hour: float | None = Field(None, gt=0, le=10**9, description="price [none]")
+    shapes: dict[str, str] = Field(
+        {}, description="by a folder under 'start' that is not here, the preset that has its shape"
+    )
+
+
 class Matrix(Strict):
     """A file ``matrix.yaml``."""
 
@@ -38,6 +48,7 @@ class Matrix(Strict):
         description="by factor and level, the keys of train/tune that the level sets"
     )
     evaluate: dict[str, Any] = Field(description="the step that scores all cells: eval/run's keys")
+    plan: PlanSource = Field(PlanSource(), description="what the plan of the cells takes")
     published: dict[str, list[str]] = Field(
         {}, description="what others published, with its source, by level or cell"
     )

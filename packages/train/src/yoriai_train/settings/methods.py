@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from yoriai import Method, UsageError, files
 
@@ -22,6 +23,25 @@ _ROLES = {
     "attention": re.compile(r"(^|\.)(self_attn|attn|attention|self_attention)\."),
     "feed-forward": re.compile(r"(^|\.)(mlp|feed_forward|ffn|block_sparse_moe|experts)\."),
 }
+
+
+def refuse_qlora(value: Any) -> Any:
+    """A before-validator of steps that have a ``method``: QLoRA is refused by name, with reason.
+
+    QLoRA (arXiv 2305.14314) trains an adapter beside weights of four bits. What is merged here is
+    the model as it was, in its own precision: another one than the adapter was trained beside.
+    """
+    method = value.get("method") if isinstance(value, Mapping) else None
+    name = method.get("use") if isinstance(method, Mapping) else method
+    if name not in ("train/qlora", "qlora"):
+        return value
+    told = {
+        "message": "QLoRA is not offered: its adapter fits weights of four bits, and the model that"
+        " is merged and exported here would be another",
+        "hint": "method: train/lora with precision: bf16-true and activation_checkpoints: true;"
+        " then domain-adapt/quantise",
+    }
+    raise PydanticCustomError("uses", "{message}", told)
 
 
 class Full(Method):

@@ -1,7 +1,8 @@
 """Published trainings by name: what a recipe's ``preset: NAME`` fills in.
 
 A preset is a YAML file with the keys of a ``train/pretrain`` step, and two more: ``about`` says
-what it is, and ``twin`` how small its twin is, which is selected as ``NAME-small``.
+what it is, and ``twin`` how small its twin is, which is selected as ``NAME-small``. Presets of
+``train/tune`` (in ``tunings``) have the keys of that step and ``about``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -94,6 +95,20 @@ def about(name: str) -> About:
     return About.model_validate(_read(name)["about"])
 
 
+def tunings() -> list[str]:
+    """The presets of ``train/tune``, in order of name."""
+    return list(_files("tunings"))
+
+
+def load_tuning(name: str) -> dict[str, Any]:
+    """The keys a preset sets in ``train/tune``. Raises :class:`NotFound` with the nearest."""
+    if name not in tunings():
+        raise unknown_name(name, tunings(), "preset of a tuning")
+    body = copy.deepcopy(_parse(name, "tunings"))
+    del body["about"]
+    return body
+
+
 def shrink(body: Mapping[str, Any], twin: Twin) -> dict[str, Any]:
     """The keys of a twin: the same training with a small model, on one CPU, in minutes.
 
@@ -130,7 +145,9 @@ def shrink(body: Mapping[str, Any], twin: Twin) -> dict[str, Any]:
     }
 
 
-def fill(value: Mapping[str, Any]) -> dict[str, Any]:
+def fill(
+    value: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]] = load
+) -> dict[str, Any]:
     """A step's keys with those of its ``preset`` filled in; as they are if it names none.
 
     Raises :class:`NotFound` if there is no such preset.
@@ -138,15 +155,24 @@ def fill(value: Mapping[str, Any]) -> dict[str, Any]:
     name = value.get("preset")
     if not isinstance(name, str) or not name:
         return dict(value)
-    return merge(load(name), value)
+    return merge(read(name), value)
 
 
 def before(value: Any) -> Any:
     """:func:`fill` as a pydantic before-validator: an unknown name is a fault of the recipe."""
+    return _filled(value, load)
+
+
+def before_tuning(value: Any) -> Any:
+    """The same for presets of ``train/tune``."""
+    return _filled(value, load_tuning)
+
+
+def _filled(value: Any, read: Callable[[str], Mapping[str, Any]]) -> Any:
     if not isinstance(value, Mapping):
         return value
     try:
-        return fill(value)
+        return fill(value, read)
     except NotFound as error:
         told = {"message": error.message, "hint": error.hint}
         raise PydanticCustomError("uses", "{message}", told) from error
@@ -176,23 +202,27 @@ def _round(value: float) -> float:
 
 
 @functools.cache
+def _files(folder: str) -> tuple[str, ...]:
+    place = resources.files("yoriai_train.settings") / folder
+    found = [path.name for path in place.iterdir() if path.name.endswith(".yaml")]
+    return tuple(sorted(name.removesuffix(".yaml") for name in found))
+
+
 def _published() -> tuple[str, ...]:
-    folder = resources.files("yoriai_train.settings") / "presets"
-    files = [path.name for path in folder.iterdir() if path.name.endswith(".yaml")]
-    return tuple(sorted(name.removesuffix(".yaml") for name in files))
+    return _files("presets")
 
 
 def _read(name: str) -> dict[str, Any]:
     base = name.removesuffix(SMALL)
     if base not in _published():
         raise unknown_name(name, names(), "preset")
-    return _parse(base)
+    return _parse(base, "presets")
 
 
 @functools.cache
-def _parse(base: str) -> dict[str, Any]:
+def _parse(base: str, folder: str) -> dict[str, Any]:
     from yoriai import safe_yaml
 
-    path = resources.files("yoriai_train.settings") / "presets" / f"{base}.yaml"
+    path = resources.files("yoriai_train.settings") / folder / f"{base}.yaml"
     value: dict[str, Any] = safe_yaml.load(path.read_bytes(), path.name)
     return value

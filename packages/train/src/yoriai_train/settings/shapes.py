@@ -89,6 +89,9 @@ class Llama(ModelShape):
             **_mark_ids(marks, vocabulary_size),
         }
 
+    def initial(self) -> dict[str, Any]:
+        return _initial(self.layers, self.initial_deviation, self.scaled_outputs)
+
     def parameters(self, vocabulary_size: int) -> int:
         head = self.width // self.heads
         attention = 2 * self.width * self.width + 2 * self.width * head * self.key_value_heads
@@ -137,6 +140,9 @@ class GPT2(ModelShape):
             "initializer_range": self.initial_deviation,
             **_mark_ids(marks, vocabulary_size),
         }
+
+    def initial(self) -> dict[str, Any]:
+        return _initial(self.layers, self.initial_deviation, self.scaled_outputs)
 
     def parameters(self, vocabulary_size: int) -> int:
         width = self.width
@@ -207,6 +213,9 @@ class GPTNeoX(ModelShape):
             **_mark_ids(marks, vocabulary_size),
         }
 
+    def initial(self) -> dict[str, Any]:
+        return _initial(self.layers, self.initial_deviation, self.scaled_outputs)
+
     def parameters(self, vocabulary_size: int) -> int:
         width = self.width
         block = 12 * width * width + 13 * width
@@ -220,3 +229,9 @@ SHAPES: Mapping[str, type[ModelShape]] = {
     "train/gpt2": GPT2,
     "train/gpt-neox": GPTNeoX,
 }
+
+
+def _initial(layers: int, deviation: float, scaled_outputs: bool) -> dict[str, Any]:
+    return {
+        "layers": layers, "initial_deviation": deviation, "scaled_outputs": scaled_outputs
+    }  # fmt: skip

@@ -113,3 +113,16 @@ def shift(step: int, skipped: Sequence[Sequence[int]]) -> int:
             step += last - first + 1
         end = max(end, last)
     return step
+
+
+def unshift(data_step: int, skipped: Sequence[Sequence[int]]) -> int | None:
+    """The step that sees a data step (both from 0); None for one that was passed over."""
+    before, end = 0, -1
+    for first, last in sorted((a, b) for a, b in skipped):
+        first = max(first, end + 1)
+        if first <= data_step <= last:
+            return None
+        if last < data_step:
+            before += max(0, last - first + 1)
+        end = max(end, last)
+    return data_step - before

@@ -32,10 +32,10 @@ def model_to_go_on_from(start: str, inputs: Inputs) -> tuple[str, dict[str, Any]
 
 def check_context(model: ModelShape, context: int, name: str) -> None:
     """Refuse a shape whose context is said and is not that of the model ``name`` to go on from."""
-    given = getattr(model, "context", context)
-    if "context" in model.model_fields_set and given != context:
+    if "context" in model.model_fields_set and model.context != context:
         raise UsageError(
-            f"model.context is {given:,}, and {name} goes on with {context:,} tokens at a time",
+            f"model.context is {model.context:,}, and {name} goes on with {context:,} tokens at a"
+            " time",
             hint="leave model out: its shape and context are those of the model to go on from",
         )
 

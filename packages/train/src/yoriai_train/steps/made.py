@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from yoriai import Backend, Job, Scorer, Task, UsageError, Uses, config, files
+from yoriai import Backend, Job, NotFound, Scorer, Task, UsageError, Uses, config, files
 from yoriai.artifact import check_folder
 from yoriai.strict import Strict
 from yoriai_train.plan.decoder import Shape
@@ -121,6 +121,8 @@ def digest_start(start: str) -> str:
     if not start:
         return ""
     folder = Path(start)
+    if not folder.is_dir():
+        raise NotFound(f"start: there is no folder {folder}", hint="put the model there")
     if not (folder / "config.json").is_file():
         raise UsageError(f"start: {folder} is no Hugging Face folder: it has no config.json")
     names = sorted(p for p in folder.iterdir() if p.is_file())

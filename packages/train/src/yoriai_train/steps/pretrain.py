@@ -15,6 +15,7 @@ from yoriai import (
     Job,
     Made,
     ModelShape,
+    Ranks,
     Step,
     UsageError,
     Uses,
@@ -185,6 +186,9 @@ class Pretrain(Step):
 
         return warnings({**config.plain(self), "model": config.describe(self.model)})
 
+    def ranks(self) -> Ranks:
+        return Ranks(self.strategy.processes, self.batch)
+
     def run(self, job: Job) -> Made:
         tokens, tokenizer = job.one("tokens"), job.one("tokenizer")
         mixture = read_mixture(tokens.path)
@@ -218,7 +222,7 @@ class Pretrain(Step):
             **specs.describe_strategy(self.strategy),
             nodes=nodes,
             model={} if start else body,
-            initial={} if start else initial_of(self.model),
+            initial={} if start else self.model.initial(),
             start=str(start) if start else "",
             data=data,
             branch=self._branch(job, data),
@@ -305,9 +309,3 @@ def marks_of(tokenizer: Path) -> dict[str, int]:
         if mark in ids:
             marks[name] = int(ids[mark])
     return marks
-
-
-def initial_of(shape: ModelShape) -> dict[str, Any]:
-    """How a model of that shape begins; empty where ``transformers`` decides."""
-    names = ("layers", "initial_deviation", "scaled_outputs")
-    return {n: getattr(shape, n) for n in names} if all(hasattr(shape, n) for n in names) else {}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import pydantic
 from pydantic import Field
 
-from yoriai import Example, Instructions, Job, Made, Method, Step, UsageError, Uses
+from yoriai import Example, Instructions, Job, Made, Method, Ranks, Step, UsageError, Uses
 from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
@@ -18,9 +19,10 @@ from yoriai_train.job.reference import write_reference
 from yoriai_train.job.watch import Watch
 from yoriai_train.model.adapter import FOLDER
 from yoriai_train.model.generation import continue_texts
+from yoriai_train.settings import preset as presets
 from yoriai_train.settings import spec as specs
 from yoriai_train.settings.checkpoints import Policy
-from yoriai_train.settings.methods import Full
+from yoriai_train.settings.methods import Full, refuse_qlora
 from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
@@ -57,7 +59,7 @@ class Tune(Step):
     """
 
     version: ClassVar[str] = "4"
-    circumstances: ClassVar[tuple[str, ...]] = ("watch",)
+    circumstances: ClassVar[tuple[str, ...]] = ("preset", "watch")
     makes: ClassVar[str] = "model"
     measures: ClassVar[tuple[str, ...]] = (
         "parameters",
@@ -77,6 +79,7 @@ class Tune(Step):
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 
+    preset: str = Field("", description="published tuning that fills in what is not said here")
     data: list[Annotated[Instructions, Uses("instructions")]] = Field(
         min_length=1, description="instruction data"
     )
@@ -115,6 +118,9 @@ class Tune(Step):
     watch: keys.Watched = Watch()
     prompts: list[str] = Field([], description="instructions the finished model is let answer")
 
+    _offered = pydantic.model_validator(mode="before")(refuse_qlora)
+    _filled = pydantic.model_validator(mode="before")(presets.before_tuning)
+
     def fingerprint(self) -> str:
         """Digest of the folder to tune, where it is from elsewhere."""
         return digest_start(self.start)
@@ -122,6 +128,9 @@ class Tune(Step):
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         self._check_method()
         return {}
+
+    def ranks(self) -> Ranks:
+        return Ranks(self.strategy.processes, self.batch)
 
     def run(self, job: Job) -> Made:
         self._check_method()

@@ -39,6 +39,7 @@ from tables import BUILD
 from yoriai import console
 from yoriai_corpus import tables
 from yoriai_corpus.search import part
+from yoriai_corpus.search.byte_ngrams import ByteNgrams
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.trace import trace
@@ -172,9 +173,11 @@ def main() -> None:
             [(row[0], f"{row[1]:.3f}", f"{row[2]:g}", "NO" if row in missed else "yes")
              for row in rows],
         ))  # fmt: skip
+        contexts = _contexts(flat, chance, 200)
+        (folder / "contexts.json").write_text(json.dumps([c.hex() for c in contexts]))
         shown = [_shown("ours", size / 1e6 / seconds, bytes_ / size, counting, "occurrences", 1.0)]
         for peer in options.peers:
-            shown.append(_peer(peer, flat, queries, counts, size, _new(folder / peer)))
+            shown.append(_peer(peer, flat, queries, counts, size, folder, index, contexts))
         print(console.table(
             ("engine", "MB/s", "index/text", "median ms", "p99 ms", "same counts", "counts"), shown
         ))  # fmt: skip
@@ -205,21 +208,64 @@ def _shown(
 
 
 def _peer(
-    name: str, texts: list[str], queries: list[str], counts: list[int], size: int, folder: Path
-) -> tuple[str, ...]:
+    name: str, texts: list[str], queries: list[str], counts: list[int], size: int, root: Path,
+    index: SearchIndex, contexts: list[bytes],
+) -> tuple[str, ...]:  # fmt: skip
+    folder = _new(root / name)
     python = environment(f"search-{name}", PEERS[name])
     (folder / "texts.json").write_text(json.dumps(texts))
     (folder / "queries.json").write_text(json.dumps(queries))
     work = _new(folder / "index")
     script = Path(__file__).parent / "search_peers" / "engines.py"
-    words = [python, script, name, folder / "texts.json", folder / "queries.json", work]
+    words = [
+        python,
+        script,
+        name,
+        folder / "texts.json",
+        folder / "queries.json",
+        root / "contexts.json",
+        work,
+    ]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if done.returncode:
         return (name, "-", "-", "-", "-", "-", done.stderr.strip().splitlines()[-1][:80])
     value = json.loads(done.stdout)
+    if "following" in value:
+        _compare_following(name, index, contexts, value["following"])
     same = sum(a == b for a, b in zip(value["counts"], counts, strict=True)) / len(counts)
     return _shown(name, size / 1e6 / value["seconds"], value["bytes"] / size,
                   sorted(value["ms"]), value["what"], same)  # fmt: skip
+
+
+def _contexts(texts: list[str], chance: random.Random, count: int) -> list[bytes]:
+    """Pieces of the texts as bytes, cut anywhere, some behind bytes that do not go with them."""
+    found = []
+    while len(found) < count:
+        data = chance.choice(texts).encode()
+        begin = chance.randrange(len(data))
+        piece = data[begin : begin + chance.randint(1, 60)]
+        found.append(chance.choice((b"", "猫".encode(), b"\x80", b"zq")) + piece)
+    return found
+
+
+def _compare_following(
+    name: str, index: SearchIndex, contexts: list[bytes], theirs: list[Any]
+) -> None:
+    """The ∞-gram of bytes: length of the end that occurs, its count, and what comes next."""
+    ngrams = ByteNgrams(index)
+    same, times = 0, []
+    for context, (length, count, counts, approximate) in zip(contexts, theirs, strict=True):
+        start = time.process_time()
+        ours = ngrams.infinite(context)
+        times.append((time.process_time() - start) * 1e3)
+        if approximate:
+            continue
+        following = {int(byte): number for byte, number in counts.items()}
+        same += (ours.length, ours.occurrences, ours.following) == (length, count, following)
+    print(
+        f"{name}: {same} of {len(contexts)} contexts of bytes have the same end, count and next"
+        f" bytes; ours takes {statistics.median(times):.1f} ms, p99 {at(sorted(times), 0.99):.1f}"
+    )
 
 
 if __name__ == "__main__":

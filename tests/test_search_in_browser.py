@@ -201,3 +201,34 @@ def test_every_field_has_a_name_and_no_id_stands_twice(browser: Browser, address
         assert (path, unnamed, twice, empty) == (path, 0, 0, 0)
         assert browser.evaluate("document.querySelectorAll('h1').length") >= 1
         assert browser.evaluate("document.querySelectorAll('main').length") == 1
+
+
+AXE = os.environ.get("YORIAI_AXE", "")
+RUN_AXE = """axe.run(document).then(r => r.violations.map(v =>
+    `${v.id} (${v.impact}): ` + v.nodes.map(n => n.target + ' ' + n.failureSummary).join(' | ')))"""
+
+
+def violations(browser: Browser) -> list[str]:
+    """What axe-core finds on the page as it stands, in words; all of its rules are asked."""
+    browser.evaluate(Path(AXE).read_text(encoding="utf-8") + ";0")
+    found: list[str] = browser.evaluate(RUN_AXE)
+    return found
+
+
+@pytest.mark.skipif(not AXE, reason="set YORIAI_AXE to axe.min.js: npm install axe-core")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_no_violation_on_any_page(browser: Browser, address: str, dark: bool) -> None:
+    found = {}
+    for name, (path, _) in PLACES.items():
+        for language, width in (("en", 1100), ("ja", 360)):
+            browser.size(width, 800, dark=dark)
+            browser.open(f"{address}{path}{'&' if '?' in path else '?'}ui={language}")
+            found[name, language] = violations(browser)
+    browser.open(f"{address}trace?ui=ja")
+    browser.evaluate("document.getElementById('text').focus()")
+    browser.type("むかし、吾輩は猫である。名前はまだ無い。（3）吾輩は猫である。名前はまた無い。と")
+    browser.evaluate("document.querySelector('main button').click()")
+    browser.until("document.querySelectorAll('mark').length > 0")
+    found["trace", "ja"] = violations(browser)
+    keep(browser, f"trace-near-{'dark' if dark else 'light'}")
+    assert {page: told for page, told in found.items() if told} == {}

@@ -1,4 +1,5 @@
-"""One peer of the search benchmark: ``engines.py NAME TEXTS.json QUERIES.json FOLDER``.
+"""One peer of the search benchmark: ``engines.py NAME TEXTS.json QUERIES.json CONTEXTS.json
+FOLDER``.
 
 Prints JSON: CPU seconds to build, bytes of the index, milliseconds of each count, the counts.
 """
@@ -14,7 +15,9 @@ import time
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+FOLLOWING: Any = None  # what comes next after bytes, of an engine that knows it
 Count = Callable[[str], int]
 
 
@@ -112,20 +115,29 @@ def infini_gram(texts: list[str], folder: Path) -> tuple[Count, int, str]:
     data, saved = folder / "data", folder / "saved"
     data.mkdir()
     with (data / "texts.jsonl").open("w") as stream:
-        stream.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+        # Its mark stands before a document: one more, so that the last has a mark behind it, too.
+        stream.writelines(json.dumps({"text": text}) + "\n" for text in [*texts, ""])
     most = str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     sys.argv = ["indexing", "--data_dir", str(data), "--save_dir", str(saved), "--token_dtype",
                 "u8", "--cpus", "1", "--mem", "4", "--ulimit", most]  # fmt: skip
     indexing.main()
     engine = InfiniGramEngine(
-        index_dir=str(saved), eos_token_id=255, vocab_size=256, token_dtype="u8"
-    )
+        index_dir=str(saved), eos_token_id=254, vocab_size=255, token_dtype="u8"
+    )  # it takes no 256 for bytes; 254 stands in no text, and is what it calls a document's end
     size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
+
+    def following(context: bytes) -> list[Any]:
+        told = engine.infgram_ntd(list(context), max_support=10**9)
+        rows = told["result_by_token_id"].items()
+        counts = {255 if byte == 254 else byte: row["cont_cnt"] for byte, row in rows}
+        return [told["suffix_len"], told["prompt_cnt"], counts, told["approx"]]
+
+    globals()["FOLLOWING"] = following
     return lambda query: int(engine.count(list(query.encode()))["count"]), size, "occurrences"
 
 
 def main() -> None:
-    name, texts, queries, folder = sys.argv[1:]
+    name, texts, queries, contexts, folder = sys.argv[1:]
     loaded = json.loads(Path(texts).read_text())
     printed = os.dup(1)
     os.dup2(2, 1)  # some print while they work
@@ -138,6 +150,9 @@ def main() -> None:
         counts.append(count(query))
         times.append((time.process_time() - start) * 1e3)
     value = {"seconds": seconds, "bytes": size, "ms": times, "counts": counts, "what": what}
+    if FOLLOWING is not None:
+        asked = json.loads(Path(contexts).read_text())
+        value["following"] = [FOLLOWING(bytes.fromhex(context)) for context in asked]
     os.write(printed, json.dumps(value).encode())
     os._exit(0)
 

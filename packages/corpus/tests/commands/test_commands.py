@@ -17,6 +17,7 @@ from yoriai import Artifact, NotFound, Refused, UsageError
 from yoriai.cli import Context
 from yoriai.registry import Registry
 from yoriai_corpus.commands import account, find, rules
+from yoriai_corpus.commands import ngram as ngrams
 from yoriai_corpus.commands import search as searching
 
 Make = Callable[..., Artifact]
@@ -160,6 +161,18 @@ def test_the_installed_command_answers_in_json_and_with_exit_codes(
     answer = yoriai_cli("corpus", "search", str(index.path), "ファイル", "--json")
     assert (answer.code, answer.json["documents"]) == (0, 41)
     assert yoriai_cli("corpus", "why", str(index.path), "nobody").code == 3
+
+
+def test_ngram_counts_the_bytes_of_an_index(index: Artifact) -> None:
+    told = json.loads(call(ngrams.ngram, index.path, "ファイル", "--json"))
+    found = json.loads(call(searching.search, index.path, "ファイル", "--exact", "--json"))
+    assert told["occurrences"] == told["used_occurrences"] == found["occurrences"]
+    assert sum(told["by_source"].values()) == sum(row["count"] for row in told["next"])
+    said = call(ngrams.ngram, index.path, "無いものファイル")
+    assert "21 bytes" not in said.splitlines()[1]
+    assert "its last 12 bytes" in said
+    with pytest.raises(UsageError, match="is counted in bytes"):
+        call(ngrams.ngram, index.path, "1 2", "--ids")
 
 
 # --- why without an index, and what is related --------------------------------------------

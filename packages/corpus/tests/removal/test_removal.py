@@ -310,7 +310,7 @@ def test_the_commands_say_what_would_be_done_do_it_and_look_for_it(
     assert {row["as"] for row in found.json["found"]} >= {"index", "tokens", "column text"}
     done = yoriai_cli(*asked, "--key", str(key), "--json").json
     assert "mine/secret" in done["names"]
-    gone = yoriai_cli("corpus", "absent", str(root), SECRET)
+    gone = yoriai_cli("verify", str(root), "--absent", SECRET)
     assert (gone.code, "absent from" in gone.out) == (0, True)
     (entry,) = folder.logged(root)
     signature = entry.pop("signature")

@@ -156,6 +156,12 @@ def yoriai_probes() -> Iterable[Entry]:
             "probes.bias_questions:BiasQuestions",
             "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
         ),
+        _entry(
+            "bias-drill",
+            "probes.bias_drill:BiasDrill",
+            "A bias planted in a corpus: what swapping groups does to it, and what that costs.",
+            torch,
+        ),
     ]
 
 

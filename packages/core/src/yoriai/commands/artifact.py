@@ -11,7 +11,7 @@ import click
 from yoriai import artifact as artifacts
 from yoriai import console, signatures, signing
 from yoriai.artifact import MANIFEST
-from yoriai.errors import Altered, NotFound
+from yoriai.errors import Altered, NotFound, UsageError
 
 
 @click.command(epilog="""\b
@@ -19,18 +19,31 @@ Examples:
   yoriai verify build/tour
   yoriai verify build/tour/text@1 --json
   yoriai verify build/tour/text@1 --key ~/keys/corpus.pub
+  yoriai verify build/tour --absent "a sentence that was removed"
 """)  # fmt: skip
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--key", "key_path", type=click.Path(path_type=Path, dir_okay=False),
     help="Also that each is signed by this public key.",
 )  # fmt: skip
+@click.option(
+    "--absent", "texts", multiple=True, metavar="TEXT",
+    help="Instead that this is in no file of the folder PATH: yoriai corpus absent PATH TEXT.",
+)  # fmt: skip
 @console.json_option
-def verify(path: Path, key_path: Path | None, as_json: bool) -> None:
+@click.pass_context
+def verify(
+    shared: click.Context, path: Path, key_path: Path | None, texts: tuple[str, ...], as_json: bool
+) -> None:
     """Check every byte of the artifact PATH, or of all artifacts in the folder PATH.
 
     An altered file is named; of a corpus yoriai corpus altered names the altered record.
     """
+    if texts:
+        if key_path:
+            raise UsageError("--absent looks at texts, --key at signatures", hint="give one")
+        _absent(shared, path, texts, as_json)
+        return
     public = signing.read_public(key_path) if key_path else None
     folders = [path] if (path / MANIFEST).exists() else _artifacts_below(path)
     if not folders:
@@ -78,6 +91,13 @@ def verify(path: Path, key_path: Path | None, as_json: bool) -> None:
         )
 
     console.emit({"whole": True, "artifacts": rows}, as_json=as_json, text=text)
+
+
+def _absent(shared: click.Context, path: Path, texts: tuple[str, ...], as_json: bool) -> None:
+    """Have the command answer that knows the formats, if its plugin is installed."""
+    registry = shared.obj.registry
+    command = registry.load(registry.get("commands", "corpus/absent"))
+    shared.invoke(command, root=path, texts=texts, as_json=as_json)
 
 
 def _artifacts_below(path: Path) -> list[Path]:

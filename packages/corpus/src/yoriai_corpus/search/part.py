@@ -148,12 +148,15 @@ def _write(task: IndexTask) -> None:
     _save(task.stem.with_suffix(".names"), names, name_lengths, groups, NAME_FIELDS)
     path = task.stem.with_suffix(".documents")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as stream:
-        with pa.ipc.new_file(stream, COLUMNS) as writer:
-            writer.write_table(table)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            with pa.ipc.new_file(stream, COLUMNS) as writer:
+                writer.write_table(table)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _rows(pieces: Sequence[TableStretch | FormerPart]) -> Iterator[dict[str, Any]]:

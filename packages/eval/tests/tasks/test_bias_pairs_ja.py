@@ -40,7 +40,7 @@ def test_two_sentences_of_a_pair_differ_in_the_words_of_the_groups_alone(pairs):
             p.more[:at] + second + p.more[at + len(first) :] == p.less
             for at in range(len(p.more)) if p.more.startswith(first, at)
         ), p  # fmt: skip
-        # What differs lies within the words, which are whole; one character before it may be shared.
+        # What differs lies within the words; one character before them may be shared.
         for part, word in zip(different(p.more, p.less), p.words, strict=True):
             assert part in word or part[1:] in word, p
         assert abs(len(first) - len(second)) <= 10, p

@@ -14,7 +14,7 @@ import torch
 
 from yoriai import UsageError
 from yoriai.artifact import check_folder
-from yoriai.model_folder import AS_DATA, WEIGHTS, opening
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_eval.backends.huggingface import no_bars
 from yoriai_eval.backends.rules import Marks, added
 
@@ -59,7 +59,8 @@ def open_folder(folder: Path, *, tokenizer: Path | None = None) -> OpenedFolder:
     with opening(folder), no_bars():
         home = tokenizer if tokenizer is not None else folder
         pieces: Any = AutoTokenizer.from_pretrained(home, **AS_DATA)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = model.config.get_text_config(decoder=True)
     ends = (pieces.eos_token_id, pieces.bos_token_id, config.eos_token_id, config.bos_token_id)

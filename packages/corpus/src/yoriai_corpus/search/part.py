@@ -278,6 +278,14 @@ class IndexedTexts:
         return np.searchsorted(self.starts, positions, side="right").astype(np.int64) - 1
 
 
+def _as_arrow(numbers: I64) -> pa.Array:
+    """Numbers as they lie: ``pa.array`` imports pandas, a third of a second, to see if they are its.
+
+    (pyarrow 26, ``array.pxi``: ``get_values`` asks ``pandas_api.is_series``.)
+    """
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
 @dataclass(frozen=True, slots=True)
 class IndexPart:
     """An opened part; ``groups``: what the documents of each group agree in."""
@@ -300,7 +308,7 @@ class IndexPart:
             raise YoriaiError(f"the files of part {stem.name} are of different parts")
         groups: list[dict[str, str]] = []
         if table.num_rows:
-            groups = table.select(FILTERS).take(pa.array(texts.heads)).to_pylist()
+            groups = table.select(FILTERS).take(_as_arrow(texts.heads)).to_pylist()
         return cls(texts, names, table, groups)
 
     def text(self, document: int) -> str:

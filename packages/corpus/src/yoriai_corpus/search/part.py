@@ -279,9 +279,10 @@ class IndexedTexts:
 
 
 def _as_arrow(numbers: I64) -> pa.Array:
-    """Numbers as they lie: ``pa.array`` imports pandas, a third of a second, to see if they are its.
+    """Numbers as they lie.
 
-    (pyarrow 26, ``array.pxi``: ``get_values`` asks ``pandas_api.is_series``.)
+    ``pa.array`` imports pandas, a third of a second, to ask whether they are a series of it
+    (pyarrow 26, ``get_values`` in ``array.pxi``).
     """
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
 from sitemaker.figures import tour_figures
+from sitemaker.hub_figures import hub_figures
 from sitemaker.markdown import join_japanese
 from sitemaker.nav import config_with_records, mark_language, mark_source
 from sitemaker.project import project_pages
 from sitemaker.published import published_pages
 from sitemaker.records import record_pages, record_titles
 from sitemaker.reference import reference_pages
+from sitemaker.timeline import timeline_page
 
 from yoriai.plugins import load_registry
 from yoriai.registry import Registry
@@ -40,8 +42,10 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         **contract_pages(registry, root),
         "reference/plugins.md": directory_page(registry, root),
         **record_pages(root),
+        "records/timeline.md": timeline_page(root),
         **published_pages(root),
         **tour_figures(root),
+        **hub_figures(root),
         **project_pages(root),
     }
     for name, text in pages.items():

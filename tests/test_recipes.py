@@ -108,3 +108,8 @@ def test_the_poison_drill_can_be_planned(tmp_path: Path) -> None:
     rows = dry_run(ROOT / "recipes" / "poison-drill.yaml", tmp_path / "work", "--json").json["plan"]
     assert [row["step"] for row in rows] == ["text", "drill"]
     assert rows[1]["expects"] == {"probes": ["eval/poison-drill"]}
+
+
+def test_the_bias_drill_can_be_planned(tmp_path: Path) -> None:
+    rows = dry_run(ROOT / "recipes" / "bias-drill.yaml", tmp_path / "work", "--json").json["plan"]
+    assert rows[1]["expects"] == {"probes": ["eval/bias-drill"]}

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 COLOURS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#d55e00", "#56b4e9")
 GREY = "#8a8a8a"
-_STYLE = Markup(
+STYLE = Markup(
     "text{fill:#222;font:14px system-ui,'Hiragino Sans','Noto Sans JP','Noto Sans CJK JP',"
     "sans-serif}.t{font-weight:600;font-size:16px}.n{font-variant-numeric:tabular-nums}"
     ".s{fill:#555;font-size:12.5px}.b{fill:#fff}"
@@ -77,7 +77,7 @@ def bars(
         title=title,
         subtitle=subtitle,
         words=_words(groups, unit, places),
-        style=_STYLE,
+        style=STYLE,
         rows=Markup("").join(parts),
     )
 

@@ -75,6 +75,8 @@ def test_one_step_is_made_alone_beside_runs_that_make_others(run):
             run()
         assert states(run(only="text")) == {"words": "reused", "text": "sealed"}
     assert states(run()) == {"words": "reused", "text": "reused"}
+    with pytest.raises(Refused, match="words@1 was made from something else"):
+        run("words.note=x", only="text")
 
 
 def test_of_the_steps_before_it_only_those_it_needs_are_looked_at(run):

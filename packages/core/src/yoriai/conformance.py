@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yoriai import blame, foreign_code
+from yoriai import Filter, Task, blame, foreign_code
 from yoriai.conformance_runs import RUNS, CannotRun
 from yoriai.errors import UsageError, YoriaiError
 from yoriai.registry import Found, Plugin, Registry, singular
@@ -183,9 +183,9 @@ def unwritten(target: type, base: type) -> list[str]:
         if raises and getattr(target, name, None) is function:
             names.append(name)
     if getattr(target, "form", "") != "generation" or _is_own(target, base, "scores"):
-        names = [name for name in names if name != "score"] if base.__name__ == "Task" else names
-    if base.__name__ == "Filter" and _is_own(target, base, "judge_batch"):
-        names.remove("judge") if "judge" in names else None
+        names = [name for name in names if base is not Task or name != "score"]
+    if _is_own(target, base, "judge_batch"):
+        names = [name for name in names if base is not Filter or name != "judge"]
     return names
 
 

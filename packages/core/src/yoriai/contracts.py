@@ -6,6 +6,7 @@ by which packages that never import one another meet. Everything here is data or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -103,7 +104,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
-    """What the datasheet says of a source."""
+    """What the datasheet says of a source. ``name`` is the ``source`` of its documents."""
 
     name: str
     licence: str
@@ -185,6 +186,8 @@ class Verdict:
 class Filter(Configured):
     """A rule. ``languages`` limits it to documents of those languages; empty means all.
 
+    ``KEEP`` is the verdict that keeps a document.
+
     Called: in a worker of the engine, on each batch of documents that the rules before it kept, in
     the order that the recipe names them. It must be a pure function of the document and its own
     keys: batches may be cut anywhere, and a batch may be judged twice.
@@ -201,8 +204,30 @@ class Filter(Configured):
         raise NotImplementedError
 
     def judge_batch(self, documents: Sequence[Document]) -> list[Verdict]:
-        """Verdicts for many documents at once; a rule with a batch kernel overrides this."""
+        """Verdicts for many documents at once, one for each in their order.
+
+        A rule with a batch kernel overrides this.
+        """
         return [self.judge(document) for document in documents]
+
+    def chain(self) -> Sequence[tuple[str, Filter]]:
+        """The rules it stands for, in order, by name, with its ``languages``; none: it is one.
+
+        They are put in its place, each called ``plugin/chain.rule``, so that the account says
+        which of them dropped a document.
+        """
+        return ()
+
+    def measured(self, documents: Sequence[Document]) -> Sequence[float]:  # noqa: ARG002
+        """What it measures of each document, dropped or kept, where it measures one number.
+
+        No number (NaN) where it has nothing to say of a document.
+        """
+        return ()
+
+    def limits(self) -> tuple[float, float]:
+        """Least and most of :meth:`measured` that it keeps; an infinity where there is none."""
+        return (-math.inf, math.inf)
 
 
 class Engine(Configured):
@@ -333,7 +358,7 @@ class ModelShape(Configured):
         raise NotImplementedError
 
     def parameters(self, vocabulary_size: int) -> int:
-        """Number of parameters, by formula."""
+        """Number of parameters, by formula; tied ones count once."""
         raise NotImplementedError
 
     def initial(self) -> dict[str, Any]:

@@ -133,6 +133,8 @@ def _do_step(
     inputs = [outcome.artifacts.get(name) or open_artifact(Path(name)) for name in planned.inputs]
     decision = workspace.decide(planned, inputs)
     if options.only not in ("", planned.name) and decision.action != "reuse":
+        if decision.action == "refused":
+            raise _drifted(decision, outcome)
         raise Refused(
             f"{options.only} needs {planned.name}, which is not made yet",
             hint=f"make it first: yoriai run {workspace.loaded.path} --until {planned.name}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,6 +76,26 @@ class Both(Chain):
         return [("length", Length()), ("double", Double())]
 
 
+class Outside(Filter):
+    """A rule of another package: it has the contract alone."""
+
+    def judge(self, document: Document) -> Verdict:
+        return Verdict("drop", value=1, threshold=2) if len(document.text) < 2 else self.KEEP
+
+    def measured(self, documents: Sequence[Document]) -> list[float]:
+        return [float(len(document.text)) for document in documents]
+
+    def limits(self) -> tuple[float, float]:
+        return 2, float("inf")
+
+
+class OutsideChain(Filter):
+    """Rules in order, of another package."""
+
+    def chain(self) -> list[tuple[str, Filter]]:
+        return [("outside", Outside()), ("double", Double())]
+
+
 def document(text: str, language: str = "ja") -> Document:
     return Document("s", "1", text, language)
 
@@ -113,6 +133,14 @@ def test_a_chain_is_written_out() -> None:
     chain._entry = "acme/both"
     answers = judge(document("あいう"), [chain])
     assert [a.rule for a in answers] == ["acme/both.length", "acme/both.double"]
+
+
+def test_rules_that_have_the_contract_alone_are_shown_and_written_out_like_ours() -> None:
+    chain = OutsideChain(languages=("ja",))
+    chain._entry = "acme/two"
+    answers = judge(document("あいう"), [chain])
+    assert [a.rule for a in answers] == ["acme/two.outside", "acme/two.double"]
+    assert (answers[0].verdict, answers[0].value, answers[0].limits) == ("keep", 3, "≥ 2")
 
 
 def test_many_documents_are_judged_as_one_by_one() -> None:

@@ -140,6 +140,12 @@ def yoriai_probes() -> Iterable[Entry]:
             torch,
         ),
         _entry(
+            "sparse-features",
+            "probes.sparse_features:SparseFeatures",
+            "Few of many directions in a layer, by a sparse autoencoder.",
+            (*torch, "eai-sparsify"),
+        ),
+        _entry(
             "bias-pairs",
             "probes.bias_pairs:BiasPairs",
             "Of two sentences on two groups, does a model find the stereotype likelier?",
@@ -149,6 +155,12 @@ def yoriai_probes() -> Iterable[Entry]:
             "bias-questions",
             "probes.bias_questions:BiasQuestions",
             "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
+        _entry(
+            "bias-drill",
+            "probes.bias_drill:BiasDrill",
+            "A bias planted in a corpus: what swapping groups does to it, and what that costs.",
+            torch,
         ),
     ]
 

@@ -22,9 +22,8 @@ class Limit(Filter):
         """One number a document, in order; NaN where the rule has nothing to say (it is kept)."""
         raise NotImplementedError
 
-    def limits(self) -> tuple[float, float]:
-        """Smallest and largest value that is kept; an infinity where there is no limit."""
-        raise NotImplementedError
+    def measured(self, documents: Sequence[Document]) -> list[float]:
+        return [float(value) for value in self.measure(batch_of(documents))] if documents else []
 
     def span(self, text: str) -> str:  # noqa: ARG002
         """The piece of a dropped text to show beside the value; "" if there is none."""
@@ -58,7 +57,6 @@ class Chain(Filter):
     """
 
     def chain(self) -> Sequence[tuple[str, Filter]]:
-        """Names and rules, in order. They get the chain's ``languages``."""
         raise NotImplementedError
 
     def judge(self, document: Document) -> Verdict:
@@ -77,10 +75,10 @@ def expand(rules: Iterable[Filter]) -> list[Filter]:
     """Rules with every chain written out, in order."""
     found: list[Filter] = []
     for rule in rules:
-        if not isinstance(rule, Chain):
+        if not (chain := rule.chain()):
             found.append(rule)
             continue
-        for name, inner in rule.chain():
+        for name, inner in chain:
             named = inner.model_copy(update={"languages": rule.languages})
             named._entry = f"{rule.entry}.{name}"
             found += expand([named])

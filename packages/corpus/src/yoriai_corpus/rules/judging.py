@@ -30,7 +30,7 @@ from yoriai import (
     safe_yaml,
 )
 from yoriai import config as configs
-from yoriai_corpus.rules.base import Limit, expand
+from yoriai_corpus.rules.base import expand
 from yoriai_corpus.text.batch import Batch
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def judge_each(documents: Sequence[Document], rules: Sequence[Filter]) -> Iterat
         failure = ""
         try:
             answers = rule.judge_batch(batch) if batch else []
-            measured = rule.measure(batch) if batch and isinstance(rule, Limit) else ()
+            measured = rule.measured(batch) if batch else ()
         except Exception as error:  # somebody's rule; the others still have something to say
             failure, answers, measured = f"{type(error).__name__}: {error}", [], ()
         for index, answer in zip(asked, answers, strict=False):
@@ -199,7 +199,7 @@ def _answer(document: Document, judgement: Judgement) -> RuleAnswer:
         reason = f"judges {', '.join(rule.languages)}; this document's language is {language}"
         return RuleAnswer(name, rule.version, "not asked", reason=reason)
     least = most = None
-    if isinstance(rule, Limit):
+    if any(map(math.isfinite, rule.limits())):
         least, most = (edge if math.isfinite(edge) else None for edge in rule.limits())
     elif verdict.threshold is not None:
         below = verdict.value is not None and verdict.value < verdict.threshold

@@ -1,0 +1,48 @@
+"""The hub's own recipe reads nothing but packages; its figures are those of what was published."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from yoriai import config
+from yoriai.plugins import load_registry
+from yoriai.recipe import load_recipe
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"corpus/gettext", "corpus/package-files", "corpus/python-topics", "corpus/python-code"}
+
+sys.path.insert(0, str(ROOT / "docs"))
+try:
+    from sitemaker.hub_figures import hub_figures, line
+finally:
+    sys.path.remove(str(ROOT / "docs"))
+
+
+def test_the_hubs_recipe_reads_only_packages_and_archives_pinned_by_a_checksum() -> None:
+    loaded = load_recipe(ROOT / "recipes" / "hub.yaml", load_registry())
+    sources: list[dict[str, Any]] = [
+        row for planned in loaded.steps for row in config.describe(planned.step).get("sources", ())
+    ]
+    assert len(sources) == 9
+    for row in sources:
+        paths = row.get("paths", [])
+        assert row["use"] in PACKAGES or paths
+        assert all(path.startswith("pypi:") and "#sha256=" in path for path in paths)
+
+
+def test_a_curve_says_its_first_and_last_value_in_words() -> None:
+    drawn = line("Loss", "nats", [(1.0, 9.0), (2.0, 4.0), (3.0, 5.0)])
+    assert "step 1: 9.00; step 3: 5.00; lowest 4.00" in drawn
+    assert '<polyline points="60.0' in drawn
+
+
+def test_the_figures_of_what_is_published_are_drawn_in_both_languages() -> None:
+    made = hub_figures(ROOT)
+    assert {name[-6:-4] for name in made} in (set(), {"en", "ja"})
+    assert len([n for n in made if "-en" in n]) == len([n for n in made if "-ja" in n])
+
+
+def test_nothing_is_drawn_of_a_run_that_is_not_published(tmp_path: Path) -> None:
+    assert hub_figures(tmp_path) == {}

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import torch
 
 from yoriai import UsageError
-from yoriai.model_folder import AS_DATA, opening
+from yoriai.model_folder import AS_DATA, check, opening
 from yoriai_train.model import initial
 from yoriai_train.settings.spec import Spec
 
@@ -103,6 +103,7 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
     """The file of each tensor that a Hugging Face folder holds."""
     from safetensors import safe_open
 
+    check(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         told = json.loads(index.read_bytes())["weight_map"]

@@ -24,6 +24,7 @@ from sitemaker.project import project_pages
 from sitemaker.published import published_pages
 from sitemaker.records import record_pages, record_titles
 from sitemaker.reference import reference_pages
+from sitemaker.timeline import timeline_page
 
 from yoriai.plugins import load_registry
 from yoriai.registry import Registry
@@ -41,6 +42,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         **contract_pages(registry, root),
         "reference/plugins.md": directory_page(registry, root),
         **record_pages(root),
+        "records/timeline.md": timeline_page(root),
         **published_pages(root),
         **tour_figures(root),
         **hub_figures(root),

@@ -91,3 +91,46 @@ def test_labels_are_cut_out_of_a_docstring():
     body, told = contracts.split_labels(text)
     assert body == "Does it.\n\nMore."
     assert told == {"Called": "once, in a worker.", "Ranks": "none.", "Errors": "none."}
+
+
+def test_what_is_handed_over_says_what_each_of_its_methods_does(pages):
+    page = pages["en/contracts/backend.md"]
+    assert "Natural-log probability of each continuation after its context." in page
+    assert "    @property\n    def context(self) -> int:\n" in page
+    assert "class Artifact:" in pages["en/contracts/step.md"]
+    assert "class Artifact:" in pages["en/contracts/section.md"]
+
+
+def test_a_signature_is_what_python_would_read(pages):
+    for name, page in pages.items():
+        for block in PYTHON.findall(page):
+            ast.parse(block)
+        assert " at 0x" not in page, name
+    assert 'prefix: str = ""' in pages["en/contracts/backend.md"].replace("''", '""')
+
+
+def test_a_choice_of_words_is_spelt_out(pages):
+    assert "'optimizer', 'gradients', 'parameters'" in pages["en/contracts/strategy.md"]
+    assert "'likelihoods'" in pages["en/contracts/probe.md"]
+
+
+def test_the_index_says_what_an_entry_is_and_what_to_raise(pages):
+    for language in ("en", "ja"):
+        page = pages[f"{language}/contracts/index.md"]
+        assert "class Entry:" in page
+        assert "| `UsageError` | 2 |" in page
+
+
+def test_no_passage_of_the_japanese_stands_twice():
+    import yaml
+
+    path = ROOT / "docs" / "sitemaker" / "contracts_ja.yaml"
+
+    def twice(node):
+        if not isinstance(node, yaml.MappingNode):
+            return []
+        keys = [key.value for key, _ in node.value]
+        below = [line for _, value in node.value for line in twice(value)]
+        return [*(key for key in set(keys) if keys.count(key) > 1), *below]
+
+    assert twice(yaml.compose(path.read_text("utf-8"), yaml.SafeLoader)) == []

@@ -106,6 +106,7 @@ def small(tmp_path):
     make_base(tmp_path / "base")
     for name in "ab":
         rows = [{"instruction": f"Say {n}", "output": name * 3} for n in range(4)]
+        rows.append({"instruction": "too long", "output": name * 300})
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(text)
     (tmp_path / "matrix.yaml").write_text(
@@ -127,7 +128,7 @@ def test_each_cell_is_planned_from_what_is_here(small):
     words = ("train", "matrix", "matrix.yaml", "--mfu", "0.5")
     told = json.loads(call(*words, "--json", cwd=small))["cells"]
     a, b, c = (cell["plan"] for cell in told)
-    # "user: Say 0" + "assistant: aaa" + the end of turn, a piece each byte.
+    # "user: Say 0" + "assistant: aaa" + the end of turn, a piece each byte; one is left out.
     assert (a["examples"], a["tokens"]) == (4, 4 * (11 + 14 + 1))
     assert (a["steps"], b["steps"]) == (10, 1)
     assert b["trained_parameters"] < a["trained_parameters"] == a["parameters"]

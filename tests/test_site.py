@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WALK = (
     "", "ja/", "en/contracts/source/", "ja/contracts/source/", "records/", "reference/plugins/",
     "records/leaderboard/", "records/cards/tour-base/", "records/what-did-not-work/", "en/words/",
-    "ja/working-groups/", "records/compare/",
+    "ja/working-groups/", "records/compare/", "records/timeline/", "records/side-by-side/",
 )  # fmt: skip
 
 
@@ -120,6 +120,34 @@ def test_the_leaderboard_is_sorted_and_filtered(tab):
     assert "small" not in tab.until(names)
 
 
+def test_the_leaderboard_is_narrowed_by_a_choice(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/leaderboard/")
+    tab.evaluate(
+        "(s => {s.value = '8 bits'; s.dispatchEvent(new Event('input'))})(document.querySelector('[aria-label=precision]'))"
+    )
+    names = "[...document.querySelectorAll('.sortable tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
+    assert tab.evaluate(names) == ["small"]
+
+
+def test_two_models_are_compared_on_one_question(tab):
+    tab.size(1280, 900)
+    tab.open(tab.address + "records/side-by-side/")
+    rows = "document.querySelectorAll('.answers tbody tr')"
+    tab.until(f"{rows}.length === 120")
+    choose = "(l, v) => (s => {s.value = v; s.dispatchEvent(new Event('change'))})(document.querySelector(`[aria-label='${l}']`))"
+    for label, value in (("first model", "base"), ("second model", "tuned"), ("questions", "left")):
+        tab.evaluate(f"({choose})('{label}', '{value}')")
+    marks = (
+        "[...document.querySelectorAll('.answers .right, .answers .wrong')].map(e => e.className)"
+    )
+    found = tab.evaluate(marks)
+    assert 0 < len(found) < 240
+    assert set(found[::2]) == {"right"}
+    assert set(found[1::2]) == {"wrong"}
+    assert "CC-BY-4.0" in tab.evaluate("document.querySelector('.answers').innerText")
+
+
 def test_two_records_are_compared_as_text(tab):
     tab.size(1280, 900)
     tab.open(tab.address + "records/compare/#0006,0014")
@@ -127,7 +155,7 @@ def test_two_records_are_compared_as_text(tab):
     heads = tab.evaluate(
         "[...document.querySelectorAll('.compare thead th')].map(t => t.textContent)"
     )
-    assert heads == ["", "0006", "0014"]
+    assert heads == ["what", "0006", "0014"]
     assert quiet(tab) == []
 
 

@@ -41,6 +41,23 @@
     }
   }
 
+  /* A choice for each column that the page names (data-facets), of the values that stand there. */
+  function facets(table) {
+    const wanted = (table.closest(".sortable").dataset.facets || "").split(",").filter(Boolean);
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    return wanted.map((name) => {
+      const column = heads.indexOf(name);
+      const values = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+      const select = element("select", "", { "aria-label": name });
+      select.dataset.column = column;
+      select.append(element("option", `${name}: ${say("any", "すべて")}`, { value: "" }));
+      for (const value of [...new Set(values)].filter((each) => each && each !== "–").sort()) {
+        select.append(element("option", value, { value }));
+      }
+      return select;
+    });
+  }
+
   function sortable(table) {
     const body = table.tBodies[0];
     cards(table);
@@ -65,18 +82,22 @@
       placeholder: say("Show rows with …", "含む行だけを表示 …"),
     });
     const count = element("span", "", { class: "count", "aria-live": "polite" });
-    field.addEventListener("input", () => {
+    const choices = facets(table);
+    function filter() {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const chosen = choices.filter((each) => each.value);
       let shown = 0;
       for (const row of body.rows) {
         const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
+        row.hidden = !words.every((word) => text.includes(word))
+          || !chosen.every((each) => row.cells[each.dataset.column].textContent === each.value);
         shown += row.hidden ? 0 : 1;
       }
-      count.textContent = words.length ? `${shown} / ${body.rows.length}` : "";
-    });
+      count.textContent = words.length + chosen.length ? `${shown} / ${body.rows.length}` : "";
+    }
+    for (const each of [field, ...choices]) each.addEventListener("input", filter);
     const bar = element("p", "", { class: "table-tools" });
-    bar.append(field, count);
+    bar.append(field, ...choices, count);
     if (body.rows.length > 3) table.closest(".sortable").prepend(bar);
   }
 
@@ -148,6 +169,79 @@
     show();
   }
 
+  function options(select, values) {
+    select.replaceChildren(...values.map((value) => element("option", value, { value })));
+  }
+
+  /* One question, two models: every answer is text, whatever a model wrote. */
+  async function answers(place) {
+    let sets;
+    try {
+      sets = await (await fetch(place.dataset.answers)).json();
+    } catch (error) {
+      return;
+    }
+    const set = element("select", "", { "aria-label": say("set", "問題集") });
+    const left = element("select", "", { "aria-label": say("first model", "一つ目のモデル") });
+    const right = element("select", "", { "aria-label": say("second model", "二つ目のモデル") });
+    const which = element("select", "", { "aria-label": say("questions", "問題") });
+    const kinds = {
+      all: say("all questions", "すべての問題"), differ: say("where they differ", "違うもの"),
+      left: say("only the first is right", "一つ目だけが正しい"),
+      right: say("only the second is right", "二つ目だけが正しい"),
+      neither: say("neither is right", "どちらも正しくない"),
+    };
+    for (const [value, text] of Object.entries(kinds)) which.append(element("option", text, { value }));
+    options(set, Object.keys(sets));
+    const out = element("div", "", { "aria-live": "polite" });
+    const good = (said) => said && said[1] === "correct";
+    const passes = {
+      all: () => true,
+      differ: (one, other) => good(one) !== good(other) || (one || [])[0] !== (other || [])[0],
+      left: (one, other) => good(one) && !good(other),
+      right: (one, other) => good(other) && !good(one),
+      neither: (one, other) => !good(one) && !good(other),
+    };
+    function models() {
+      const names = [...new Set(sets[set.value].rows.flatMap((row) => Object.keys(row.by)))].sort();
+      options(left, names);
+      options(right, names);
+      right.value = names[1] || names[0];
+    }
+    function show() {
+      const rows = sets[set.value].rows.filter(
+        (row) => passes[which.value](row.by[left.value], row.by[right.value]));
+      const table = element("table");
+      const head = table.createTHead().insertRow();
+      for (const text of [say("question", "問題"), say("right answer", "正解"), left.value,
+                          right.value]) head.append(element("th", text));
+      const body = table.createTBody();
+      for (const row of rows) {
+        const line = body.insertRow();
+        line.append(element("td", row.question), element("td", row.gold));
+        for (const name of [left.value, right.value]) {
+          const said = row.by[name] || ["", "", 0];
+          const cell = element("td", said[0]);
+          cell.append(element("span", ` ${said[1]}`, { class: good(said) ? "right" : "wrong" }));
+          line.append(cell);
+        }
+      }
+      const all = sets[set.value].rows.length;
+      const text = say(`${rows.length} of ${all} questions. Licence of the set: `,
+                       `${all} 問のうち ${rows.length} 問。問題集のライセンス: `);
+      out.replaceChildren(element("p", text + sets[set.value].licence), table);
+      cards(table);
+    }
+    set.addEventListener("change", () => { models(); show(); });
+    for (const each of [left, right, which]) each.addEventListener("change", show);
+    const bar = element("p", "", { class: "table-tools" });
+    bar.append(set, left, right, which);
+    out.classList.add("sortable");
+    place.replaceChildren(bar, out);
+    models();
+    show();
+  }
+
   /* What scrolls sideways can be reached by the keyboard; what does not is no stop on its way. */
   function reachable() {
     for (const box of document.querySelectorAll("article pre > code, article table, .md-typeset__scrollwrap")) {
@@ -158,6 +252,7 @@
 
   document.querySelectorAll(".sortable table").forEach(sortable);
   document.querySelectorAll(".compare").forEach(comparison);
+  document.querySelectorAll(".answers").forEach(answers);
   const article = document.querySelector("article");
   if (article) {
     reachable();

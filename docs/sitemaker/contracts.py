@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from yoriai.plain_markdown import escape
 from yoriai.registry import Registry, singular
 
 LABELS = ("Called", "Ranks", "Errors")
+MARKS = {property: "@property\n", classmethod: "@classmethod\n"}
 SHOWN = 12  # real implementations on a page; the reference has them all
 Words = Mapping[str, Any]
 
@@ -47,12 +49,13 @@ class Contract:
 
 def list_contracts() -> list[Contract]:
     """Every kind of entry, then what else an author writes."""
-    from yoriai import explaining, page
+    from yoriai import artifact, explaining, page
 
     found = [_of_kind(kind) for kind in entry.KINDS]
     tasks = next(one for one in found if one.kind == "tasks")
     metric = dataclasses.replace(tasks, name="metric", only=("askings", "score", "scores", "rank"))
-    section = Contract("section", "yoriai_sections", shown=(page.Section, page.Table, page.Figure))
+    shown = (page.Section, page.Table, page.Figure, artifact.Artifact)
+    section = Contract("section", "yoriai_sections", shown=shown)
     hop = Contract("hop", "yoriai_hops", shown=(explaining.Point, explaining.Hop))
     return [
         *found,
@@ -114,6 +117,21 @@ _ENGLISH: Words = {
         "given": "What is there already",
         "says": "What the class says of itself",
         "keys": "Keys that all have",
+        "identity": "`version` is part of every result's identity: raise it when the same input "
+        "gives another result. `circumstances` names the keys that say how the work is done and "
+        "not what it makes; runs of the same thing may differ in them.",
+        "entry": "What every catalogue hook returns",
+        "raised": "What you raise",
+        "raises": "They are imported from `yoriai` and take a message and a `hint`, a line to type "
+        "next. Whatever else is raised is told as your plugin's, with file and line.",
+        "errors": ("name", "exit code", "for"),
+        "for": {
+            "YoriaiError": "work that failed",
+            "UsageError": "a value or a request that cannot be",
+            "NotFound": "what is not here",
+            "Refused": "what is here and may not be used",
+            "WorkerLost": "an engine's worker that died",
+        },
         "types": "What it is handed, and gives",
         "example": "Example",
         "run": "The project's tests install this plugin and run it (`tests/test_outside.py`).",
@@ -143,7 +161,23 @@ class _Page:
         ]
         columns = (self.label["what"], self.label["is"], "hook")
         parts = [f"# {self.label['title']}", self.label["index"], self.label["kit"]]
-        return "\n\n".join([*parts, table(columns, rows)])
+        entry_outline = f"```python\nfrom yoriai import Entry\n\n{_outline(entry.Entry)}\n```"
+        raised = [
+            (code(name), str(getattr(yoriai, name).exit_code), text)
+            for name, text in self.label["for"].items()
+        ]
+        return "\n\n".join(
+            [
+                *parts,
+                table(columns, rows),
+                f"## {self.label['entry']}",
+                self._told("types", "Entry", split_labels(inspect.getdoc(entry.Entry) or "")[0]),
+                entry_outline,
+                f"## {self.label['raised']}",
+                self.label["raises"],
+                table(self.label["errors"], raised),
+            ]
+        )
 
     def title(self, contract: Contract) -> str:
         titles: Mapping[str, str] = self.words.get("titles", {})
@@ -212,14 +246,14 @@ class _Page:
         if rows := list(_class_variables(contract.target)):
             yield f"## {self.label['says']}"
             yield table(self.label["columns"], rows)
+            yield self.label["identity"]
         if getattr(contract.target, "model_fields", None):
             yield f"## {self.label['keys']}"
             yield keys_table(contract.target).replace("](", "](../../reference/")
 
     def _method(self, target: type, name: str, function: Any) -> Iterator[str]:
         yield f"### {name}"
-        marks = {property: "@property\n", classmethod: "@classmethod\n"}
-        mark = marks.get(type(inspect.getattr_static(target, name)), "")
+        mark = MARKS.get(type(inspect.getattr_static(target, name)), "")
         yield f"```python\n{mark}{_signature(name, function)}\n```"
         text, _ = split_labels(inspect.getdoc(function) or "")
         yield self._told("methods", f"{_owner(target, name)}.{name}", text)
@@ -334,9 +368,41 @@ def _is_unwritten(function: Any) -> bool:
     return isinstance(last, ast.Expr) and ast.unparse(last) == "..."
 
 
+class _Bare(str):
+    """A text that is shown without quotes in a signature."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def signature_of(function: Any) -> str:
+    """The signature of a function, with annotations and defaults as its author wrote them."""
+    told = inspect.signature(function)
+
+    def bare(annotation: Any) -> Any:
+        return _Bare(annotation) if isinstance(annotation, str) else annotation
+
+    rows = [p.replace(annotation=bare(p.annotation)) for p in told.parameters.values()]
+    return str(told.replace(parameters=rows, return_annotation=bare(told.return_annotation)))
+
+
 def _signature(name: str, function: Any) -> str:
-    text = str(inspect.signature(function)).replace("'", "")
-    return f"def {name}{text}: ..."
+    return f"def {name}{signature_of(function)}: ..."
+
+
+def spelt_out(annotation: str, module: str) -> str:
+    """An annotation in which a name for a choice of words (``Cut``) is that choice."""
+    names = vars(sys.modules[module])
+
+    def choice(match: re.Match[str]) -> str:
+        value = names.get(match[0])
+        return f"Literal{list(typing.get_args(value))}" if _is_choice(value) else match[0]
+
+    return re.sub(r"\b[A-Z]\w+\b", choice, annotation)
+
+
+def _is_choice(value: Any) -> bool:
+    return typing.get_origin(value) is typing.Literal
 
 
 def _class_variables(target: type) -> Iterator[tuple[str, str, str]]:
@@ -345,7 +411,7 @@ def _class_variables(target: type) -> Iterator[tuple[str, str, str]]:
         if not base.__module__.startswith("yoriai"):
             continue
         for name, kind in inspect.get_annotations(base).items():
-            text = kind if isinstance(kind, str) else str(kind)
+            text = spelt_out(kind if isinstance(kind, str) else str(kind), base.__module__)
             if name in seen or "ClassVar" not in text or name in ("KEEP", "model_config"):
                 continue
             seen.add(name)
@@ -379,11 +445,10 @@ def _types_of(contract: Contract) -> Iterator[type]:
 
 
 def _is_shown(one: type) -> bool:
-    from yoriai.artifact import Artifact
     from yoriai.config import Configured
     from yoriai.registry import Registry
 
-    return one not in (Registry, Artifact) and not issubclass(one, Configured)
+    return one is not Registry and not issubclass(one, Configured)
 
 
 def _hints(thing: Any) -> dict[str, Any]:
@@ -413,12 +478,28 @@ def _outline(one: type) -> str:
             default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
             if field.default_factory is not dataclasses.MISSING:
                 default = f" = {field.default_factory()!r}"
-            lines.append(f"    {field.name}: {field.type}{default}")
+            if inspect.isroutine(field.default):
+                default = " = ..."  # a function has no form that is the same in every build
+            lines.append(f"    {field.name}: {spelt_out(str(field.type), one.__module__)}{default}")
     for name, info in getattr(one, "model_fields", {}).items():
         kind = info.annotation
         text = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         lines.append(f"    {name}: {text} = {info.default!r}")
     for name, function in _methods(one):
         if not hasattr(one, "model_fields"):
-            lines.append(f"    {_signature(name, function)}")
+            lines += _outlined(one, name, function)
     return "\n".join(lines)
+
+
+def _outlined(one: type, name: str, function: Any) -> Iterator[str]:
+    """A method in an outline, with what its docstring says."""
+    mark = MARKS.get(type(inspect.getattr_static(one, name)), "")
+    told = inspect.cleandoc(function.__doc__ or "")
+    lines = f"{mark}{_signature(name, function)}".splitlines()
+    if told:
+        told = re.sub(r":(?:class|func|meth|data|mod|attr):`~?(?:[\w.]*\.)?(\w+)`", r"``\1``", told)
+        end = '\n"""' if "\n" in told else '"""'
+        lines[-1] = lines[-1].removesuffix(" ...")
+        lines += [f"    {line}" for line in f'"""{told}{end}'.splitlines()]
+    for line in lines:
+        yield f"    {line}".rstrip()

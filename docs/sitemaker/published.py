@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sitemaker.answers import answers_pages
 from sitemaker.markdown import code, table, titled
 from yoriai.plain_markdown import escape
 
@@ -46,7 +49,12 @@ def list_published(root: Path) -> list[Published]:
 
 def published_pages(root: Path) -> dict[str, str]:
     runs = list_published(root)
-    pages = {"records/leaderboard.md": leaderboard(runs), "records/cards.md": _cards(runs)}
+    pages = {
+        "records/leaderboard.md": leaderboard(runs),
+        "records/leaderboard.csv": as_csv(runs),
+        "records/cards.md": _cards(runs),
+        **answers_pages(root),
+    }
     for run in runs:
         for kind, write in (("corpus", _data_card), ("model", _model_card)):
             for name, one in run.of_kind(kind).items():
@@ -64,6 +72,9 @@ def leaderboard(runs: list[Published]) -> str:
         "Rows can be sorted by a click on a heading, and chosen by typing. · "
         "公開されたすべてのモデルを、モデルの要らない方法と並べます。区間は 95 % です。"
         "見出しを押すと並べ替え、文字を打つと絞り込めます。",
+        "[Every number as CSV](leaderboard.csv) · [One question, two models](side-by-side.md) · "
+        "[Cards](cards.md) · すべての数値は [CSV](leaderboard.csv) にもあり、"
+        "[一問ずつ二つのモデルを比べる](side-by-side.md)こともできます。",
     ]
     for run in runs:
         for scores in run.scores.values():
@@ -73,7 +84,8 @@ def leaderboard(runs: list[Published]) -> str:
     parts += [
         "## How these came here",
         "`python docs/publish.py build/NAME` checks every artifact of a finished run and takes "
-        "their manifests and scores into `published/`. "
+        "their manifests and scores into `published/`; `--questions eval/ja-forms` adds "
+        "the questions and answers of a set whose licence allows it. "
         "[Evaluate a model](../en/evaluation.md) says how scores are made, and "
         "`yoriai eval report` writes pages with every question and answer.",
     ]
@@ -85,7 +97,14 @@ def _board(run: Published, scores: Mapping[str, Any]) -> Iterator[str]:
                       for c, by in one["bits_per_byte"].items() for g in by})  # fmt: skip
     tasks = sorted({task for one in scores["models"].values() for task in one["tasks"]})
     facts = ["model", "parameters", "MB", "tokens read", "precision", "licence"]
-    columns = [*facts, *(f"{c}: {g} (bits/byte)" for c, g in corpora), *tasks]
+    counts = next(iter(scores["models"].values()))["bits_per_byte_documents"]
+    asked = {t: one["tasks"][t]["samples"] for one in scores["models"].values()
+             for t in one["tasks"]}  # fmt: skip
+    columns = [
+        *facts,
+        *(f"{c}: {g} (bits/byte, {counts[c][g]} documents)" for c, g in corpora),
+        *(f"{task} ({asked[task]} questions)" for task in tasks),
+    ]
     rows = []
     for name, one in scores["models"].items():
         rows.append([*_facts(run, name, one), *_bits(one, corpora), *_task_cells(one, tasks)])
@@ -96,27 +115,81 @@ def _board(run: Published, scores: Mapping[str, Any]) -> Iterator[str]:
     rows.append(
         ["*chance or majority*", *("–" for _ in range(5)), *("–" for _ in corpora), *floors]
     )
-    yield '<div class="sortable" markdown>\n\n' + table(columns, rows) + "\n\n</div>"
-    counts = next(iter(scores["models"].values()))["bits_per_byte_documents"]
-    told = ", ".join(f"{c}: {g} {counts[c][g]} documents" for c, g in corpora)
-    yield f"Bits per byte (less is better) on: {told}. Few documents mean wide intervals."
+    opened = '<div class="sortable" data-facets="precision,licence" markdown>'
+    yield f"{opened}\n\n{table(columns, rows)}\n\n</div>"
+    yield "Of bits per byte less is better. Few documents or questions mean wide intervals."
     yield "Metrics: " + ", ".join(_metric(scores, task) for task in tasks) + "."
     yield "Reading two columns matters: tuning wins a task and loses text, adaptation the reverse."
+
+
+MEASURES = (
+    "run", "model", "parameters", "bytes", "tokens_read", "precision", "licence", "kind",
+    "measured_on", "value", "low", "high", "count", "counted",
+)  # fmt: skip
+
+
+def as_csv(runs: list[Published]) -> str:
+    """Every number of the leaderboard: a row for each model, or floor, and thing measured."""
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    write(MEASURES)
+    for run in runs:
+        for scores in run.scores.values():
+            for name, one in scores["models"].items():
+                for row in _measured(one):
+                    write([run.name, name, *_plain_facts(run, name, one), *map(_safe, row)])
+            for name, bits in scores.get("floors", {}).items():
+                for corpus, by in bits.items():
+                    for group, value in by.items():
+                        row = ["bits-per-byte", f"{corpus}: {group}", value, "", "", "", ""]
+                        write([run.name, name, *("" for _ in range(5)), *map(_safe, row)])
+    return out.getvalue()
+
+
+def _measured(one: Mapping[str, Any]) -> Iterator[list[Any]]:
+    for corpus, by in one["bits_per_byte"].items():
+        for group, value in by.items():
+            low, high = one.get("bits_per_byte_interval", {}).get(corpus, {}).get(group, ("", ""))
+            count = one["bits_per_byte_documents"][corpus][group]
+            yield ["bits-per-byte", f"{corpus}: {group}", value, low, high, count, "documents"]
+    for task, told in one["tasks"].items():
+        low, high = told.get("interval") or ("", "")
+        yield [told["metric"], task, told["score"], low, high, told["samples"], "questions"]
+
+
+def _safe(value: Any) -> Any:
+    """No cell is a formula in a spreadsheet: what begins like one gets a sign before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
+def _plain_facts(run: Published, name: str, one: Mapping[str, Any]) -> list[Any]:
+    manifest = run.manifests.get(name, {})
+    seen, parameters = _lineage(run, name)
+    size = _weight_bytes(manifest)
+    return [parameters or "", size or "", seen or "", _safe(_precision(manifest, one)),
+            _safe(str(manifest.get("licence", "")))]  # fmt: skip
+
+
+def _weight_bytes(manifest: Manifest) -> int:
+    files = manifest.get("files", {}).items()
+    return sum(int(file["bytes"]) for path, file in files if path.endswith(".safetensors"))
+
+
+def _precision(manifest: Manifest, one: Mapping[str, Any]) -> str:
+    bits = manifest.get("facts", {}).get("bits")
+    return f"{bits} bits" if bits else str(one["asked_with"].get("dtype", ""))
 
 
 def _facts(run: Published, name: str, one: Mapping[str, Any]) -> list[str]:
     manifest = run.manifests.get(name, {})
     seen, parameters = _lineage(run, name)
-    size = sum(file["bytes"] for path, file in manifest.get("files", {}).items()
-               if path.endswith(".safetensors"))  # fmt: skip
-    bits = manifest.get("facts", {}).get("bits")
-    precision = f"{bits} bits" if bits else str(one["asked_with"].get("dtype", ""))
+    size = _weight_bytes(manifest)
     return [
         f"[{escape(name)}](cards/{run.name}-{name}.md)",
         f"{parameters:,}" if parameters else "",
         f"{size / 1e6:.1f}" if size else "",
         f"{seen:,}" if seen else "",
-        precision,
+        escape(_precision(manifest, one)),
         escape(str(manifest.get("licence", ""))),
     ]
 

@@ -152,7 +152,8 @@ def _record_index(filed: Sequence[Filed]) -> str:
             "Each record answers one question. Failures are part of it: "
             "[What did not work](what-did-not-work.md) groups them by cause. "
             "[Records of experiments](../en/records.md) says how to write one. "
-            "[Two can be compared](compare.md). For programs: [records.json](records.json), "
+            "[Two can be compared](compare.md), [all stand in a timeline](timeline.md). "
+            "For programs: [records.json](records.json), "
             "[feed](feed.xml). · 記録は一つの問いに一つ答えます。失敗もその一部です。"
             "書き方は[実験の記録](../ja/records.md)にあります。",
             body,

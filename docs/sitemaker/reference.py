@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
 import click
 
-from sitemaker.contracts import list_contracts, split_labels
+from sitemaker.contracts import list_contracts, signature_of, split_labels
 from sitemaker.keys import keys_table
 from sitemaker.markdown import NOTE, code, plain, slug, table
 from yoriai import contracts, hookspecs
@@ -117,7 +116,7 @@ def hooks_page() -> str:
         parts.append(f"## {title}")
         for name, function in list_hooks():
             if (name in MOMENTS) is moments:
-                signature = str(inspect.signature(function)).replace("'", "")
+                signature = signature_of(function)
                 parts += [
                     f"### {name}",
                     f"```python\ndef {name}{signature}: ...\n```",

@@ -329,3 +329,28 @@ def test_manifest_and_page_say_where_secrets_were_hidden(recipe, yoriai):
     page = Path("build/lab/page/index.html").read_text()
     assert "secrets hidden in the run file" in page
     assert secret not in page + json.dumps(manifest)
+
+
+COMMANDS = [
+    "curl -u me:{} https://a.org", "curl --user me:{}", "curl --user=me:{}",
+    "curl --proxy-user me:{}",
+    "sshpass -p {} ssh host", "sshpass -p{} ssh host", "mysql -h db -u root -p{} table",
+    "mysqldump -p{} db", "ftp --pw {}", "password: |\n  {}\nother: 1", "a: 1\npassword:\n  {}\n",
+    "  smtp_password: >-\n    {}\n    {}\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", COMMANDS)
+def test_a_password_in_the_ways_of_commands_and_blocks_is_hidden(form):
+    hidden = Redactor({}, home="/h", user="").secrets(form.replace("{}", "hunter2XyZ9"))
+    assert "hunter2XyZ9" not in hidden
+    assert "[redacted]" in hidden
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["docker run -u 1000:1000 image", "python -u train.py", "mysql -h db -p", "passwords:\n  - a\n",
+     "secrets:\n  name: x\n", "git push -u origin main", "webhook:\n# nothing"],
+)  # fmt: skip
+def test_what_only_looks_like_it_stays(text):
+    assert Redactor({}, home="/h", user="").secrets(text) == text

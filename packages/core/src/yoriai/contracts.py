@@ -104,7 +104,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
-    """What the datasheet says of a source."""
+    """What the datasheet says of a source. ``name`` is the ``source`` of its documents."""
 
     name: str
     licence: str
@@ -186,6 +186,8 @@ class Verdict:
 class Filter(Configured):
     """A rule. ``languages`` limits it to documents of those languages; empty means all.
 
+    ``KEEP`` is the verdict that keeps a document.
+
     Called: in a worker of the engine, on each batch of documents that the rules before it kept, in
     the order that the recipe names them. It must be a pure function of the document and its own
     keys: batches may be cut anywhere, and a batch may be judged twice.
@@ -202,7 +204,10 @@ class Filter(Configured):
         raise NotImplementedError
 
     def judge_batch(self, documents: Sequence[Document]) -> list[Verdict]:
-        """Verdicts for many documents at once; a rule with a batch kernel overrides this."""
+        """Verdicts for many documents at once, one for each in their order.
+
+        A rule with a batch kernel overrides this.
+        """
         return [self.judge(document) for document in documents]
 
     def chain(self) -> Sequence[tuple[str, Filter]]:
@@ -353,7 +358,7 @@ class ModelShape(Configured):
         raise NotImplementedError
 
     def parameters(self, vocabulary_size: int) -> int:
-        """Number of parameters, by formula."""
+        """Number of parameters, by formula; tied ones count once."""
         raise NotImplementedError
 
     def initial(self) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class Task(Configured):
         return Sample(id="shot", text=named.input, answer=named.output)
 
     def score(self, sample: Sample, output: str) -> float:
-        """Between 0 and 1, for the generation form."""
+        """Between 0 and 1, for the generation form; a ranked task need not write it."""
         raise NotImplementedError
 
     def scores(self, sample: Sample, output: str) -> Mapping[str, float]:

@@ -81,24 +81,29 @@ def call(function: Callable[[], Any], seconds: float) -> Came:
 _TOLD_TIMES = 10
 
 
-def within(function: Callable[[], Any], seconds: float, what: str) -> Any:
+def within(function: Callable[[], Any], seconds: float, what: str, *, waits: bool = True) -> Any:
     """Call ``function`` in this very thread, for at most ``seconds``; returns what it returns.
 
     For imports: a module may want the main thread (signals, thread-local settings), and what it
     changes of its surroundings is its purpose. When the time is up :class:`TookTooLong` is raised
     in it, every second again; code that catches all of them ends the process with the exit code of
     a broken plugin, and ``what`` it was doing is said. In another thread than the main one, a wait
-    inside a library is not broken off.
+    inside a library is not broken off. Without ``waits`` (it only computes) no thread watches it:
+    a timer of the kernel does, which reaches a computation that never lets other threads run.
     """
     import threading
+    import time
 
     over = threading.Event()
     striking = threading.Lock()
     ident = threading.get_ident()
     in_main = threading.current_thread() is threading.main_thread()
 
+    end = time.monotonic() + seconds
+
     def strike(_number: int = 0, _frame: Any = None) -> None:
-        if not over.is_set():
+        # The timer counts the processor time of all threads; the watch what a clock shows.
+        if not over.is_set() and time.monotonic() >= end:
             raise TookTooLong(f"it did not end within {seconds:g} seconds")
 
     def watch() -> None:
@@ -119,8 +124,13 @@ def within(function: Callable[[], Any], seconds: float, what: str) -> Any:
             os.write(2, terminal.harmless(told).encode("utf-8", "backslashreplace"))
             os._exit(PluginBroken.exit_code)
 
-    former = signal.signal(signal.SIGVTALRM, strike) if in_main else None
-    threading.Thread(target=watch, daemon=True, name="time limit").start()
+    former: Any = None
+    timer = (0.0, 0.0)
+    if in_main:
+        former = signal.signal(signal.SIGVTALRM, strike)
+        timer = signal.setitimer(signal.ITIMER_VIRTUAL, seconds + 0.01, 1.0)
+    if waits or not in_main:
+        threading.Thread(target=watch, daemon=True, name="time limit").start()
     try:
         try:
             return function()
@@ -131,6 +141,7 @@ def within(function: Callable[[], Any], seconds: float, what: str) -> Any:
         with striking:
             pass
         if in_main:
+            signal.setitimer(signal.ITIMER_VIRTUAL, *timer)
             signal.signal(signal.SIGVTALRM, former)
 
 

@@ -39,7 +39,9 @@ def yoriai_commands() -> Iterable[Entry]:
 
     An entry called ``tokens.plan`` is ``yoriai tokens plan``; any other is ``yoriai PLUGIN NAME``.
     Results go to stdout, progress and notes to stderr. Every command has ``--json``, which prints
-    one object (:mod:`yoriai.console` has the option and ``emit``), help, and an example.
+    one object, help, and an example. ``from yoriai import console`` has the option
+    (``json_option``) and ``emit(value, as_json=…, text=…)``, where ``text`` is a function that
+    gives what people read. ``yoriai.artifact.open_artifact(path)`` opens what a run made.
 
     Called: imported when it is typed, in a process of its own. ``@click.pass_obj`` hands it the
     installed plugins, as ``registry``.

@@ -7,30 +7,56 @@ folder that needs its own code; left out, it asks on a terminal, and *y* runs th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+import resource
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from yoriai import foreign_code
 from yoriai.errors import Refused, YoriaiError
 
 # Configurations and tokenizers; and weights, which are never pickles.
 AS_DATA: dict[str, Any] = {"trust_remote_code": False}
-WEIGHTS: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
+# With "output_loading_info" a pair comes back, which :func:`whole` takes.
+WEIGHTS: dict[str, Any] = {
+    "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True
+}  # fmt: skip
 LONGEST = 300  # characters of a library's message that are shown
+
+# The largest language models that were published have some hundred layers, some hundred thousand
+# pieces and a width of some ten thousand. A library builds as many layers as it is told.
+MOST_LAYERS = 10_000
+MOST_OF_A_SIZE = 10**9
+MOST_BYTES = 16 * 2**20  # of a config.json
+_LAYERS = re.compile(r"n_layers?|num_(\w+_)?layers|(encoder|decoder)_layers")
+_SIZE = re.compile(r"n_(embd|head|inner|positions)|\w*_(size|dim|heads|experts|embeddings)|d_\w+")
+# transformers takes a name with a slash as a kernel: code, fetched from the Hub and run.
+_KERNEL = re.compile(r"\w*(attn|attention|experts)_implementation\w*|use_kernels|kernel_config")
+INDEX = "model.safetensors.index.json"
+
+RENDER_SECONDS = 10.0
+RENDER_BYTES = 2**30
 
 
 @contextmanager
 def opening(folder: Path | str) -> Iterator[None]:
     """Turn whatever a library raises over a folder into one refusal; raises :class:`Refused`.
 
-    Our own errors, a package that is missing and a lack of memory pass as they are.
+    Before, the folder is looked at by :func:`check`. Our own errors, a package that is missing and
+    a lack of memory pass as they are.
     """
+    check(Path(folder))
     try:
         yield
     except (YoriaiError, ImportError, MemoryError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        # What a library in Rust calls a panic is no Exception (pyo3).
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         said = " ".join(str(error).split())
         words = said[:LONGEST] + ("…" if len(said) > LONGEST else "") or type(error).__name__
         if "trust_remote_code" in said or "custom code" in said:
@@ -40,3 +66,136 @@ def opening(folder: Path | str) -> Iterator[None]:
             hint="use a folder of safetensors and a kind that transformers knows; of an artifact:"
             f" yoriai verify {folder}",
         ) from error
+
+
+def whole(loaded: Any, folder: Path | str) -> Any:
+    """The model of a loaded pair, refused if its weights are not all from the folder.
+
+    transformers draws weights that a folder lacks at random, with a warning; such a model would be
+    scored and sealed as if it were the maker's. Quantised layers have other names, and are left to
+    the library that reads them. Raises :class:`Refused`.
+    """
+    model, told = loaded
+    lacking = sorted(map(str, [*told["missing_keys"], *told.get("mismatched_keys", ())]))
+    if lacking and getattr(model.config, "quantization_config", None) is None:
+        raise Refused(
+            f"{folder} is refused as a model: of the weights that its configuration asks for"
+            f" {len(lacking):,} are not there, or of another shape, such as {lacking[0][:80]}",
+            hint=f"copy the folder again; of an artifact: yoriai verify {folder}",
+        )
+    return model
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder whose configuration would run code, never end, or read elsewhere.
+
+    No library is asked: ``config.json`` names no kernel of the Hub and no number beyond any model,
+    and ``model.safetensors.index.json`` names safetensors inside the folder only. What is no model
+    folder, or is none that can be read, is left to whoever opens it. Raises :class:`Refused`.
+    """
+    config = _mapping(folder / "config.json")
+    for problem in _problems(config, ""):
+        raise Refused(f"{folder} is refused as a model: config.json {problem}", hint=_OTHER)
+    index = _mapping(folder / INDEX)
+    if index and not index.get("weight_map"):
+        raise Refused(f"{folder / INDEX} cannot be read: no weight_map", hint=_OTHER)
+    weights = index.get("weight_map", {})
+    names = weights.values() if isinstance(weights, dict) else [weights]
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+            raise Refused(
+                f"{folder} is refused as a model: {INDEX} names {str(name)[:80]!r},"
+                " which is no file of the folder",
+                hint=_OTHER,
+            )
+        if not name.endswith(".safetensors"):
+            raise Refused(
+                f"{folder} is refused as a model: {INDEX} names {name[:80]!r}, no safetensors",
+                hint=_OTHER,
+            )
+
+
+_OTHER = "use a folder as transformers saves it: model.save_pretrained(folder)"
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file of a folder holds; nothing if it is not there. Raises :class:`Refused`."""
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if path.name != INDEX and len(data) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES:,} bytes")
+        value = json.loads(data if path.name != INDEX else path.read_bytes())
+        if not isinstance(value, dict):
+            raise ValueError("no mapping")
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused(
+            f"{path} cannot be read: {str(error)[:LONGEST]}", hint=f"yoriai verify {path.parent}"
+        ) from error
+    return value
+
+
+def _problems(value: Any, key: str) -> Iterator[str]:
+    """What in a configuration must not be; nested parts (``text_config``) count too."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _problems(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _problems(item, key)
+    elif _KERNEL.fullmatch(key) and (value is True or "/" in str(value)):
+        yield f"asks for code of the Hub ({key}: {str(value)[:80]})"
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        most = MOST_LAYERS if _LAYERS.fullmatch(key) else MOST_OF_A_SIZE
+        if (_LAYERS.fullmatch(key) or _SIZE.fullmatch(key)) and not -1 <= value <= most:
+            yield f"says {key}: {value}, which no model has"
+
+
+def render(template: Callable[[], Any], name: str) -> Any:
+    """What a model's chat template makes: a program of its maker's, in a sandbox, and bounded.
+
+    The sandbox of Jinja keeps it from the interpreter, not from loops and long texts; so it has
+    :data:`RENDER_SECONDS` and :data:`RENDER_BYTES`. Errors of Jinja and ``ValueError`` pass as they
+    are; anything else is a refusal. Raises :class:`Refused`.
+    """
+    try:
+        with _memory(RENDER_BYTES):
+            return foreign_code.within(
+                template, RENDER_SECONDS, f"the chat template of {name}", waits=False
+            )
+    except foreign_code.TookTooLong:
+        why = f"did not end within {RENDER_SECONDS:g} seconds"
+    except MemoryError:
+        why = f"asks for more than {RENDER_BYTES:,} bytes"
+    except RecursionError:
+        why = "calls itself without end"
+    except (YoriaiError, ValueError):
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("jinja2"):
+            raise
+        why = f"fails: {type(error).__name__}: {str(error)[:LONGEST]}"
+    raise Refused(
+        f"the chat template of {name} {why}",
+        hint="look at its chat_template.jinja or tokenizer_config.json, or use another model",
+    )
+
+
+@contextmanager
+def _memory(more: int) -> Iterator[None]:
+    """Let this process have so many bytes more than it has, and put the limit back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        with open("/proc/self/statm", "rb") as stream:
+            has = int(stream.read().split()[0]) * resource.getpagesize()
+    except OSError:  # no Linux: only the time is bounded
+        yield
+        return
+    limits = [has + more, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -39,6 +39,20 @@ _HEADER = re.compile(
     r"\b((?i:authorization\s*:\s*\w+)|(?i:bearer|basic)(?=\s+[\w+/=.~-]*(?:[0-9=]|[a-z][A-Z])))"
     r"\s+[\w+/=.~-]{12,}"
 )
+# Options without a name: user and password of curl and its like, sshpass, the clients of MySQL.
+_COMMANDS = (
+    (
+        "-u",
+        re.compile(
+            r"((?<!\S)(?:-u ?|--(?:proxy-)?user[ =])[^\s:/'\"]{1,200}:)(?!\d+(?!\S))[^\s'\"]+"
+        ),
+    ),
+    ("sshpass", re.compile(r"(\bsshpass +-p ?)[^\s'\"]+")),
+    (
+        "-p",
+        re.compile(r"(\b(?:mysql|mariadb)[\w-]{0,20}(?: [^\s|;&]{1,100}){0,8} -p)[^\s'\"]+"),
+    ),
+)
 # ``name=value``, ``name: value``, ``"name": "value"`` and ``--name value``, up to the value.
 _NAMED = re.compile(
     r"(?<![\w.-])(?P<name>[\w.-]++)"
@@ -47,6 +61,11 @@ _NAMED = re.compile(
 _QUOTED = re.compile(r"""(?P<mark>["'])(?P<inner>(?:\\[^\n]|(?!(?P=mark))[^\\\n])*+)""")
 _QUOTED_TWICE = re.compile(r"""\\(?P<mark>["'])(?P<inner>(?:(?!\\?(?P=mark))[^\n])*+)""")
 _BARE = re.compile(r"[^\s'\"`]++")
+# What stands on the lines below ``name:`` in YAML: a block, or one word.
+_BELOW = re.compile(
+    r"[|>][0-9+-]{0,2}[ \t]*\n(?P<block>(?:[ \t]+[^\s][^\n]*(?:\n|\Z))+)"
+    r"|\n[ \t]+(?P<word>[^\s:'\"|>{\[&*#-][^\s:'\"]{2,})[ \t]*(?:\n|\Z)"
+)
 _REST_OF_LINE = re.compile(r"[^\r\n'\"]++")
 _BEGINS_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:- )?\Z")
 # What stands where a secret would, and is none.
@@ -121,6 +140,9 @@ class Redactor:
         text = _URL_LOGIN.sub(rf"\1{HIDDEN}@", text)
         text = _URL_SECRET.sub(rf"\1{HIDDEN}", text)
         text = _HEADER.sub(rf"\1 {HIDDEN}", text)
+        for needle, pattern in _COMMANDS:
+            if needle in text:
+                text = pattern.sub(rf"\1{HIDDEN}", text)
         return _hide_named(text)
 
     def text(self, text: str) -> str:
@@ -295,6 +317,16 @@ def _value_after(text: str, found: re.Match[str], verdict: str) -> tuple[int, in
     ):
         hide = len(inner) >= 4 and inner != HIDDEN and not _STAND_IN.match(inner)
         return (place, place + len(inner)) if hide else None
+    if (
+        verdict == "secret"
+        and colon
+        and (below := _BELOW.match(text, place))
+        and _BEGINS_LINE.match(text[text.rfind("\n", 0, found.start()) + 1 : found.start()])
+        and not _STAND_IN.match(below[0].strip())
+    ):
+        part = "block" if below["block"] else "word"
+        start = below.start(part)
+        return start, start + len(below[part].rstrip())
     if verdict == "perhaps" and not colon and found["name"].lstrip("-").isupper():
         verdict = "secret"  # PASS=..., as a shell writes it
     if quoted := _QUOTED.match(text, place) or _QUOTED_TWICE.match(text, place):

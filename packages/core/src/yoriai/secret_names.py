@@ -21,7 +21,7 @@ def _set(words: str) -> frozenset[str]:
 
 # One of these as the last word is enough.
 _SECRET = _set(
-    "password passwords passwd passphrase passphrases passcode passwort pwd secret secrets"
+    "password passwords passwd passphrase passphrases passcode passwort pwd pw secret secrets"
     " credential credentials apikey apikeys apitoken authtoken accesstoken authkey webhook"
     " webhooks authorization privatekey secretkey accesskey connectionstring connstr dsn"
     " sessionid sessionkey sshpass dbpass ldappass smtppass userpass rootpass adminpass"
@@ -68,7 +68,7 @@ _DIGITS = frozenset("0123456789")
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})  # the shell's working folders
 
 QUICK = re.compile(
-    r"pass|pwd|pat|secret|token|credential|key|auth|webhook|web_?hook|cookie|login|conn|dsn|session"
+    r"pass|pwd?|pat|secret|token|credential|key|auth|webhook|web_?hook|cookie|login|conn|dsn|session"
     r"|jwt|bearer|otp|パスワード|暗証番号|秘密鍵",
     re.IGNORECASE,
 )

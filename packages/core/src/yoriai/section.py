@@ -9,6 +9,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
+    """Rows of equal length under ``columns``. A column that holds only numbers is set to the right.
+
+    Cells are shown as text. A column whose heading is empty has none.
+    """
+
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 

@@ -22,6 +22,8 @@ class Made:
 
     ``facts`` are sealed with the artifact, so they hold nothing that differs between two
     runs of the same recipe (no times, no paths). ``headline`` is what the summary prints.
+    ``sources`` are the cards of text that came in here, as mappings (``name``, ``licence``,
+    ``languages``, ``version``, ``url``, ``note``); none means those of what stands under ``from``.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)

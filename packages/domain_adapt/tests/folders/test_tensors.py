@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yoriai import NotFound, UsageError
+from yoriai import NotFound, Refused, UsageError
 from yoriai_domain_adapt.folders import tensors as folders
 
 torch = pytest.importorskip("torch")
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, make):
     with pytest.raises(NotFound, match=r"no config\.json"):
         folders.Weights(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(UsageError, match="no mapping"):
+    with pytest.raises(Refused, match="no mapping"):
         folders.Weights(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, make):
     assert "can run code" in told.value.hint
     index = {"weight_map": {"a": "../elsewhere.safetensors"}}
     (tmp_path / folders.INDEX).write_text(json.dumps(index))
-    with pytest.raises(UsageError, match="no file of the folder"):
+    with pytest.raises(Refused, match="no file of the folder"):
         folders.Weights(tmp_path)
 
 

@@ -140,6 +140,12 @@ def yoriai_probes() -> Iterable[Entry]:
             torch,
         ),
         _entry(
+            "sparse-features",
+            "probes.sparse_features:SparseFeatures",
+            "Few of many directions in a layer, by a sparse autoencoder.",
+            (*torch, "eai-sparsify"),
+        ),
+        _entry(
             "bias-pairs",
             "probes.bias_pairs:BiasPairs",
             "Of two sentences on two groups, does a model find the stereotype likelier?",

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal")
 OPEN = "import sys; from pathlib import Path; from yoriai_eval.backends.huggingface import *;"
 
@@ -42,3 +43,28 @@ def test_nothing_is_asked_and_nothing_is_run_on_a_terminal(tmp_path):
     assert done.returncode != 0
     assert "is refused as a model" in done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_lacks_weights_is_refused_and_not_drawn_by_lot(tmp_path):
+    import transformers
+    from safetensors.torch import load_file, save_file
+
+    from yoriai import Refused
+    from yoriai_eval.backends.huggingface import HuggingFace
+    from yoriai_eval.probes.reading import open_folder
+
+    folder = tmp_path / "model"
+    config = transformers.GPT2Config(
+        vocab_size=8, n_embd=8, n_layer=1, n_head=1, n_positions=8, bos_token_id=0, eos_token_id=0
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    tokens = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, "a"))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokens).save_pretrained(folder)
+    open_folder(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("transformer.h.0.mlp.c_fc.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    for door in (open_folder, HuggingFace().open):
+        with pytest.raises(Refused, match="c_fc"):
+            door(folder)

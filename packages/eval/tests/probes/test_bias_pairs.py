@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from yoriai import UsageError
 from yoriai_eval.backends.huggingface import HuggingFace
@@ -185,6 +188,25 @@ def test_a_line_that_is_no_pair_is_named(tmp_path, row):
         read_pairs(str(place))
 
 
+@pytest.mark.skipif(not os.environ.get("YORIAI_DATA"), reason="YORIAI_DATA is not set")
+def test_the_real_crows_pairs_ja_has_262_pairs_with_words_on_both_sides(monkeypatch):
+    monkeypatch.setenv("YORIAI_MIRROR", os.path.join(os.environ["YORIAI_DATA"], "eval"))
+    pairs = read_pairs("crows-pairs-ja")
+    assert len(pairs) == len({(p.more, p.less) for p in pairs}) == 262
+    assert {p.category for p in pairs} == {"gender"}
+    assert all(word for p in pairs for word in p.words)
+
+
+@given(st.text("ab", min_size=1, max_size=6), st.text("ab", min_size=1, max_size=6))
+def test_what_differs_is_found_and_is_never_nothing(more, less):
+    if more == less:
+        return
+    first, second = different(more, less)
+    assert first != second
+    assert min(len(first), len(second)) > 0
+    assert any(more[:at] + second + more[at + len(first) :] == less for at in range(len(more)))
+
+
 def test_two_pairs_or_two_sets_of_one_name_are_refused(tmp_path):
     place = write(tmp_path / "mine.jsonl", [ROWS[0] | {"id": "a"}, ROWS[1] | {"id": "a"}])
     with pytest.raises(UsageError, match="two pairs are called a"):
@@ -207,8 +229,8 @@ def test_crows_pairs_ja_is_read_as_its_authors_publish_it(tmp_path, monkeypatch)
     monkeypatch.setattr(sentence_pairs.store, "read", lambda _name, _path: content)
     told = read_pairs("crows-pairs-ja")
     assert told[0].words == ("母", "父")
-    # What differs after the shared beginning is nothing on one side.
-    assert told[1].words == ("", "女")
+    # Nothing is no word: the character before it is taken as well.
+    assert told[1].words == ("彼", "彼女")
     assert [p.direction for p in told] == ["stereo", "antistereo"]
 
 

@@ -66,6 +66,13 @@ def test_the_bootstrap_depends_on_the_seed_only():
 def test_no_interval_is_without_width():
     """One item, items all alike, and correlations of texts that are all alike."""
     # 9.68: Wall, Boen and Tweedie 2001, table 1, of 95 % from one observation of a normal mean.
+    # Alike but for rounding: no draw has a spread to be measured in.
+    sizes = [float(n) for n in range(40, 60)]
+    rounded = [round(n * 2.885390082, 6) for n in sizes]
+    low, high = statistics.ratio_interval(rounded, sizes, 0)
+    assert (low, high) == pytest.approx(statistics.ratio_interval([n * 2.885390082 for n in sizes],
+                                                                  sizes, 0), rel=1e-6)  # fmt: skip
+    assert low < 2.8853 < high
     assert statistics.ratio_interval([100.0], [50.0], 0) == pytest.approx((0.0, 2 * 10.68))
     two = statistics.ratio_interval([100.0, 110.0], [50.0, 40.0], 0)
     assert statistics.ratio_interval([100.0], [50.0], 0)[1] > two[1]

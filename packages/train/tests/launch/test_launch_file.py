@@ -1,5 +1,6 @@
 """Launch files and the scripts made of them: golden texts, quoting, what is refused."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -123,8 +124,6 @@ def echo(tmp_path_factory):
 def test_whatever_the_words_are_they_arrive_as_they_were(
     echo, tmp_path_factory, recipe, setting, value, name
 ):
-    import json
-
     folder = tmp_path_factory.mktemp("a $(folder)")
     launch = Launch(
         recipe=recipe, name=name, scheduler="torchrun", nodes=2, environment={"VALUE": value},
@@ -157,6 +156,54 @@ def test_whatever_the_words_are_they_arrive_as_they_were(
 def test_what_could_not_be_quoted_or_meant_is_refused(key, value):
     with pytest.raises(ValidationError, match=key):
         Launch(**{**COMMON, "scheduler": "slurm", key: value})
+
+
+SECRET = "hunter2XyZ9"  # a made-up one
+TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGh"
+# Where in a launch file a secret would come into the script.
+GIVEN = {
+    "a variable by its name": {"environment": {"WANDB_API_KEY": SECRET}},
+    "a variable of any name, by the shape": {"environment": {"EXTRA": TOKEN}},
+    "a proxy with a password": {"environment": {"https_proxy": f"http://me:{SECRET}@proxy:80"}},
+    "a line of the setup": {"setup": ["module load cuda", f"export DB_PASSWORD={SECRET}"]},
+    "a login in the setup": {"setup": [f"huggingface-cli login --token {TOKEN}"]},
+    "an address in the setup": {"setup": [f"pip install git+https://oauth2:{SECRET}@git.org/x"]},
+    "a header": {"setup": [f"curl -H 'Authorization: Bearer {SECRET}{SECRET}' https://a.org"]},
+    "a user and password": {"setup": [f"curl -u me:{SECRET} https://a.org"]},
+    "a directive": {"directives": [f"--export=ALL,HF_TOKEN={TOKEN}"]},
+    "a setting": {"options": {"settings": [f"watch.webhook=https://a.org/{SECRET}"]}},
+    "a setting by the shape": {"options": {"settings": [f"text.sources.0.paths.0=s3://{TOKEN}"]}},
+    "the folder of the run": {"options": {"out": f"https://me:{SECRET}@a.org/out"}},
+    "the reason for drift": {"options": {"allow_drift": f"password: {SECRET}"}},
+    "the recipe": {"recipe": f"https://me:{SECRET}@a.org/r.yaml"},
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs", "local"])
+def test_a_secret_does_not_come_into_a_script_and_not_into_the_refusal(
+    case, scheduler, tmp_path, yoriai_cli
+):
+    path = tmp_path / "launch.yaml"
+    given = {"recipe": "r.yaml", "scheduler": scheduler, "walltime": "01:00:00", **GIVEN[case]}
+    path.write_text(json.dumps(given))
+    answer = yoriai_cli("train", "launch", str(path), "--dry-run")
+    assert answer.code == 2
+    assert "script for all to read" in answer.err
+    for secret in (SECRET, TOKEN):
+        assert secret not in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"setup": ["export HF_TOKEN=$(cat ~/.token)", "source ~/secrets.sh",
+                "docker run -u 1000:1000 a"]},
+     {"environment": {"TOKENIZERS_PARALLELISM": "false", "HF_TOKEN": "", "KEY_LENGTH": "8"}},
+     {"options": {"settings": ["watch.webhook=$SLACK_WEBHOOK", "train.tokens=1e9"]}},
+     {"directives": ["--export=ALL", "--mail-type=END"]}],
+)  # fmt: skip
+def test_what_only_names_a_secret_passes(given):
+    Launch(**{**COMMON, "scheduler": "slurm", **given})
 
 
 def test_a_time_is_the_same_as_text_and_as_what_yaml_makes_of_it(tmp_path):

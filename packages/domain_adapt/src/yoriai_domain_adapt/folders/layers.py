@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoriai import UsageError
-from yoriai.model_folder import AS_DATA, WEIGHTS, opening
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_domain_adapt.folders.tensors import Weights
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def open_model(folder: Path, *, dtype: str = "float32") -> Any:
 
     logging.disable_progress_bar()
     with opening(folder):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **WEIGHTS)
+        model = whole(
+            AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **WEIGHTS),
+            folder,
+        )
     return model.eval()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import YoriaiError
-from yoriai.model_folder import AS_DATA, WEIGHTS
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 
 ROUNDS = 3
 TOKENS = 128  # of each text
@@ -49,7 +49,9 @@ def _read(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
+    with opening(folder):
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, folder).eval()
     encoded = [tokenizer.encode(text, add_special_tokens=False)[:TOKENS] for text in texts]
     size = sum(len(str(tokenizer.decode(ids)).encode()) for ids in encoded)
     best = float("inf")

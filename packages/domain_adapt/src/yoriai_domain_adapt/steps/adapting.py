@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from yoriai import Artifact, Backend, Job, NotFound, Step, Task, Uses, config, console
-from yoriai.model_folder import AS_DATA, WEIGHTS
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai.strict import Strict
 from yoriai_domain_adapt.measure import scores
 from yoriai_domain_adapt.measure.parity import Drift, Tolerance, drift_of_logits
@@ -163,7 +163,9 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
         return {}
     logits = []
     for folder in (before, after):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
+        with opening(folder):
+            loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+        model = whole(loaded, folder).eval()
         limit = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
         with torch.inference_mode():
             logits.append(

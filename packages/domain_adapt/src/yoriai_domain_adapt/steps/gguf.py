@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Job, Made, NotFound, Refused, Step, console
-from yoriai.model_folder import WEIGHTS
+from yoriai.model_folder import WEIGHTS, opening, whole
 from yoriai_domain_adapt.measure.parity import Drift, Tolerance, share_of_other_ids
 
 TEXTS = 400  # held-out texts whose ids are compared
@@ -158,12 +158,14 @@ def compare_logits(folder: Any, there: Any, prompts: list[list[int]]) -> dict[st
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
+    with opening(folder):
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, folder).eval()
     size = model.config.vocab_size
     worst, divergence, alike = 0.0, [], 0
     bits: list[float] = []
-    for whole in prompts:
-        ids = whole[:PROMPT_TOKENS]
+    for given in prompts:
+        ids = given[:PROMPT_TOKENS]
         with torch.inference_mode():
             every = torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), -1)
             own = model.generate(
@@ -177,8 +179,8 @@ def compare_logits(folder: Any, there: Any, prompts: list[list[int]]) -> dict[st
             likely = said > math.log(1e-4)
             worst = max(worst, float((said - other)[likely].abs().max()))
             divergence.append(float((said.exp() * (said - other)).sum().clamp(min=0)))
-            if place < len(whole) and whole[place] in told:
-                bits.append(float(said[whole[place]] - other[whole[place]]) / math.log(2))
+            if place < len(given) and given[place] in told:
+                bits.append(float(said[given[place]] - other[given[place]]) / math.log(2))
         written = there.continue_greedily(ids, CONTINUED)
         alike += written == own[: len(written)]
     return {

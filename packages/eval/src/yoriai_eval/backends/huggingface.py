@@ -12,7 +12,7 @@ from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError
 from yoriai.artifact import check_folder
-from yoriai.model_folder import AS_DATA, WEIGHTS
+from yoriai.model_folder import AS_DATA, WEIGHTS, render, whole
 from yoriai.model_folder import opening as opening_folder
 from yoriai_eval.backends.answer_end import Ending, Limits
 from yoriai_eval.backends.rules import (
@@ -85,9 +85,10 @@ class _FolderModel:
         dtype = "auto" if backend.precision == "auto" else getattr(torch, backend.precision)
         weights = AS_DATA if options else WEIGHTS  # GGUF is no pickle, and no safetensors
         with no_bars(), torch.inference_mode(), opening_folder(folder):
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, **weights, **options
             )
+            model = loaded if options else whole(loaded, folder)
             self.model = model.to(device).eval()
             if getattr(self.model.config, "quantization_config", None):
                 # compressed-tensors unpacks the weights in the first pass, with bars of its own.
@@ -276,10 +277,13 @@ class _FolderModel:
         return [in_template(self._apply, turns) for turns in conversations]
 
     def _apply(self, told: list[dict[str, str]]) -> str:
-        rendered: str = self.tokenizer.apply_chat_template(
-            told, tokenize=False, add_generation_prompt=True
-        )
-        return rendered
+        def made() -> str:
+            text: str = self.tokenizer.apply_chat_template(
+                told, tokenize=False, add_generation_prompt=True
+            )
+            return text
+
+        return str(render(made, self.name))
 
     # --- ids --------------------------------------------------------------------------------
 

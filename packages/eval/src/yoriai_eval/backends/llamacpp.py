@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, NotFound, UsageError, YoriaiError
+from yoriai.model_folder import render
 from yoriai_eval.backends.rules import (
     Conversation,
     Ended,
@@ -168,9 +169,13 @@ class _GgufModel:
 
         marks = (self._llama.token_eos(), self._llama.token_bos())
         eos, bos = (self._named([mark]) if mark >= 0 else "" for mark in marks)
-        formatter = Jinja2ChatFormatter(template=self._template, eos_token=eos, bos_token=bos)
-        rendered: str = formatter(messages=told).prompt
-        return rendered
+
+        def made() -> str:
+            formatter = Jinja2ChatFormatter(template=self._template, eos_token=eos, bos_token=bos)
+            text: str = formatter(messages=told).prompt
+            return text
+
+        return str(render(made, self._name))
 
     # --- text and ids -------------------------------------------------------------------
 

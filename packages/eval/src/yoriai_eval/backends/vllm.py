@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from yoriai import Backend, Generated, LanguageModel, YoriaiError
+from yoriai.model_folder import render
 from yoriai_eval.backends.rules import (
     Conversation,
     Ended,
@@ -146,10 +147,13 @@ class _VllmModel:
         return [in_template(self._apply, turns) for turns in conversations]
 
     def _apply(self, told: list[dict[str, str]]) -> str:
-        rendered: str = self._tokenizer.apply_chat_template(
-            told, tokenize=False, add_generation_prompt=True
-        )
-        return rendered
+        def made() -> str:
+            text: str = self._tokenizer.apply_chat_template(
+                told, tokenize=False, add_generation_prompt=True
+            )
+            return text
+
+        return str(render(made, self._name))
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

@@ -5,15 +5,16 @@ What stands before a text, and how a folder is opened, is that of ``eval/hf``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from yoriai import UsageError
 from yoriai.artifact import check_folder
-from yoriai.model_folder import AS_DATA, WEIGHTS, opening
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_eval.backends.huggingface import no_bars
 from yoriai_eval.backends.rules import Marks, added
 
@@ -35,6 +36,17 @@ class OpenedFolder:
         ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return [*self.first, *ids]
 
+    def encode_each(self, texts: Iterable[str], tokens: int) -> list[list[int]]:
+        """The first ``tokens`` ids of each text, without texts of fewer than two.
+
+        Raises :class:`UsageError` where no text has two.
+        """
+        limit = min(tokens, self.context or tokens)
+        encoded = [ids for text in texts if len(ids := self.encode(text)[:limit]) > 1]
+        if not encoded:
+            raise UsageError("no text has two tokens", hint="name others: texts: [...]")
+        return encoded
+
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
@@ -47,7 +59,8 @@ def open_folder(folder: Path, *, tokenizer: Path | None = None) -> OpenedFolder:
     with opening(folder), no_bars():
         home = tokenizer if tokenizer is not None else folder
         pieces: Any = AutoTokenizer.from_pretrained(home, **AS_DATA)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = model.config.get_text_config(decoder=True)
     ends = (pieces.eos_token_id, pieces.bos_token_id, config.eos_token_id, config.bos_token_id)

@@ -82,13 +82,22 @@ def missing(name: str) -> str:
 
 
 def different(more: str, less: str) -> tuple[str, str]:
-    """What is left of two texts without the beginning and the end that they share."""
+    """What is left of two texts without the beginning and the end that they share.
+
+    Where nothing is left of one (彼 and 彼女), the character before it, or else after it, is taken
+    as well: nothing is no word whose likelihood could be compared.
+    """
     start = 0
     while start < min(len(more), len(less)) and more[start] == less[start]:
         start += 1
     end = 0
     while end < min(len(more), len(less)) - start and more[-1 - end] == less[-1 - end]:
         end += 1
+    if start + end == min(len(more), len(less)):
+        if start:
+            start -= 1
+        else:
+            end = max(0, end - 1)
     return more[start : len(more) - end], less[start : len(less) - end]
 
 

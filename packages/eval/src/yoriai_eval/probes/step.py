@@ -64,6 +64,7 @@ class ProbeStep(Step):
     version: ClassVar[str] = "1"
     makes: ClassVar[str] = "probes"
     optional: ClassVar[tuple[str, ...]] = KINDS
+    measures: ClassVar[tuple[str, ...]] = ("probes.**",)
 
     probes: list[Annotated[Probe, Uses("probes")]] = Field(
         min_length=1, description="the methods to look with"

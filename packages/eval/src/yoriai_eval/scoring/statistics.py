@@ -86,16 +86,24 @@ def ratio_interval(
     top, bottom = _by_cluster(numerators, denominators, clusters)
     value, error = _ratio(top, bottom)
     if error <= 1e-12 * abs(value) or error == 0:
-        margin = _unseen(value, len(top)) * (abs(value) or 1.0)
-        return (max(0.0, value - margin) if top.min(initial=0.0) >= 0 else value - margin,
-                value + margin)  # fmt: skip
+        return _alike_interval(value, top)
     if len(top) < FEW:
         margin = student_t(len(top) - 1) * error
         if top.min() > 0:
             return value * math.exp(-margin / value), value * math.exp(margin / value)
         return value - margin, value + margin
-    low, high = np.quantile(_studentised(top, bottom, seed, draws), [0.025, 0.975])
+    drawn = _studentised(top, bottom, seed, draws)
+    if not drawn.size:  # alike but for rounding
+        return _alike_interval(value, top)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return float(value - high * error), float(value - low * error)
+
+
+def _alike_interval(value: float, top: Floats) -> tuple[float, float]:
+    """The interval of items among which no spread was seen; ``top`` are their numerators."""
+    margin = _unseen(value, len(top)) * (abs(value) or 1.0)
+    low = value - margin
+    return (max(0.0, low) if top.min(initial=0.0) >= 0 else low), value + margin
 
 
 def _unseen(value: float, count: int) -> float:

@@ -91,7 +91,7 @@ def _plan(
     return TuningPlan(
         machine=machine,
         trained=trained_of(method, machine.shape),
-        rows=_rows(planned, folder, known, pairs=pairs),
+        rows=_rows(planned, folder, machine.shape.context, known, pairs=pairs),
         epochs=step.epochs,
         pairs=pairs,
         mfu=options.get("mfu"),
@@ -157,14 +157,16 @@ def _made(name: str, decided: Mapping[str, Decision]) -> Artifact | None:
 def _rows(
     planned: PlannedStep,
     folder: Path | None,
+    context: int,
     known: _Known,
     *,
     pairs: bool,
 ) -> Rows:
     """What a cell is tuned on: its examples counted, and their tokens.
 
-    With the base's tokenizer here, tokens follow from the first examples of each source; else a
-    character is counted as a token, which is about the most that Japanese takes.
+    With the base's tokenizer here, tokens follow from the first examples of each source, and so
+    does which share of them is too long for the context; else a character is counted as a token,
+    which is about the most that Japanese takes, and all fit.
     """
     step: Any = planned.step
     made = [_made(name, known.decided) for name in planned.inputs]
@@ -174,7 +176,7 @@ def _rows(
     for data in step.data:
         key = files.digest_json([config.describe(data), str(folder), pairs])
         if key not in counted:
-            counted[key] = _count(data.examples(corpora, 0), folder)
+            counted[key] = _count(data.examples(corpora, 0), folder, context)
         examples += counted[key].examples
         tokens += counted[key].tokens
     if not examples:
@@ -182,23 +184,28 @@ def _rows(
     return Rows(examples, tokens)
 
 
-def _count(examples: Any, folder: Path | None) -> Rows:
+def _count(examples: Any, folder: Path | None, context: int) -> Rows:
     def characters(example: Any) -> int:
         return sum(len(turn.text) for turn in (*example.turns, *example.rejected))
 
     stream = iter(examples)
     first = list(islice(stream, ENCODED))
     begun = sum(map(characters, first))
-    count, total, each = len(first), begun, 1.0
+    count, total = len(first), begun
     for example in stream:
         count, total = count + 1, total + characters(example)
-    if folder is not None and begun:
-        from yoriai_train.data.chat import ChatForm
-        from yoriai_train.steps.tune import encode
+    if folder is None or not begun:
+        return Rows(count, float(total))
+    from yoriai_train.data.chat import ChatForm
+    from yoriai_train.steps.tune import encode
 
-        form = ChatForm.read(folder)
-        each = sum(len(one.ids) for e in first for one in encode(form, e, "all")[0]) / begun
-    return Rows(count, total * each)
+    form = ChatForm.read(folder)
+    kept = [
+        sum(len(one.ids) for one in rows)
+        for rows in (encode(form, example, "all")[0] for example in first)
+        if max(len(one.ids) for one in rows) <= context + 1
+    ]
+    return Rows(round(count * len(kept) / len(first)), total * sum(kept) / begun)
 
 
 def rows_of(plans: Sequence[CellPlan], *, measured: Mapping[str, float | None]) -> list[tuple]:

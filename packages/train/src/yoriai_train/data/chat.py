@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yoriai import Turn, UsageError, files
-from yoriai.model_folder import AS_DATA, opening
+from yoriai.model_folder import AS_DATA, opening, render
 
 Learn = Literal["all", "last"]
 
@@ -152,8 +152,13 @@ class ChatForm:
 
         messages = [{"role": turn.role, "content": self._mark(turn.text)} for turn in turns]
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=asked
+            text = str(
+                render(
+                    lambda: self.tokenizer.apply_chat_template(
+                        messages, tokenize=False, add_generation_prompt=asked
+                    ),
+                    self.name,
+                )
             )
         except TemplateError as error:
             raise UsageError(f"the chat template refuses a conversation: {error}") from error
@@ -240,8 +245,11 @@ class ChatForm:
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         options = {"add_generation_prompt": asked, "return_dict": False}
         try:
-            given = self.tokenizer.apply_chat_template(
-                messages, sanitize_control_tokens=True, **options
+            given = render(
+                lambda: self.tokenizer.apply_chat_template(
+                    messages, sanitize_control_tokens=True, **options
+                ),
+                self.name,
             )
         except ValueError as error:
             raise UsageError(

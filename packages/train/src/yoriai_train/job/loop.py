@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 import torch
 
 from yoriai import YoriaiError
-from yoriai.model_folder import WEIGHTS, opening
+from yoriai.model_folder import WEIGHTS, opening, whole
 from yoriai_train.job import batches
 from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
@@ -274,7 +274,10 @@ def load_model(spec: Spec) -> Any:
         return weights.outline(spec)
     if spec.start:
         with opening(spec.start):
-            model = AutoModelForCausalLM.from_pretrained(spec.start, dtype=torch.float32, **WEIGHTS)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                spec.start, dtype=torch.float32, **WEIGHTS
+            )
+        model = whole(loaded, spec.start)
         # They lie in the mapped file, at odd addresses: products took up to a third longer.
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()

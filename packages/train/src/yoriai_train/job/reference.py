@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import files
-from yoriai.model_folder import WEIGHTS, opening
+from yoriai.model_folder import WEIGHTS, opening, whole
 
 ROWS = 8  # sequences at once
 
@@ -37,8 +37,8 @@ def write_reference(
     order = sorted(range(len(sides)), key=lambda place: -len(sides[place]["ids"]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with opening(base):
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **WEIGHTS)
-    model = model.to(device).eval()
+        loaded = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, base).to(device).eval()
     use_products(model)
     body = json.loads((base / "config.json").read_bytes())
     head = Head(model, chunked=gate.choose_head(body, boundaries=False) == "chunked")

@@ -189,6 +189,24 @@ class Launch(Strict):
         return value
 
     @pydantic.model_validator(mode="after")
+    def _no_secrets(self) -> Launch:
+        """A script lies in a shared folder, and schedulers show it to whoever asks."""
+        told = {
+            "recipe": [self.recipe], "directory": [self.directory], "hostfile": [self.hostfile],
+            "setup": self.setup, "directives": self.directives,
+            "environment": list(self.environment.values()), "options": self.options.words(),
+        }  # fmt: skip
+        redactor = Redactor()
+        for key, texts in told.items():
+            for text in texts:
+                if HIDDEN in redactor.secrets(text) and HIDDEN not in text:
+                    raise ValueError(
+                        f"{key}: would put a secret into the script for all to read; export it"
+                        " where the job is submitted, or source a file of yours under 'setup'"
+                    )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _fits(self) -> Launch:
         if self.scheduler in QUEUED and not self.walltime:
             raise ValueError(f"walltime: {self.scheduler} needs one, e.g. walltime: 12:00:00")

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from yoriai import Method, UsageError, files
-from yoriai.model_folder import WEIGHTS, opening
+from yoriai import Method, Refused, UsageError, files
+from yoriai.model_folder import WEIGHTS, opening, whole
 
 FOLDER = "adapter"
 BASE = "base.json"  # which weights the adapter was made for
@@ -49,7 +49,8 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
             "peft is not installed", hint="pip install 'yoriai-train[lora]'"
         ) from error
     with opening(base):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **WEIGHTS)
+        loaded = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, base)
     with opening(adapter):
         merged: Any = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     export(merged, out, None)
@@ -66,16 +67,27 @@ def check_base(base: Path, adapter: Path) -> None:
     """Refuse an adapter on another base than its own."""
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(f"{adapter} is no adapter: it has no adapter_config.json")
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise Refused(
+            f"{adapter} has no adapter_model.safetensors",
+            hint="save it with peft: model.save_pretrained(folder); pickled ones are not read",
+        )
     if not (adapter / BASE).is_file():
         raise UsageError(
             f"{adapter} does not say which weights it was made for: it has no {BASE}",
             hint="merge it with peft, whose PeftModel asks no such thing",
         )
-    told = json.loads((adapter / BASE).read_bytes())
-    if told["weights"] != digest_weights(base):
+    try:
+        told = json.loads((adapter / BASE).read_bytes())
+        made_for, name = told["weights"], told["name"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(
+            f"{adapter / BASE} cannot be read: {error}", hint=f"yoriai verify {adapter}"
+        ) from error
+    if made_for != digest_weights(base):
         raise UsageError(
-            f"the adapter {adapter} was made for {told['name']}, {base} has other weights",
-            hint=f"give the folder of {told['name']}",
+            f"the adapter {adapter} was made for {name}, {base} has other weights",
+            hint=f"give the folder of {name}",
         )
 
 
@@ -83,11 +95,21 @@ def digest_weights(folder: Path) -> str:
     """sha256 of all tensors of a folder, by name, whatever files they lie in."""
     places: dict[str, tuple[Path, dict[str, Any], int]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        places |= {name: (path, told, 8 + length) for name, told in header.items()}
+        try:
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                header = json.loads(stream.read(min(length, path.stat().st_size)))
+            header.pop("__metadata__", None)
+            for name, told in header.items():
+                first, stop = told["data_offsets"]
+                if not 0 <= first <= stop <= path.stat().st_size or not told["dtype"]:
+                    raise ValueError(f"{name} lies outside of it")
+                places[name] = path, {**told, "shape": list(told["shape"])}, 8 + length
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise Refused(
+                f"{path} has a header that cannot be read: {str(error)[:200]}",
+                hint=f"yoriai verify {folder}",
+            ) from error
     if not places:
         raise UsageError(
             f"{folder} has no safetensors",

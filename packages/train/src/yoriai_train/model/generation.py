@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yoriai import Turn
-from yoriai.model_folder import AS_DATA, WEIGHTS, opening
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_train.data.chat import ChatForm
 
 
@@ -23,7 +23,8 @@ def continue_texts(
     logging.disable_progress_bar()
     with opening(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS).eval()
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
+    model = whole(loaded, folder).eval()
     context = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
     form = ChatForm(tokenizer, str(folder)) if instruct else None
     room, rows = max(1, context - tokens), []

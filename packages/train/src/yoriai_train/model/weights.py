@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import torch
 
 from yoriai import UsageError
-from yoriai.model_folder import AS_DATA, opening
+from yoriai.model_folder import AS_DATA, check, opening
 from yoriai_train.model import initial
 from yoriai_train.settings.spec import Spec
 
@@ -103,6 +103,7 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
     """The file of each tensor that a Hugging Face folder holds."""
     from safetensors import safe_open
 
+    check(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         told = json.loads(index.read_bytes())["weight_map"]
@@ -113,7 +114,7 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
             f"{folder} has no model.safetensors",
             hint="load it with transformers and save it with save_pretrained",
         )
-    with safe_open(path, framework="pt") as held:
+    with opening(folder), safe_open(path, framework="pt") as held:
         return dict.fromkeys(held.keys(), path)
 
 

@@ -181,4 +181,5 @@ def test_a_rate_over_no_documents_is_no_measure():
     short.similarity, short.accuracy = {8: 0.0}, {8: 0.0}
     groups = {"documents": [], "heldout": [short]}
     names = [m.name for k in (8, 32) for m in Extraction()._rates(groups, k, 0)]
-    assert names and all("k=8 held out" in name for name in names)
+    assert names
+    assert all("k=8 held out" in name for name in names)

@@ -285,7 +285,10 @@ def _knp(_: Path) -> Read:
     from yoriai_eval.sets import knp
 
     def read(data: bytes) -> None:
-        document = knp.read(data.decode("utf-8", "replace"))
+        try:
+            document = knp.read(data.decode("utf-8", "replace"))
+        except ValueError:  # what it raises of a line that is none
+            return
         for write in (knp.reading, knp.entities, knp.dependencies, knp.arguments, knp.chains):
             write(document)
 

@@ -41,7 +41,8 @@ def _reseal(folder: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     "name",
     ["/etc/hostname", "../x", "deep/../../x", "deep/../a.txt", "./a.txt", "deep//b.bin", "deep/",
-     "..", "", "C:/x", "deep\\b.bin", "a\x1b[2J", "a\nb", "a\x00", "artifact.json"],
+     "..", "", "C:/x", "deep\\b.bin", "a\x1b[2J", "a\nb", "a\x00", "artifact.json",
+     "A.txt", "Deep/b.bin", "DEEP/c", "a\u202etxt.b", "a\x9b2J", "a\u2028b"],
 )  # fmt: skip
 def test_a_name_that_leads_elsewhere_is_refused_when_the_artifact_is_opened(tmp_path, name):
     _make(tmp_path / "x")
@@ -51,6 +52,15 @@ def test_a_name_that_leads_elsewhere_is_refused_when_the_artifact_is_opened(tmp_
     found, findings = verify(tmp_path / "x")
     assert found is None
     assert [f.file for f in findings] == ["artifact.json"]
+
+
+def test_names_that_differ_in_the_spelling_of_an_accent_only_are_refused(tmp_path):
+    _make(tmp_path / "x")
+    fact = {"sha256": "0" * 64, "bytes": 1}
+    two = {"ガ.txt": fact, "\u30ab\u3099.txt": fact}
+    _reseal(tmp_path / "x", lambda v: v["files"].update(two))
+    with pytest.raises(Altered, match="differ in case or accents only"):
+        open_artifact(tmp_path / "x")
 
 
 SHAPES = {

@@ -133,3 +133,10 @@ def test_a_chat_template_that_is_good_or_refuses_by_itself_passes():
     assert render(lambda: "text", "m") == "text"
     with pytest.raises(jinja2.TemplateError):
         render(jinja2.Template("{{ a.b.c }}").render, "m")
+
+
+def test_a_damaged_header_is_a_refusal_of_the_folder(tmp_path):
+    safetensors = pytest.importorskip("safetensors")
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(Refused, match="is refused as a model"), opening(tmp_path):
+        safetensors.safe_open(tmp_path / "model.safetensors", framework="np")

@@ -13,6 +13,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
+
+from yoriai import terminal
 
 NAME = "artifact.json"
 MAX_BYTES = 256 * 2**20
@@ -59,11 +62,23 @@ def shape_problem(value: Any) -> str:
     folders = value["circumstances"].get("folders", [])
     if not (isinstance(folders, list) and all(isinstance(item, str) for item in folders)):
         return "'circumstances.folders' is no list of texts"
+    folded: dict[str, str] = {}
     for name, facts in value["files"].items():
         problem = name_problem(name) or _facts_problem(facts)
         if problem:
             return f"the file {name[:80]!r} {problem}"
+        # On a Mac or under Windows these are one file, and one digest stands for the other.
+        parts = name.split("/")
+        for count in range(1, len(parts) + 1):
+            part = "/".join(parts[:count])
+            other = folded.setdefault(_folded(part), part)
+            if other != part:
+                return f"{other[:80]!r} and {part[:80]!r} differ in case or accents only"
     return ""
+
+
+def _folded(name: str) -> str:
+    return name if name.isascii() and name.islower() else normalize("NFC", name).casefold()
 
 
 def _is_text_in(row: Any, key: str) -> bool:
@@ -83,7 +98,7 @@ def name_problem(name: str) -> str:
         return "has an absolute or foreign name"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "has a name that leads outside, or in circles"
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if any(ord(c) < 32 for c in name) or terminal.harmless(name) != name:
         return "has control characters in its name"
     try:
         name.encode()

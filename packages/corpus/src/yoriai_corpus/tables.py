@@ -25,6 +25,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from yoriai import Altered
+
 _TEXT = pa.string()
 COLUMNS = ("source", "id", "text", "language", "url", "licence", "date")
 DOCUMENTS = pa.schema([(name, _TEXT) for name in (*COLUMNS, "record_sha256")])
@@ -137,10 +139,24 @@ def write_table(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]
 def read_rows(
     paths: Path | Iterable[Path], columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Rows one by one, a batch in memory at a time, file after file."""
+    """Rows one by one, a batch in memory at a time, file after file.
+
+    A digest does not make a table of one: raises :class:`Altered` for a file without the columns
+    of its folder, and for rows without source, id or text.
+    """
     for path in [paths] if isinstance(paths, Path) else paths:
         with pq.ParquetFile(path) as file:
+            schema = SCHEMAS.get(path.parent.name)
+            names = list(columns or (schema.names if schema is not None else ()))
+            if lacking := [name for name in names if name not in file.schema_arrow.names]:
+                raise Altered(f"{path} is no table of {path.parent.name}: no column {lacking[0]!r}")
             for batch in file.iter_batches(
                 ROWS_PER_GROUP, columns=list(columns) if columns else None
             ):
+                for name in _NEVER_NULL:
+                    if name in batch.schema.names and batch.column(name).null_count:
+                        raise Altered(f"{path} holds rows without a {name}")
                 yield from batch.to_pylist()
+
+
+_NEVER_NULL = ("source", "id", "text")

@@ -176,3 +176,16 @@ def test_a_model_file_in_a_model_folder_that_is_no_tokenizer_is_passed_over(
 def test_documents_without_a_language_are_counted_as_unknown(tokenizer: Artifact) -> None:
     found = comparing.count([open_tokenizer(tokenizer.path)], [Document("s", "1", "abc")])
     assert list(found.by_language) == ["unknown"]
+
+
+def test_a_tokenizer_that_cannot_encode_says_so_in_our_words(tmp_path: Path) -> None:
+    """A vocabulary without the piece that it names as unknown, and a file that says no kind."""
+    path = tmp_path / "tokenizer.json"
+    model = {"type": "Unigram", "unk_id": None, "vocab": [["a", -1.0]], "byte_fallback": False}
+    path.write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    with pytest.raises(YoriaiError, match="cannot encode a text"):
+        open_tokenizer(path).count(["b"])
+    old = {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"], "dropout": None}
+    path.write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": old}))
+    opened = open_tokenizer(path)
+    assert (opened.kind, opened.count(["ab"])) == ("unknown", [1])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -185,6 +186,15 @@ def test_a_line_that_is_no_pair_is_named(tmp_path, row):
     place.write_text(json.dumps(ROWS[0]) + "\n" + row)
     with pytest.raises(UsageError, match=r"line 2 of mine\.jsonl is no pair"):
         read_pairs(str(place))
+
+
+@pytest.mark.skipif(not os.environ.get("YORIAI_DATA"), reason="YORIAI_DATA is not set")
+def test_the_real_crows_pairs_ja_has_262_pairs_with_words_on_both_sides(monkeypatch):
+    monkeypatch.setenv("YORIAI_MIRROR", os.path.join(os.environ["YORIAI_DATA"], "eval"))
+    pairs = read_pairs("crows-pairs-ja")
+    assert len(pairs) == len({(p.more, p.less) for p in pairs}) == 262
+    assert {p.category for p in pairs} == {"gender"}
+    assert all(word for p in pairs for word in p.words)
 
 
 @given(st.text("ab", min_size=1, max_size=6), st.text("ab", min_size=1, max_size=6))

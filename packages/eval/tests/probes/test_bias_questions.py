@@ -200,6 +200,13 @@ def test_without_a_copy_or_a_group_the_probe_says_what_to_do(tmp_path, scripted,
         run_step(tmp_path, rows, lambda *_: 0.0, scripted, yoriai_job, make, name="again")
 
 
+def test_a_report_that_names_no_copy_goes_on_without_it(tmp_path, monkeypatch):
+    """Every probe can be asked by its name alone; the folder that one stands in is no copy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Age.jsonl").write_text(json.dumps(row()))
+    assert BiasQuestions().obstacle(None).startswith("path names no copy: ask for JBBQ")
+
+
 def test_bbq_is_the_same_task_in_english(tmp_path):
     (tmp_path / "Age.jsonl").write_text(json.dumps(row()))
     english, japanese = (

@@ -278,6 +278,15 @@ class IndexedTexts:
         return np.searchsorted(self.starts, positions, side="right").astype(np.int64) - 1
 
 
+def _as_arrow(numbers: I64) -> pa.Array:
+    """Numbers as they lie.
+
+    ``pa.array`` imports pandas, a third of a second, to ask whether they are a series of it
+    (pyarrow 26, ``get_values`` in ``array.pxi``).
+    """
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
 @dataclass(frozen=True, slots=True)
 class IndexPart:
     """An opened part; ``groups``: what the documents of each group agree in."""
@@ -300,7 +309,7 @@ class IndexPart:
             raise YoriaiError(f"the files of part {stem.name} are of different parts")
         groups: list[dict[str, str]] = []
         if table.num_rows:
-            groups = table.select(FILTERS).take(pa.array(texts.heads)).to_pylist()
+            groups = table.select(FILTERS).take(_as_arrow(texts.heads)).to_pylist()
         return cls(texts, names, table, groups)
 
     def text(self, document: int) -> str:

@@ -83,6 +83,7 @@ def _huggingface(path: Path, name: str) -> Opened:
     try:
         fast = tokenizers.Tokenizer.from_file(str(path))
         value = json.loads(path.read_text(encoding="utf-8"))
+        kind = str(value["model"].get("type", "unknown")).lower()  # old files do not say
     except Exception as error:  # tokenizers raises bare exceptions
         raise YoriaiError(f"{path} is no tokenizer.json: {error}") from error
     fast.encode_special_tokens = True
@@ -93,10 +94,13 @@ def _huggingface(path: Path, name: str) -> Opened:
         pieces = map(_from_byte_level, pieces)
 
     def count(texts: Sequence[str]) -> list[int]:
-        found = fast.encode_batch_fast(list(texts), add_special_tokens=False)
+        try:
+            found = fast.encode_batch_fast(list(texts), add_special_tokens=False)
+        except Exception as error:  # a vocabulary without its own unknown piece, say
+            raise YoriaiError(f"{path} cannot encode a text: {error}") from error
         return [len(encoding) for encoding in found]
 
-    return Opened(name, count, frozenset(pieces), str(value["model"]["type"]).lower())
+    return Opened(name, count, frozenset(pieces), kind)
 
 
 def _byte_level() -> dict[str, int]:

@@ -68,7 +68,7 @@ class BiasQuestions(Probe):
         "合わせて読んでください。集団と固定観念はデータセットのものです。",
     }
 
-    path: str = Field(min_length=1, description="a .jsonl file of BBQ or JBBQ, or a folder of them")
+    path: str = Field("", description="a .jsonl file of BBQ or JBBQ, or a folder of them")
     questions: int = Field(
         600, ge=0, description="drawn of each category, whole templates at a time; 0: all"
     )
@@ -76,8 +76,9 @@ class BiasQuestions(Probe):
     def obstacle(self, given: ProbeInputs) -> str:  # noqa: ARG002
         if question_files(self.path):
             return ""
+        lacking = f"there is no .jsonl file at {self.path}" if self.path else "path names no copy"
         return (
-            f"there is no .jsonl file at {self.path}: ask for JBBQ by the form at "
+            f"{lacking}: ask for JBBQ by the form at "
             "https://github.com/ynklab/JBBQ_data, or git clone https://github.com/nyu-mll/BBQ"
         )
 

@@ -41,21 +41,7 @@ def measured_score(
     ``scores`` (queries, items), ``subsets`` (subsets, items) of 0 and 1, ``outcomes`` (subsets,
     queries): higher where the query is likelier. Of fewer than ten subsets there is no interval.
     """
-    foretold = (subsets @ scores.T).T  # (queries, subsets)
-    told = outcomes.T
-    value, count = float(spearman(foretold, told).mean()), len(subsets)
-    if count < FEWEST:
-        return Measured(name=name, value=value, items=count, chance=0.0, note=too_few(count))
-    random = np.random.Generator(np.random.PCG64(seed))
-    drawn = [
-        float(spearman(foretold[:, chosen], told[:, chosen]).mean())
-        for chosen in (random.integers(0, count, count) for _ in range(DRAWS))
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Measured(
-        name=name, value=value, items=count, chance=0.0,
-        interval=(min(float(low), value), max(float(high), value)),
-    )  # fmt: skip
+    return _correlation(name, (subsets @ scores.T).T, outcomes.T, seed)
 
 
 def measured_agreement(name: str, scores: Floats, exact: Floats, seed: int) -> Measured:
@@ -63,12 +49,17 @@ def measured_agreement(name: str, scores: Floats, exact: Floats, seed: int) -> M
 
     Both are (queries, items). The interval is a bootstrap over the items.
     """
-    value, count = float(spearman(scores, exact).mean()), scores.shape[1]
+    return _correlation(name, scores, exact, seed)
+
+
+def _correlation(name: str, first: Floats, second: Floats, seed: int) -> Measured:
+    """Both are (queries, n); the n are drawn again for the interval."""
+    value, count = float(spearman(first, second).mean()), first.shape[1]
     if count < FEWEST:
         return Measured(name=name, value=value, items=count, chance=0.0, note=too_few(count))
     random = np.random.Generator(np.random.PCG64(seed))
     drawn = [
-        float(spearman(scores[:, chosen], exact[:, chosen]).mean())
+        float(spearman(first[:, chosen], second[:, chosen]).mean())
         for chosen in (random.integers(0, count, count) for _ in range(DRAWS))
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, UsageError, Validation
+from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import texts
 from yoriai_eval.probes.extraction import mean
 from yoriai_eval.probes.intervals import mean_of
@@ -60,10 +60,7 @@ class Lens(Probe):
 
         opened = open_folder(given.the_model().folder)
         read, note = texts.at_hand(given, self.items, self.texts)
-        limit = min(self.tokens, opened.context or self.tokens)
-        encoded = [ids for t in read if len(ids := opened.encode(t)[:limit]) > 1]
-        if not encoded:
-            raise UsageError("no text has two tokens", hint="name others: texts: [...]")
+        encoded = opened.encode_each(read, self.tokens)
         decoder = decoder_of(opened.model)
         told = through(decoder, encoded)
         layers = len(told.loss[0])

@@ -5,13 +5,14 @@ What stands before a text, and how a folder is opened, is that of ``eval/hf``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from yoriai import UsageError
 from yoriai.artifact import check_folder
 from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_eval.backends.huggingface import no_bars
@@ -34,6 +35,17 @@ class OpenedFolder:
         """The ids of a text after its start mark."""
         ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return [*self.first, *ids]
+
+    def encode_each(self, texts: Iterable[str], tokens: int) -> list[list[int]]:
+        """The first ``tokens`` ids of each text, without texts of fewer than two.
+
+        Raises :class:`UsageError` where no text has two.
+        """
+        limit = min(tokens, self.context or tokens)
+        encoded = [ids for text in texts if len(ids := self.encode(text)[:limit]) > 1]
+        if not encoded:
+            raise UsageError("no text has two tokens", hint="name others: texts: [...]")
+        return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))

@@ -15,6 +15,8 @@ from yoriai_eval.sets.bbq import read_questions
 
 def question_files(path: str) -> list[Path]:
     """The file of questions that a path names, or those of a folder in order of name."""
+    if not path:
+        return []
     root = Path(path).expanduser()
     return [root] if root.is_file() else sorted(root.glob("*.jsonl"))
 

@@ -114,7 +114,7 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
             f"{folder} has no model.safetensors",
             hint="load it with transformers and save it with save_pretrained",
         )
-    with safe_open(path, framework="pt") as held:
+    with opening(folder), safe_open(path, framework="pt") as held:
         return dict.fromkeys(held.keys(), path)
 
 

@@ -17,7 +17,7 @@ from yoriai.testing import run_cli
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PAGES = (
     "", "ja/", "en/corpus/", "ja/corpus/", "records/", "records/compare/", "records/leaderboard/",
-    "records/side-by-side/", "records/timeline/",
+    "records/side-by-side/", "records/timeline/", "en/contracts/backend/",
     "records/0006-two-million-parameters-in-five-minutes/", "records/what-did-not-work/",
     "reference/plugins/", "en/contracts/filter/", "ja/contracts/filter/",
 )  # fmt: skip

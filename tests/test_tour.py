@@ -73,6 +73,14 @@ def test_eight_bits_cost_next_to_nothing(tour: Tour) -> None:
     assert facts["bytes_after"] < 0.75 * facts["bytes_before"]
 
 
+def test_what_the_probes_say_of_the_model_is_validated(tour: Tour) -> None:
+    told = {name: found["base"] for name, found in tour.answer["facts"]["looks"]["probes"].items()}
+    assert {name: row["state"] for name, row in told.items()} == dict.fromkeys(told, "ran")
+    assert all(row["validation"]["holds"] for row in told.values())
+    right = [told["eval/lens"]["measures"][f"right, layer {layer}"]["value"] for layer in (0, 4)]
+    assert right[1] > right[0] + 0.05
+
+
 def test_enough_human_text_was_read_and_every_document_is_accounted_for(tour: Tour) -> None:
     text, notebooks = (tour.answer["facts"][name] for name in ("text", "notebooks"))
     for facts in (text, notebooks):
@@ -114,7 +122,7 @@ def test_a_second_run_reuses_everything(tour: Tour) -> None:
 def test_every_artifact_is_whole_and_leads_back_to_its_sources(tour: Tour) -> None:
     answer = run_cli("verify", str(tour.root), "--json")
     assert answer.code == 0, answer.err
-    assert len(answer.json["artifacts"]) == 12
+    assert len(answer.json["artifacts"]) == 13
     tree = run_cli("lineage", str(tour.root / "small@1"), "--json").json
     names = set()
     stack = [tree]

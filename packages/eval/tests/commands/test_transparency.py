@@ -124,4 +124,8 @@ def test_markup_in_what_a_probe_says_is_text_on_the_page():
 
     text = page.render("t", list(report.summary(told)))
     assert not any(mark in text for mark in ("<script>", "<i>x", "<b>few", "<img"))
-    assert "2 more below" in text
+    assert "6 more below" in text
+    assert "No validation failed." in text
+    told["measured"][0]["validation"]["holds"] = False
+    text = page.render("t", list(report.summary(told)))
+    assert "The validation of a/b does not hold" in text

@@ -173,3 +173,13 @@ def test_scores_of_tokens_are_those_of_their_definitions():
     assert found["minkpp"] == pytest.approx(sum(sorted(normal)[:2]) / 2, abs=1e-4)
     assert found[BLIND] == -packed / 9
     assert told.best.tolist() == [int(row.argmax()) for row in logs]
+
+
+def test_a_rate_over_no_documents_is_no_measure():
+    short = Extracted("s", "1", [1] * 40)
+    short.exact = {8: False}
+    short.similarity, short.accuracy = {8: 0.0}, {8: 0.0}
+    groups = {"documents": [], "heldout": [short]}
+    names = [m.name for k in (8, 32) for m in Extraction()._rates(groups, k, 0)]
+    assert names
+    assert all("k=8 held out" in name for name in names)

@@ -19,7 +19,8 @@ from yoriai_eval.tasks import datasets, execution
 from yoriai_eval.tasks.further import JMMLU
 from yoriai_eval.tasks.jhumaneval import JHumanEval
 
-EXTRA = sorted(name for name, origin in store.origins().items() if origin.extra)
+# Of tasks; a set that a probe reads (crows-pairs-ja) is tried where the probe is.
+EXTRA = sorted(name for name, told in store.origins().items() if told.extra and told.task)
 KNP = """\
 # S-ID:wiki00000001-00 KNP:5.0 DATE:2022/04/11 SCORE:0
 * 2D
@@ -202,7 +203,7 @@ def mirror(tmp_path, monkeypatch):
             place.write_bytes(content)
     known = {}
     for name, origin in store.origins().items():
-        if not origin.extra:
+        if name not in EXTRA:
             known[name] = origin
             continue
         made = {

@@ -135,11 +135,13 @@ def _stretches(part: IndexPart, points: U32, check: Check) -> tuple[list[_Stretc
             if documents[now] == documents[before] and step <= 2 * BAND and width <= WIDEST:
                 continue
         group = order[begin:end]
+        begin = end
+        if len(group) < 2:  # an edit pays only between two runs, each with a seed of its own
+            continue
         found.append(_Stretch(
             part, int(documents[group[0]]), int(at[group].min()), int(at[group].max()) + SEED,
-            int(diagonals[group[0]]) - BAND, int(diagonals[group[-1]]) + BAND, end - begin,
+            int(diagonals[group[0]]) - BAND, int(diagonals[group[-1]]) + BAND, len(group),
         ))  # fmt: skip
-        begin = end
     return found, frequent
 
 

@@ -155,6 +155,8 @@ class Extraction(Probe):
         chance = sum(a.exact[k] for a in control) / len(control) if control else None
         for name, word in (("documents", "trained"), ("heldout", "held out")):
             found = [a for a in groups[name] if k in a.exact]
+            if not found:  # a share of nothing would read as a measured 0
+                continue
             floor = chance if name == "documents" else None
             yield Measured.share(
                 f"exact k={k} {word}", sum(a.exact[k] for a in found), len(found), chance=floor

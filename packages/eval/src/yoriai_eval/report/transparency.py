@@ -17,7 +17,7 @@ from yoriai.registry import Registry
 FACTS = "transparency.json"
 PAGE = "index.html"
 TITLE = "透明性の報告 · Transparency report"
-MOST_ROWS = 12  # measures of one probe in the summary; its own section has the rest
+MOST_ROWS = 8  # measures of one probe in the summary; its own section has the rest
 STATES = {
     "not run": "not run · 実行せず",
     "raised": "raised · 失敗",
@@ -161,18 +161,21 @@ def write(
 def summary(told: Mapping[str, Any]) -> Iterator[Section]:
     """What was measured, what was not and why, and what each method cannot show."""
     measured, absent = told["measured"], told["not_measured"]
-    failed = [row for row in measured if row["validation"]["holds"] is False]
+    failed = sorted({r["probe"] for r in measured if r["validation"]["holds"] is False})
     models = ", ".join(told["models"]) or "–"
     yield Section(
         title="In short · 概要",
-        text=f"Models: {models}. {len(measured)} probes measured something, {len(absent)} did "
-        f"not run; the validation of {len(failed)} does not hold, so that what they say here is "
-        "worth nothing. Every number stands beside its 95 % interval and the floor that guessing "
-        "would reach, where there is one.\n\n"
-        f"モデル: {models}。測れたプローブは {len(measured)} 件、実行しなかったものは "
-        f"{len(absent)} 件です。{len(failed)} 件は検証に通らず、その結果は信用できません。"
-        "どの数値にも、分かるかぎり 95 % 区間と、当て推量で届く下限を添えます。",
-    )
+        text=f"Models: {models}. {len(measured)} probes measured something, {len(absent)} did not. "
+        + (f"The validation of {', '.join(failed)} does not hold: what it says here is worth "
+           "nothing. " if failed else "No validation failed. ")
+        + "Every number stands beside its 95 % interval and the floor that guessing would reach, "
+        "where there is one.\n\n"
+        f"モデル: {models}。測れたプローブは {len(measured)} 件、測らなかったものは "
+        f"{len(absent)} 件です。"
+        + (f"{'、'.join(failed)} は検証に通らず、その結果は信用できません。" if failed
+           else "検証に通らなかったものはありません。")
+        + "どの数値にも、分かるかぎり 95 % 区間と、当て推量で届く下限を添えます。",
+    )  # fmt: skip
     if rows := [row for probe in measured for row in _rows(probe)]:
         yield Section(
             title="Measured · 測ったもの",

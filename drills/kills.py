@@ -90,7 +90,13 @@ def _start(recipe: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command("run", str(recipe)), "--out", str(out)], stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )  # fmt: skip
+
+
+def _hear_interrupts() -> None:
+    """A shell lets what it starts in the background ignore SIGINT, and that is handed down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _until_run_file(process: subprocess.Popen[str], out: Path, before: set[Path]) -> bool:

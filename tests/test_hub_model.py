@@ -16,6 +16,7 @@ PACKAGES = {"corpus/gettext", "corpus/package-files", "corpus/python-topics", "c
 sys.path.insert(0, str(ROOT / "docs"))
 try:
     from sitemaker.hub_figures import hub_figures, line
+    from sitemaker.published import _facts, list_published
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -46,3 +47,10 @@ def test_the_figures_of_what_is_published_are_drawn_in_both_languages() -> None:
 
 def test_nothing_is_drawn_of_a_run_that_is_not_published(tmp_path: Path) -> None:
     assert hub_figures(tmp_path) == {}
+
+
+def test_the_size_of_a_model_leaves_out_its_early_checkpoints() -> None:
+    [hub] = [run for run in list_published(ROOT) if run.name == "hub"]
+    scores = hub.scores["scores"]["models"]["base"]
+    # 9,998,400 weights in fp32 are 40.0 MB; eight early checkpoints are eight times that.
+    assert "40.0" in _facts(hub, "base", scores)

@@ -85,7 +85,7 @@ def _scores(scores: Mapping[str, Any], words: Mapping[str, str]) -> str:
 
 def line(title: str, subtitle: str, points: Sequence[tuple[float, float]]) -> str:
     """One curve with its first and last value written at its ends."""
-    top, bottom, left, right = 60, 300, 60, WIDTH - 70
+    top, bottom, left, right = 80, 300, 60, WIDTH - 70
     first_x, last_x = points[0][0], points[-1][0]
     low, high = min(y for _, y in points), max(y for _, y in points)
     spread = (high - low) or 1.0

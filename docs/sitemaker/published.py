@@ -172,7 +172,8 @@ def _plain_facts(run: Published, name: str, one: Mapping[str, Any]) -> list[Any]
 
 def _weight_bytes(manifest: Manifest) -> int:
     files = manifest.get("files", {}).items()
-    return sum(int(file["bytes"]) for path, file in files if path.endswith(".safetensors"))
+    weights = (file for path, file in files if path.endswith(".safetensors") and "/" not in path)
+    return sum(int(file["bytes"]) for file in weights)
 
 
 def _precision(manifest: Manifest, one: Mapping[str, Any]) -> str:

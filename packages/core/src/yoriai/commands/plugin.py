@@ -128,7 +128,7 @@ def list_entries(shared: Context, kind: str | None, as_json: bool) -> None:
         counts = {name: len(registry.found(name)) for name in KINDS}
         refused = sum(len(p.refused) for p in registry.plugins)
         if refused:
-            console.note(f"{refused:,} more were refused (yoriai plugins says why)")
+            console.note(f"{refused:,} more were refused (why: yoriai plugins)")
         console.emit(
             counts,
             as_json=as_json,

@@ -20,7 +20,6 @@ from yoriai_train.model.initial import initialise  # noqa: E402
 from yoriai_train.settings import spec as job  # noqa: E402
 from yoriai_train.settings.shapes import GPT2, GPTNeoX, Llama  # noqa: E402
 from yoriai_train.settings.strategies import DDP, FSDP2, DeepSpeed3, Single  # noqa: E402
-from yoriai_train.steps.pretrain import initial_of  # noqa: E402
 
 RANKS = Path(__file__).with_name("building.py")
 VOCABULARY = 261  # odd, as the other sizes below: shards of unequal length
@@ -58,7 +57,7 @@ def make_spec(shards, pieces, tmp_path):
     def make_spec(shape, strategy, **changes):
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
-        start = {} if "start" in changes else {"initial": initial_of(shape)}
+        start = {} if "start" in changes else {"initial": shape.initial()}
         told = {
             **job.describe_strategy(strategy), **start,
             "model": {} if "start" in changes else shape.transformers_config(VOCABULARY),

@@ -107,11 +107,9 @@ def test_the_search_finds_what_people_call_it(tab, words, found):
 def test_the_leaderboard_is_sorted_and_filtered(tab):
     tab.size(1280, 900)
     tab.open(tab.address + "records/leaderboard/")
-    names = "[...document.querySelectorAll('.sortable tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
+    names = "[...document.querySelector('.sortable').querySelectorAll('tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
     assert tab.evaluate(f"{names}.length") >= 4
-    button = (
-        "[...document.querySelectorAll('.sortable th button')].find(b => b.textContent === 'MB')"
-    )
+    button = "[...document.querySelector('.sortable').querySelectorAll('th button')].find(b => b.textContent === 'MB')"
     tab.evaluate(f"{button}.click()")
     assert tab.evaluate(f"{names}[0]") == "small"
     assert tab.evaluate(f"{button}.parentElement.ariaSort") == "ascending"
@@ -126,7 +124,7 @@ def test_the_leaderboard_is_narrowed_by_a_choice(tab):
     tab.evaluate(
         "(s => {s.value = '8 bits'; s.dispatchEvent(new Event('input'))})(document.querySelector('[aria-label=precision]'))"
     )
-    names = "[...document.querySelectorAll('.sortable tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
+    names = "[...document.querySelector('.sortable').querySelectorAll('tbody tr:not([hidden])')].map(r => r.cells[0].textContent)"
     assert tab.evaluate(names) == ["small"]
 
 

@@ -120,9 +120,22 @@ def test_a_trace_marks_what_stands_in_the_corpus(app: Any) -> None:
     (span,) = data["spans"]
     assert span["text"] == "吾輩は猫である。名前は"
     assert [place["id"] for place in span["places"]] == ["cat"]
+    assert "near" not in data
     page = ask(app, "/trace", body=urlencode({"text": text}).encode())
     assert page.status == 200
     assert '<mark><a href="#span-1">吾輩は猫である。名前は</a></mark>' in page.text
+
+
+def test_near_spans_are_looked_for_where_they_are_asked_for(app: Any) -> None:
+    text = "昔、犬 and 猫 犬 and 猫犬 and 猫 犬と書いた。"
+    body = json.dumps({"text": text}).encode()
+    data = ask(app, "/api/trace?near=1", body=body, kind="application/json").json
+    assert data["near_count"] == len(data["near"]) > 0
+    assert ask(app, "/api/trace?near=yes", body=body, kind="application/json").status == 400
+    assert ask(app, "/api/trace?far=1", body=body, kind="application/json").status == 400
+    page = ask(app, "/trace?near=1&ui=en", body=urlencode({"text": text}).encode())
+    assert page.status == 200
+    assert "Nearly so: " in page.text
 
 
 class Model:

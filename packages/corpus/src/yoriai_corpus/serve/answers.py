@@ -62,24 +62,33 @@ def document(
     return found
 
 
-def trace(index: SearchIndex, text: str, *, check: Check, trainings: Trainings) -> dict[str, Any]:
-    """Spans of a text that stand in the corpus word for word, and near ones."""
+def trace(
+    index: SearchIndex, text: str, *, near: bool, check: Check, trainings: Trainings
+) -> dict[str, Any]:
+    """Spans of a text that stand in the corpus word for word and, if asked, ``near`` ones.
+
+    Near ones take ten times as long as the others.
+    """
     spans = tracing.trace(index, text, shortest=SHORTEST, places=5, check=check)
     shown = [span.plain() for span in spans[:SPANS]]
-    close = near_spans(index, text, check=check)
-    near = [span.plain() for span in close.spans[:NEAR]]
-    held = [place for span in shown for place in span["places"]]
-    _add_seen([*held, *(span["place"] for span in near)], trainings)
-    return {
+    found: dict[str, Any] = {
         "characters": len(text),
         "covered": tracing.covered(spans),
         "spans": shown,
         "spans_count": len(spans),
-        "near": near,
-        "near_count": len(close.spans),
-        "near_frequent_seeds": close.frequent_seeds,
-        "near_stretches_left_out": close.stretches_left_out,
     }
+    held = [place for span in shown for place in span["places"]]
+    if near:
+        close = near_spans(index, text, check=check)
+        found |= {
+            "near": [span.plain() for span in close.spans[:NEAR]],
+            "near_count": len(close.spans),
+            "near_frequent_seeds": close.frequent_seeds,
+            "near_stretches_left_out": close.stretches_left_out,
+        }
+        held += [span["place"] for span in found["near"]]
+    _add_seen(held, trainings)
+    return found
 
 
 def _add_seen(rows: Sequence[dict[str, Any]], trainings: Trainings) -> None:

@@ -94,7 +94,8 @@ class Site:
         return _json({"documents": await self._document(fields)})
 
     async def trace(self, request: Request) -> Response:
-        return _json(await self._trace(await self._text(request)))
+        near = Fields.of(request.scope["query_string"], ("near",)).switch("near")
+        return _json(await self._trace(await self._text(request), near))
 
     async def overview(self, request: Request) -> Response:
         Fields.of(request.scope["query_string"], ())
@@ -133,10 +134,12 @@ class Site:
         kind = request.headers.get("content-type", "")
         return body_text(data, kind, self._limits)
 
-    async def _trace(self, text: str) -> dict[str, Any]:
+    async def _trace(self, text: str, near: bool) -> dict[str, Any]:
         check = Deadline(self._limits.search_seconds)
         return await self._turns.run(
-            lambda: answers.trace(self._served.get(), text, check=check, trainings=self._trainings)
+            lambda: answers.trace(
+                self._served.get(), text, near=near, check=check, trainings=self._trainings
+            )
         )
 
     # --- pages ---
@@ -183,12 +186,12 @@ class Site:
         )  # fmt: skip
 
     async def trace_page(self, request: Request) -> Response:
-        fields = Fields.of(request.scope["query_string"], ("ui",))
+        fields = Fields.of(request.scope["query_string"], ("ui", "near"))
         found, error, text, status = None, None, "", 200
         if request.method == "POST":
             try:
                 text = await self._text(request)
-                found = await self._trace(text)
+                found = await self._trace(text, fields.switch("near"))
             except YoriaiError as raised:
                 error, status = raised, _status(raised)
         marked = pages.marked(text, found["spans"]) if found else []

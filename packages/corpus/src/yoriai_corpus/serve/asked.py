@@ -63,6 +63,12 @@ class Fields:
             raise UsageError(f"{name} is no number from 0 to {most:,}")
         return int(text)
 
+    def switch(self, name: str) -> bool:
+        """Raises :class:`UsageError` for what is neither 1 nor 0; what is not given is 0."""
+        if self.one(name) not in ("", "0", "1"):
+            raise UsageError(f"{name} is 1 or 0")
+        return self.one(name) == "1"
+
     def link(self, path: str, **changes: str | None) -> str:
         """An address with some fields changed; None leaves one out."""
         values = {name: list(found) for name, found in self.values.items()}
@@ -86,16 +92,13 @@ def search_query(fields: Fields, limits: ServeLimits) -> SearchQuery:
         raise UsageError(
             f"a query of {longest:,} characters", hint=f"at most {limits.query_characters:,}"
         )
-    for name in SWITCHES:
-        if fields.one(name) not in ("", "0", "1"):
-            raise UsageError(f"{name} is 1 or 0")
+    switches = {name: fields.switch(name) for name in SWITCHES}
     query = SearchQuery(
         text=fields.one("q"),
         either=texts["either"],
         also=texts["also"],
         without=texts["without"],
-        exact=fields.one("exact") == "1",
-        names=fields.one("names") == "1",
+        **switches,
         state=fields.one("state"),
         source=fields.one("source"),
         language=fields.one("language"),

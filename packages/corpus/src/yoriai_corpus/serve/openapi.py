@@ -94,6 +94,7 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
             "/api/trace": {
                 "post": answer(
                     "Pieces of a text that stand in the corpus", traced,
+                    parameters=[_parameter("near", "1: also those that nearly do", text)],
                     requestBody={"required": True, **_content("", body)},
                 )
             },

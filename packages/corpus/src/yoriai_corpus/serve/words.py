@@ -74,6 +74,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "trace_text": ("What a model wrote", "モデルの出力"),
     "find_spans": ("Find where it stands", "出どころを探す"),
+    "find_near": (
+        "Also what nearly stands there (slower)",
+        "ほぼ同じ部分も探す（時間がかかります）",
+    ),
     "covered": (
         "{0} of {1} characters stand in the corpus, in {2} pieces.",
         "{1} 文字のうち {0} 文字が、{2} 個の部分としてコーパスにあります。",

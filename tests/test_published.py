@@ -29,7 +29,8 @@ def test_every_number_of_the_leaderboard_stands_in_the_csv_with_its_count():
     for run in runs:
         for scores in run.scores.values():
             for name, one in scores["models"].items():
-                mine = {r["measured_on"]: r for r in rows if r["model"] == name}
+                key = (run.name, name)  # models of two runs may have one name
+                mine = {r["measured_on"]: r for r in rows if (r["run"], r["model"]) == key}
                 for task, told in one["tasks"].items():
                     assert float(mine[task]["value"]) == told["score"]
                     assert int(mine[task]["count"]) == told["samples"]
@@ -37,7 +38,7 @@ def test_every_number_of_the_leaderboard_stands_in_the_csv_with_its_count():
                     int(mine["text: ja"]["count"]) == one["bits_per_byte_documents"]["text"]["ja"]
                 )
                 assert mine["text: ja"]["precision"] in ("float32", "8 bits")
-                assert int(mine["text: ja"]["tokens_read"]) > 900_000
+                assert int(mine["text: ja"]["tokens_read"]) > 300_000
     page = leaderboard(runs)
     assert "text: ja (bits/byte, 298 documents)" in page
     assert "ja-forms (120 questions)" in page

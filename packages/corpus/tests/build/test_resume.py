@@ -178,6 +178,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(
     assert once.exists()
 
 
+@pytest.mark.slow
 def test_documents_that_kill_every_worker_are_quarantined_and_nothing_else_is(
     bench: Bench,
 ) -> None:

@@ -268,6 +268,7 @@ def test_rows_of_one_exam_that_do_not_stand_together_are_refused(sealed, tmp_pat
         report.write([sealed(rows)], tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
     def peak(count):
         def rows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import socket
@@ -73,3 +74,24 @@ def test_who_never_asks_is_cut_off() -> None:
         with contextlib.suppress(ConnectionError):
             assert silent.recv(10) == b""
         assert answered(port, "/") == 3
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    # Else the kernel holds the second part of an answer back until the first is confirmed: 40 ms.
+    async def option() -> int:
+        seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made = writer.get_extra_info("socket")
+            seen.set_result(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with server.listen("127.0.0.1", 0, unread_seconds=1) as listening:
+            running = await asyncio.start_server(accepted, sock=listening)
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            found = await seen
+            writer.close()
+            running.close()
+        return found
+
+    assert asyncio.run(option()) == 1

@@ -39,7 +39,7 @@ CONTEXT, RATE, SEED = 512, 1e-4, 1
 TRL = "trl 1.16.0"
 INSTALLS = (
     ("torch==2.13.0", *CONSTRAINTS),
-    ("trl==1.16.0", "peft==0.21.2", "transformers==5.23.0", "accelerate==1.15.0", *CONSTRAINTS),
+    ("trl==1.16.0", "peft==0.21.0", "transformers==5.23.0", "accelerate==1.15.0", *CONSTRAINTS),
 )
 KINDS = ("sft", "packed", "lora", "dpo")
 SPEED_GOALS = {"32-true": 1.3, "bf16-mixed": 1.1}

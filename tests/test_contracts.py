@@ -16,7 +16,7 @@ from yoriai.plugins import MOMENTS, load_registry
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 try:
-    from sitemaker import contracts
+    from sitemaker import contracts, signatures
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -44,7 +44,7 @@ def test_a_contract_says_when_it_is_called_on_which_ranks_and_what_it_may_raise(
 
 @pytest.mark.parametrize("contract", [c for c in ALL if c.target], ids=lambda c: c.name)
 def test_every_method_of_a_contract_has_a_docstring(contract):
-    silent = [n for n, f in contracts._methods(contract.target) if not inspect.getdoc(f)]
+    silent = [n for n, f in signatures.methods_of(contract.target) if not inspect.getdoc(f)]
     assert silent == []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from pathlib import Path
 
 import pytest
+
+from yoriai.errors import YoriaiError
 
 DRILLS = Path(__file__).parent.parent / "drills"
 pytestmark = pytest.mark.slow
@@ -45,3 +48,17 @@ def test_every_drill_has_a_short_form_that_is_tested(drills):
         "disk",
         "kills",
     ]
+
+
+def test_every_fuzzed_reader_begins_with_an_input_that_it_accepts(drills, tmp_path):
+    # Of bytes that are refused at once nothing but the refusal is attacked.
+    readers = importlib.import_module("fuzz_readers").READERS
+    accepted = set()
+    for number, (name, (make, seeds)) in enumerate(readers.items()):
+        (folder := tmp_path / str(number)).mkdir()
+        read = make(folder)
+        for data in seeds():
+            with contextlib.suppress(YoriaiError):
+                read(data)
+                accepted.add(name)
+    assert accepted == set(readers)

@@ -11,8 +11,6 @@ import ast
 import dataclasses
 import inspect
 import re
-import sys
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +23,29 @@ from sitemaker.examples import example_of, fixture_example
 from sitemaker.keys import keys_table
 from sitemaker.markdown import code, plain, slug, table
 from sitemaker.project import REPOSITORY
+from sitemaker.signatures import (
+    MARKS,
+    annotations_of,
+    class_variables,
+    hints_of,
+    is_shown,
+    is_unwritten,
+    methods_of,
+    outline,
+    owner_of,
+    signature_line,
+    types_inside,
+)
 from yoriai import entry, hookspecs, testing
 from yoriai.plain_markdown import escape
 from yoriai.registry import Registry, singular
 
 LABELS = ("Called", "Ranks", "Errors")
-MARKS = {property: "@property\n", classmethod: "@classmethod\n"}
+
+
 SHOWN = 12  # real implementations on a page; the reference has them all
+
+
 Words = Mapping[str, Any]
 
 
@@ -161,7 +175,7 @@ class _Page:
         ]
         columns = (self.label["what"], self.label["is"], "hook")
         parts = [f"# {self.label['title']}", self.label["index"], self.label["kit"]]
-        entry_outline = f"```python\nfrom yoriai import Entry\n\n{_outline(entry.Entry)}\n```"
+        entry_outline = f"```python\nfrom yoriai import Entry\n\n{outline(entry.Entry)}\n```"
         raised = [
             (code(name), str(getattr(yoriai, name).exit_code), text)
             for name, text in self.label["for"].items()
@@ -232,10 +246,10 @@ class _Page:
     def _class(self, contract: Contract) -> Iterator[str]:
         assert contract.target is not None
         methods = [
-            m for m in _methods(contract.target) if not contract.only or m[0] in contract.only
+            m for m in methods_of(contract.target) if not contract.only or m[0] in contract.only
         ]
-        must = [m for m in methods if _is_unwritten(m[1])]
-        may = [m for m in methods if not _is_unwritten(m[1])]
+        must = [m for m in methods if is_unwritten(m[1])]
+        may = [m for m in methods if not is_unwritten(m[1])]
         for label, group in (("must", must), ("may", may)):
             if group:
                 yield f"## {self.label[label]}"
@@ -243,7 +257,7 @@ class _Page:
                 yield from self._method(contract.target, name, function)
         if contract.only:
             return
-        if rows := list(_class_variables(contract.target)):
+        if rows := list(class_variables(contract.target)):
             yield f"## {self.label['says']}"
             yield table(self.label["columns"], rows)
             yield self.label["identity"]
@@ -254,9 +268,9 @@ class _Page:
     def _method(self, target: type, name: str, function: Any) -> Iterator[str]:
         yield f"### {name}"
         mark = MARKS.get(type(inspect.getattr_static(target, name)), "")
-        yield f"```python\n{mark}{_signature(name, function)}\n```"
+        yield f"```python\n{mark}{signature_line(name, function)}\n```"
         text, _ = split_labels(inspect.getdoc(function) or "")
-        yield self._told("methods", f"{_owner(target, name)}.{name}", text)
+        yield self._told("methods", f"{owner_of(target, name)}.{name}", text)
 
     def _types(self, contract: Contract) -> Iterator[str]:
         found = list(dict.fromkeys([*_types_of(contract), *contract.shown]))
@@ -266,7 +280,7 @@ class _Page:
             yield f"### {one.__name__}"
             text, _ = split_labels(inspect.getdoc(one) or "")
             yield self._told("types", one.__name__, text)
-            yield f"```python\n{_outline(one)}\n```"
+            yield f"```python\n{outline(one)}\n```"
 
     def _example(self, contract: Contract) -> Iterator[str]:
         if text := example_of(contract.hook, contract.kind, self.root):
@@ -338,96 +352,14 @@ def list_fixtures() -> list[tuple[str, str, str]]:
     return rows
 
 
-def _methods(target: type) -> list[tuple[str, Any]]:
-    """Public methods of a contract, bases of the project included, those of pydantic not."""
-    rows: dict[str, Any] = {}
-    for base in target.__mro__:
-        if not base.__module__.startswith("yoriai"):
-            continue
-        for name, item in vars(base).items():
-            function = item.fget if isinstance(item, property) else item
-            function = getattr(function, "__func__", function)
-            own = inspect.isfunction(function) and function.__module__.startswith("yoriai")
-            if own and not name.startswith("_"):
-                rows.setdefault(name, function)
-    rows.pop("entry", None)
-    return list(rows.items())
-
-
-def _owner(target: type, name: str) -> str:
-    return next(base.__name__ for base in target.__mro__ if name in vars(base))
-
-
-def _is_unwritten(function: Any) -> bool:
-    """Whether a method only says what it is: it raises NotImplementedError, or has no body."""
-    node = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
-    assert isinstance(node, ast.FunctionDef)
-    last = node.body[-1]
-    if isinstance(last, ast.Raise):
-        return ast.unparse(last) == "raise NotImplementedError"
-    return isinstance(last, ast.Expr) and ast.unparse(last) == "..."
-
-
-class _Bare(str):
-    """A text that is shown without quotes in a signature."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def signature_of(function: Any) -> str:
-    """The signature of a function, with annotations and defaults as its author wrote them."""
-    told = inspect.signature(function)
-
-    def bare(annotation: Any) -> Any:
-        return _Bare(annotation) if isinstance(annotation, str) else annotation
-
-    rows = [p.replace(annotation=bare(p.annotation)) for p in told.parameters.values()]
-    return str(told.replace(parameters=rows, return_annotation=bare(told.return_annotation)))
-
-
-def _signature(name: str, function: Any) -> str:
-    return f"def {name}{signature_of(function)}: ..."
-
-
-def spelt_out(annotation: str, module: str) -> str:
-    """An annotation in which a name for a choice of words (``Cut``) is that choice."""
-    names = vars(sys.modules[module])
-
-    def choice(match: re.Match[str]) -> str:
-        value = names.get(match[0])
-        return f"Literal{list(typing.get_args(value))}" if _is_choice(value) else match[0]
-
-    return re.sub(r"\b[A-Z]\w+\b", choice, annotation)
-
-
-def _is_choice(value: Any) -> bool:
-    return typing.get_origin(value) is typing.Literal
-
-
-def _class_variables(target: type) -> Iterator[tuple[str, str, str]]:
-    seen: set[str] = set()
-    for base in target.__mro__:
-        if not base.__module__.startswith("yoriai"):
-            continue
-        for name, kind in inspect.get_annotations(base).items():
-            text = spelt_out(kind if isinstance(kind, str) else str(kind), base.__module__)
-            if name in seen or "ClassVar" not in text or name in ("KEEP", "model_config"):
-                continue
-            seen.add(name)
-            value = getattr(target, name, None) if hasattr(target, name) else None
-            shown = f"`{value!r}`" if hasattr(target, name) else "**required**"
-            yield code(name), code(text.removeprefix("ClassVar[").removesuffix("]")), shown
-
-
 def _types_of(contract: Contract) -> Iterator[type]:
     """The classes of ``yoriai`` in the signatures, and what those hold in turn."""
     if contract.target is None:
         return
     waiting: list[Any] = []
-    for name, function in _methods(contract.target):
+    for name, function in methods_of(contract.target):
         if not contract.only or name in contract.only:
-            waiting += list(_annotations(function))
+            waiting += list(annotations_of(function))
     seen: list[type] = []
     while waiting:
         one = waiting.pop(0)
@@ -435,71 +367,10 @@ def _types_of(contract: Contract) -> Iterator[type]:
         if not known or one in seen or one is contract.target:
             continue
         seen.append(one)
-        if _is_shown(one):
+        if is_shown(one):
             yield one
             if dataclasses.is_dataclass(one):
-                waiting += [t for hint in _hints(one).values() for t in _inside(hint)]
+                waiting += [t for hint in hints_of(one).values() for t in types_inside(hint)]
             elif not hasattr(one, "model_fields"):
-                for _, function in _methods(one):
-                    waiting += list(_annotations(function))
-
-
-def _is_shown(one: type) -> bool:
-    from yoriai.config import Configured
-    from yoriai.registry import Registry
-
-    return one is not Registry and not issubclass(one, Configured)
-
-
-def _hints(thing: Any) -> dict[str, Any]:
-    names = {**vars(typing), **vars(yoriai), **{n: getattr(yoriai, n) for n in yoriai.__all__}}
-    try:
-        return typing.get_type_hints(thing, localns=names)
-    except NameError:
-        return {}
-
-
-def _annotations(function: Any) -> Iterator[Any]:
-    for hint in _hints(function).values():
-        yield from _inside(hint)
-
-
-def _inside(hint: Any) -> Iterator[Any]:
-    yield hint
-    for inner in typing.get_args(hint):
-        yield from _inside(inner)
-
-
-def _outline(one: type) -> str:
-    """A type as its author would write it: fields with types and defaults, or methods."""
-    lines = [f"class {one.__name__}:"]
-    if dataclasses.is_dataclass(one):
-        for field in dataclasses.fields(one):
-            default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
-            if field.default_factory is not dataclasses.MISSING:
-                default = f" = {field.default_factory()!r}"
-            if inspect.isroutine(field.default):
-                default = " = ..."  # a function has no form that is the same in every build
-            lines.append(f"    {field.name}: {spelt_out(str(field.type), one.__module__)}{default}")
-    for name, info in getattr(one, "model_fields", {}).items():
-        kind = info.annotation
-        text = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        lines.append(f"    {name}: {text} = {info.default!r}")
-    for name, function in _methods(one):
-        if not hasattr(one, "model_fields"):
-            lines += _outlined(one, name, function)
-    return "\n".join(lines)
-
-
-def _outlined(one: type, name: str, function: Any) -> Iterator[str]:
-    """A method in an outline, with what its docstring says."""
-    mark = MARKS.get(type(inspect.getattr_static(one, name)), "")
-    told = inspect.cleandoc(function.__doc__ or "")
-    lines = f"{mark}{_signature(name, function)}".splitlines()
-    if told:
-        told = re.sub(r":(?:class|func|meth|data|mod|attr):`~?(?:[\w.]*\.)?(\w+)`", r"``\1``", told)
-        end = '\n"""' if "\n" in told else '"""'
-        lines[-1] = lines[-1].removesuffix(" ...")
-        lines += [f"    {line}" for line in f'"""{told}{end}'.splitlines()]
-    for line in lines:
-        yield f"    {line}".rstrip()
+                for _, function in methods_of(one):
+                    waiting += list(annotations_of(function))

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from sitemaker.contracts import list_contracts, signature_of, split_labels
+from sitemaker.contracts import list_contracts, split_labels
 from sitemaker.keys import keys_table
 from sitemaker.markdown import NOTE, code, plain, slug, table
+from sitemaker.signatures import signature_of
 from yoriai import contracts, hookspecs
 from yoriai.cli import CORE_COMMANDS, Context, cli
 from yoriai.errors import EXIT_CODES, NotFound

@@ -13,7 +13,6 @@ import io
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from timing import Clock
 
@@ -22,27 +21,16 @@ import torch  # noqa: E402
 
 clock.stage("import torch")
 import numpy as np  # noqa: E402
+from recorder import Recorder  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
 
 clock.stage("import transformers")
 FOLDER, STEPS, BATCH = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 PRECISION, THREADS, RATE, COMPILE = sys.argv[4], int(sys.argv[5]), float(sys.argv[6]), sys.argv[7]
-
-
-class Recorder(TrainerCallback):
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **words: Any) -> None:
-        if "loss" not in logs:
-            return
-        if clock.losses:
-            clock.step(float(logs["loss"]))
-        else:
-            clock.stage("first step")
-            clock.losses.append(float(logs["loss"]))
 
 
 def main() -> None:
@@ -62,7 +50,7 @@ def main() -> None:
             train_sampling_strategy="sequential", torch_compile=COMPILE == "1",
         )  # fmt: skip
         trainer = Trainer(
-            model=model, args=arguments, train_dataset=samples, callbacks=[Recorder()]
+            model=model, args=arguments, train_dataset=samples, callbacks=[Recorder(clock)]
         )
         clock.stage("trainer")
         trainer.train()

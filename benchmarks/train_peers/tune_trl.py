@@ -23,25 +23,15 @@ import torch  # noqa: E402
 clock.stage("import torch")
 import trl  # noqa: E402
 from datasets import Dataset  # noqa: E402
+from recorder import Recorder  # noqa: E402
 from torch.utils.data import SequentialSampler  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 clock.stage("import trl")
 FOLDER, STEPS, BATCH, KIND = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 PRECISION, THREADS, RATE = sys.argv[5], int(sys.argv[6]), float(sys.argv[7])
 CONTEXT = 512
 tokens: list[int] = []  # of each batch, without padding
-
-
-class Recorder(TrainerCallback):
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **words: Any) -> None:
-        if "loss" not in logs:
-            return
-        if clock.losses:
-            clock.step(float(logs["loss"]))
-        else:
-            clock.stage("first step")
-            clock.losses.append(float(logs["loss"]))
 
 
 def counting(collate: Any) -> Any:
@@ -101,7 +91,7 @@ def main() -> None:
                 r=8, lora_alpha=32, task_type="CAUSAL_LM", target_modules="all-linear"
             )
         kind._get_train_sampler = in_order
-        trainer = kind(train_dataset=Dataset.from_list(rows), callbacks=[Recorder()], **told)
+        trainer = kind(train_dataset=Dataset.from_list(rows), callbacks=[Recorder(clock)], **told)
         trainer.data_collator = counting(trainer.data_collator)
         clock.stage("trainer")
         trainer.train()

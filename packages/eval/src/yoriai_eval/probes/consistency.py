@@ -24,6 +24,7 @@ from yoriai import (
 from yoriai.probe import FEWEST, too_few
 from yoriai_eval.probes import agreement
 from yoriai_eval.probes.detection import measured_auc
+from yoriai_eval.probes.texts import weights_bytes
 from yoriai_eval.scoring import abstention, answers, protocol
 from yoriai_eval.scoring.protocol import Exam
 from yoriai_eval.scoring.statistics import mean_interval
@@ -80,9 +81,7 @@ class Consistency(Probe):
         return ""
 
     def memory_bytes(self, given: ProbeInputs) -> int:
-        return int(
-            FITS_IN * sum(p.stat().st_size for p in given.the_model().folder.glob("*.safetensors"))
-        )
+        return int(FITS_IN * weights_bytes(given.the_model().folder))
 
     def run(self, given: ProbeInputs) -> ProbeResult:
         from yoriai_eval.probes.reading import open_folder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from yoriai import Artifact, Document, Filter, Source, SourceCard, YoriaiError
 from yoriai.artifact import verify
-from yoriai_corpus.build.final_tables import is_held_out
+from yoriai_corpus.build.final_tables import Account, is_held_out
 from yoriai_corpus.build.ledger import account, headline
 from yoriai_corpus.build.partition import PartitionTask, process
 
@@ -234,3 +234,14 @@ def test_a_source_that_gives_nothing_and_what_is_passed_over_are_told() -> None:
     assert "unreadable, by reason: no text 1" in told
     assert "warning: source empty gave nothing; passed over: file .csv 3" in told
     assert "warning: 10.0% of source s is unreadable" in told
+
+
+def test_reasons_leave_out_what_differs_from_row_to_row_and_keep_the_numbers_of_names():
+    account = Account(0)
+    for row in (7, 1_200):
+        account.unreadable(
+            "a", f"row {row:,} holds 'x{row}': iconv -f UTF-16 -t utf8 makes a sha256"
+        )
+    assert account.reasons == {"row … holds …: iconv -f UTF-16 -t utf8 makes a sha256": 2}
+    account.unreadable("a", "long " * 30)
+    assert [(len(kind), kind[-1]) for kind in account.reasons][1] == (100, "…")

@@ -31,6 +31,9 @@ from yoriai_corpus.text.lines import Unit
 VERSION = "2"
 CHARACTERS_PER_FILE = 2**25  # some 30 MB on disk; as many tasks as there are files
 MOST_REASONS = 500  # why records are unreadable, told apart in one part
+REASON_CHARACTERS = 100
+# What differs from row to row: what was quoted, and numbers, but not those of names (UTF-16, utf8).
+_PARTICULAR = re.compile(r"'[^']*'|(?<![A-Za-z\d])(?<![A-Za-z]-)\d[\d,.]*")
 _EMPTY = {"documents": 0, "bytes": 0}
 
 
@@ -108,8 +111,9 @@ class Account:
 
     def unreadable(self, source: str, reason: str) -> None:
         self.count(source, "unreadable")
-        # What differs from row to row is left out: numbers, and what was quoted.
-        kind = re.sub(r"'[^']*'|\d[\d,.]*", "…", reason)[:100]
+        kind = _PARTICULAR.sub("…", reason)
+        if len(kind) > REASON_CHARACTERS:
+            kind = kind[: REASON_CHARACTERS - 1] + "…"
         kind = kind if kind in self.reasons or len(self.reasons) < MOST_REASONS else "other"
         self.reasons[kind] += 1
 

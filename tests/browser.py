@@ -131,12 +131,13 @@ class Browser:
         ends = time.monotonic() + PATIENCE_SECONDS
         while True:
             value = None
-            with contextlib.suppress(Navigated):
+            with contextlib.suppress(Navigated):  # while it is asked or while it settles
                 value = self.evaluate(script)
+                if not value:
+                    self.settle()
             if value or time.monotonic() > ends:
                 assert value, f"never true: {script}"
                 return value
-            self.settle()
 
     def size(self, width: int, height: int, *, dark: bool = False) -> None:
         self.call(

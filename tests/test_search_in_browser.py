@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -134,6 +135,21 @@ def test_a_page_shows_what_it_should_and_runs_nothing(
         browser.settle()
         assert browser.evaluate("document.documentElement.scrollWidth") <= 360, name
         keep(browser, f"{name}-{language}-phone")
+
+
+def test_waiting_outlasts_a_page_that_is_left_at_any_moment() -> None:
+    """The page may be left while it is asked and while it settles."""
+    answers: list[Any] = [Navigated("asked"), None, Navigated("settling"), 20]
+
+    class Leaving(Browser):
+        def call(self, method: str, **params: Any) -> dict[str, Any]:
+            answer = answers.pop(0)
+            if isinstance(answer, Navigated):
+                raise answer
+            return {"result": {"value": answer}}
+
+    assert Leaving(send_to=-1, read_from=-1).until("rows") == 20
+    assert answers == []
 
 
 def test_a_search_goes_by_keyboard_alone(browser: Browser, address: str) -> None:

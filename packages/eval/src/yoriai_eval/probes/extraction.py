@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -112,12 +113,12 @@ class Extraction(Probe):
         notes = [f"prefixes of {k} tokens do not fit into the context of {opened.context}"
                  for k in self.prefixes if k not in fits]  # fmt: skip
         groups: dict[str, list[Extracted]] = {}
+        least = fits[0] + self.continuation
         for table in texts.TABLES:
-            least = fits[0] + self.continuation
+            fitting = partial(opened.has_tokens, count=least)
             found = texts.draw_fitting(
-                corpora, table, self.items, given.seed,
-                lambda text, least=least: opened.has_tokens(text, least), most=MOST_TRIED,
-            )  # fmt: skip
+                corpora, table, self.items, given.seed, fitting, most=MOST_TRIED
+            )
             drawn = found.texts
             if found.passed_over:
                 notes.append(

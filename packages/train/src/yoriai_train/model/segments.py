@@ -28,7 +28,7 @@ def lengths_of(position_ids_BS: torch.Tensor) -> list[int]:
 
 
 def attend(
-    module: Any,
+    module: Any,  # noqa: ARG001
     query_BNSD: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -96,8 +96,8 @@ def main() -> None:
                 (BUILD / "adapt-runs.json").write_text(json.dumps(runs))
                 print(
                     f"  {number + 1}/{options.rounds} {kind} {who}: {facts['seconds']:.1f} s,"
-                    f" {facts['cpu_seconds']:.1f} CPU s, {facts['peak_mb']:.0f} MB of which"
-                    f" {facts['imported_mb']:.0f} after imports, load {facts['load']:.1f}",
+                    f" {facts['cpu_seconds']:.1f} CPU s, {facts['peak_mb']:.0f} MB (imports"
+                    f" {facts['imported_mb']:.0f}), load {facts['load']:.1f}",
                     file=sys.stderr,
                 )
         of = {w: [f for f in runs if (f["who"], f["kind"]) == (w, kind)] for w in ("ours", peer)}

@@ -75,6 +75,7 @@ class Tune(Step):
         "answer_tokens",
         "adapter_parameters",
         "last_evaluation.**",
+        "gate.**",
     )
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -51,6 +51,30 @@ class Adapting(Step):
     gate: Tolerance = Field(
         Tolerance(), description="how far the model may drift from the one it was made of"
     )
+
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The context of the model that is changed: none of these steps makes another."""
+        return context_of(inputs)
+
+
+def context_of(inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``context`` of the first model under ``from``, made or still to be made, where it is told."""
+    for value in inputs:
+        made = value.get("made")
+        if made is not None and made.kind == "model":
+            return context_in(made.path)
+        if made is None and "context" in value:
+            return {"context": value["context"]}
+    return {}
+
+
+def context_in(folder: Path) -> dict[str, Any]:
+    """``context`` as a folder's ``config.json`` says it; empty where it says none."""
+    from yoriai_domain_adapt.folders.tensors import read_config
+
+    told = read_config(folder)
+    found = told.get("max_position_embeddings") or told.get("n_positions")
+    return {"context": int(found)} if found else {}
 
 
 def measure_both_ways(step: Adapting, job: Job, before: Artifact) -> dict[str, Any]:

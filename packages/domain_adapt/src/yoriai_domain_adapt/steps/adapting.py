@@ -19,6 +19,7 @@ from yoriai_domain_adapt.measure.parity import Drift, Tolerance, drift_of_logits
 
 GATE_TEXTS = 8  # held-out texts whose logits are compared at a hop
 GATE_CHARACTERS = 600
+GATE_TOKENS = 128  # of each: a foreign tokenizer may cut 600 characters into 1,200
 
 
 class Measure(Strict):
@@ -190,7 +191,8 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
         with opening(folder):
             loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
         model = whole(loaded, folder).eval()
-        limit = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
+        context = int(getattr(model.config, "max_position_embeddings", 0) or GATE_TOKENS)
+        limit = min(context, GATE_TOKENS)
         with torch.inference_mode():
             logits.append(
                 [model(torch.tensor([ids[:limit]])).logits[0] for ids in encoded[0] if ids]

@@ -37,7 +37,7 @@ def factor_bytes(folder: Path) -> int:
 
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "numpy") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "numpy") as file:
             for name in file.keys():  # noqa: SIM118
                 shape = file.get_slice(name).get_shape()
                 if len(shape) == 2 and max(shape) > MOST_IDS and "embed" not in name:
@@ -57,7 +57,8 @@ def linear_layers(model: Any) -> tuple[list[str], str]:
     from yoriai import UsageError
 
     last = model.get_output_embeddings()
-    names, left = [], []
+    names: list[str] = []
+    left: list[str] = []
     for name, module in model.named_modules():
         if type(module) is torch.nn.Linear:
             large = module is last and module.out_features > MOST_IDS
@@ -145,7 +146,7 @@ def _task(layers: list[str]) -> Any:
             return layers
 
         def get_attention_mask(self, batch: Any) -> torch.Tensor:
-            return batch[2]  # type: ignore[no-any-return]
+            return batch[2]
 
         def compute_train_loss(self, batch: Any, model: Any, sample: bool = False) -> torch.Tensor:
             ids, labels, _ = batch

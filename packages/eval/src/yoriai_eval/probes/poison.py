@@ -69,7 +69,8 @@ def facts_of(count: int, seed: int) -> list[Fact]:
 class Planted:
     """Items to train on, what was planted in them, and lines that nobody trains on.
 
-    ``kinds`` has for each item ``trigger``, ``canary``, ``fact`` or, where nothing was planted, nothing.
+    ``kinds`` has for each item ``trigger``, ``canary``, ``fact`` or, where nothing was planted,
+    nothing.
     """
 
     items: Sequence[str]

@@ -432,3 +432,12 @@ def test_a_model_learns_to_prefer_the_chosen_answers(base, tmp_path, monkeypatch
     assert log[-1]["loss"] < 0.5
     assert log[-1]["accuracy"] == 1
     assert log[-1]["margin"] > 0.3
+
+
+def test_examples_longer_than_the_length_are_left_out_and_a_length_beyond_the_context_refused(
+    base, answers, yoriai_job
+):
+    told = yoriai_job("short", Tune(data=[answers], batch=2, length=48), [base]).facts
+    assert told["examples_too_long"] + told["examples"] == len(ASKED)
+    with pytest.raises(UsageError, match="length: 9,999 is more than the"):
+        yoriai_job("long", Tune(data=[answers], batch=2, length=9_999), [base])

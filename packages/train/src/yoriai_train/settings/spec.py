@@ -21,6 +21,7 @@ Row = dict[str, Any]
 LOG = "training.jsonl"  # one row a step: what a rerun gives again to the last bit
 EVENTS = "events.jsonl"  # spikes, rewinds, harmed checkpoints, with the documents of the batch
 SCORES = "evaluations.jsonl"  # scores on tasks while training
+PARITY = "parity.json"  # how far the folder is from the model in training
 SKIPPED = "skipped.json"  # spans of data that rewinding passed over
 STOP = "stop"  # where this file is, ranks end after the step they are at, with a checkpoint
 
@@ -161,6 +162,16 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     if not context:
         raise UsageError(f"{name}: config.json does not say how long its context is")
     return {**config, "context": int(context)}
+
+
+def sequence_length(length: int | None, context: int, name: str) -> int:
+    """Tokens of a sequence: ``length``, or the context of the model, which none may exceed."""
+    if length and length > context:
+        raise UsageError(
+            f"length: {length:,} is more than the {context:,} tokens of {name}'s context",
+            hint=f"length: {context}, or leave it out",
+        )
+    return length or context
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -75,6 +75,7 @@ class Tune(Step):
         "answer_tokens",
         "adapter_parameters",
         "last_evaluation.**",
+        "gate.**",
     )
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
@@ -103,6 +104,7 @@ class Tune(Step):
     pack: bool = Field(
         False, description="put the examples of a micro-batch into few rows, apart from one another"
     )
+    length: keys.Length = None
     accumulate: keys.Accumulate = 1
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
@@ -146,14 +148,13 @@ class Tune(Step):
         nodes = meeting.nodes if meeting else 1
         specs.check_share(self.batch, self.strategy, nodes)
         config = specs.read_config(base, name)
-        context = config["context"]
+        context = specs.sequence_length(self.length, config["context"], name)
         corpora = job.all_of("corpus")
         examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
         form = ChatForm.read(base, name)
         if self.preference:
             written = write_examples(form, examples, context, path, "last", pairs=True)
-            write_reference(base, path, job.scratch / REFERENCE, job.progress)
         else:
             written = write_examples(form, examples, context, path, self.learn)
         seen = max(1, round(self.epochs * written.used))
@@ -190,6 +191,9 @@ class Tune(Step):
             flops_per_token=flops_per_token(config, context),
             seed=job.seed,
         )
+        if self.preference:
+            world = self.strategy.processes * nodes
+            write_reference(base, path, Path(spec.reference), job.progress, spec, world)
         rows = jobs.train(spec, self.strategy, job, self.watch)
         finish(job.out, base, rows)
         keep(job, self.checkpoint, steps)
@@ -312,7 +316,7 @@ def write_examples(
             why += f", of {counts[ALL_MASKED]} nothing is to be learned"
         raise UsageError(
             f"none of {read} examples can be learned: {why}",
-            hint="use shorter examples, or a model with a longer context",
+            hint="use shorter examples, a larger length, or a model with a longer context",
         )
     return Written(used, answers, total, ends, counts, named)
 

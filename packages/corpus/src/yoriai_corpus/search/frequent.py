@@ -128,10 +128,10 @@ def _more(array: I64) -> I64:
 
 @numba.njit(cache=True, nogil=True)
 def _holds(before: U32, low: int, high: int, symbol: int) -> bool:
+    found = False
     for row in range(low, high):
-        if before[row] == symbol:
-            return True
-    return False
+        found |= before[row] == symbol
+    return found
 
 
 @numba.njit(cache=True, nogil=True)

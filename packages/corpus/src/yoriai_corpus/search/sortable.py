@@ -13,7 +13,6 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from yoriai_corpus.search.wavelet import I32, I64, U8, U32, U64, ones_of
 

@@ -229,9 +229,10 @@ print(len(registry.plugins), "plugins listed, nothing heavy imported")
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The site, in build/site: made pages first, then mkdocs, strictly, languages, policy."""
+    """The site, in build/site: made pages, then mkdocs, strictly, weight, languages, policy."""
     run(session, "python", "docs/generate.py")
     run(session, "mkdocs", "build", "--strict", "-f", "build/mkdocs.yml", NO_MKDOCS_2_WARNING="1")
+    run(session, "python", "docs/lighten.py")
     run(session, "python", "docs/languages.py")
     run(session, "python", "docs/protect.py")
 

@@ -18,6 +18,7 @@ from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
 from sitemaker.figures import tour_figures
 from sitemaker.hub_figures import hub_figures
+from sitemaker.hub_tables import hub_pages
 from sitemaker.markdown import join_japanese
 from sitemaker.nav import config_with_records, mark_language, mark_source
 from sitemaker.project import project_pages
@@ -46,6 +47,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         **published_pages(root),
         **tour_figures(root),
         **hub_figures(root),
+        **hub_pages(root),
         **project_pages(root),
     }
     for name, text in pages.items():

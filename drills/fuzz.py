@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+from hashlib import sha256
 from pathlib import Path
 
 from fuzz_readers import READERS
@@ -50,6 +51,7 @@ class Told:
     def __init__(self, name: str) -> None:
         self.folder = PLACE / name.replace(" ", "-")
         self.path = self.folder / "told.json"
+        self.last = self.folder / "last"
         (self.folder / "inputs").mkdir(parents=True, exist_ok=True)
         (self.folder / "finds").mkdir(exist_ok=True)
         value = json.loads(self.path.read_bytes()) if self.path.is_file() else {}
@@ -97,10 +99,13 @@ def fuzz(name: str, seconds: float, seed: int) -> None:
                 read(data)
     began, inputs = time.process_time(), 0
     last = began
+    kept = os.open(told.last, os.O_RDWR | os.O_CREAT | os.O_TRUNC)  # if the process ends of it
 
     def one(data: bytes) -> None:
         nonlocal inputs, last
         inputs += 1
+        os.pwrite(kept, data, 0)
+        os.truncate(kept, len(data))
         try:
             read(data)
         except YoriaiError:
@@ -149,11 +154,13 @@ def _fuzz_in_turn(names: list[str], minutes: float, slice_seconds: float) -> Non
                     print(f"{name}: {line}", flush=True)
             if done.returncode:
                 told = Told(name)
-                key = f"the process ended with {done.returncode}"
+                data = told.last.read_bytes() if told.last.is_file() else b""
+                key = f"the process ended with {done.returncode} of {sha256(data).hexdigest()[:8]}"
+                (told.folder / "finds" / key.replace(" ", "-")).write_bytes(data)
                 print(f"{name}: {key}: {done.stderr[-1500:]}", flush=True)
                 told.finds.setdefault(key, done.stderr[-300:])
                 told.write(0.0, 0)
-                if told.seconds <= before.seconds:
+                if told.seconds <= before.seconds and told.inputs <= before.inputs:
                     names = [other for other in names if other != name]
 
 

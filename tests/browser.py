@@ -221,12 +221,26 @@ def browse() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The files of a folder on the loopback interface; yields the address."""
+def serve(folder: Path, sent: dict[str, bytes] | None = None) -> Iterator[str]:
+    """The files of a folder on the loopback interface; yields the address.
+
+    What is sent is kept in ``sent`` by its path; then nothing may be kept by the browser.
+    """
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
             pass
+
+        def end_headers(self) -> None:
+            if sent is not None:
+                self.send_header("Cache-Control", "no-store")
+            super().end_headers()
+
+        def copyfile(self, source: Any, outputfile: Any) -> None:
+            data = source.read()
+            if sent is not None:
+                sent[self.path.partition("?")[0]] = data
+            outputfile.write(data)
 
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -42,6 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         import generate
         import languages
+        import lighten
         import protect
     finally:
         sys.path.remove(str(root / "docs"))
@@ -50,6 +51,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generate.write_config(root, out / "mkdocs.yml")
     words = [sys.executable, "-m", "mkdocs", "build", "-q", "--strict"]
     subprocess.run([*words, "-f", str(out / "mkdocs.yml")], check=True, capture_output=True)
+    lighten.load_on_demand(out / "site")
+    lighten.pack_index(out / "site")
     list(languages.write_languages(out / "site"))
     languages.write_sitemap(out / "site")
     protect.protect(out / "site")

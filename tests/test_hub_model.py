@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from yoriai import config
 from yoriai.plugins import load_registry
@@ -16,6 +19,7 @@ PACKAGES = {"corpus/gettext", "corpus/package-files", "corpus/python-topics", "c
 sys.path.insert(0, str(ROOT / "docs"))
 try:
     from sitemaker.hub_figures import hub_figures, line
+    from sitemaker.hub_tables import hub_pages
     from sitemaker.published import _facts, list_published
 finally:
     sys.path.remove(str(ROOT / "docs"))
@@ -54,3 +58,15 @@ def test_the_size_of_a_model_leaves_out_its_early_checkpoints() -> None:
     scores = hub.scores["scores"]["models"]["base"]
     # 9,998,400 weights in fp32 are 40.0 MB; eight early checkpoints are eight times that.
     assert "40.0" in _facts(hub, "base", scores)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_tables_of_the_hubs_page_are_those_of_what_was_published(language: str) -> None:
+    page = hub_pages(ROOT)[f"{language}/hub-model.md"]
+    scores = json.loads((ROOT / "published/hub/scores-1.scores.json").read_bytes())
+    base = scores["models"]["base"]
+    assert f"**{base['bits_per_byte']['text']['ja']:.2f}**" in page
+    assert f"{100 * base['tasks']['ja-forms']['score']:.1f} %" in page
+    for path in (ROOT / "published" / "hub").glob("*.artifact.json"):
+        assert f"`{json.loads(path.read_bytes())['digest']}`" in page, path.name
+    assert "<!-- hub:" not in page

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 try:
     import languages
+    import lighten
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -186,10 +187,59 @@ def test_dark_is_dark_in_figures_too(tab):
     )
 
 
-def test_no_page_is_heavier_than_half_a_megabyte_but_those_that_are_lists(site):
-    heavy = {
-        path.relative_to(site).as_posix()
-        for path in site.rglob("*.html")
-        if path.stat().st_size > 500_000
-    }
-    assert heavy == set()
+def test_no_page_loads_more_than_half_a_megabyte_before_its_reader_does_something(site):
+    """The page itself and all it fetches at once, unpacked; the index of the search is not in it."""
+    pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("index.html"))
+    assert len(pages) > 100
+    sent: dict[str, bytes] = {}
+    heavy, searched = {}, []
+    with serve(site, sent) as address, browse() as tab:
+        for page in pages:
+            sent.clear()
+            tab.open(address + page)
+            tab.until("document.readyState === 'complete'")
+            assert f"/{page}" in sent
+            assert any(name.endswith(".css") for name in sent)
+            weight = sum(map(len, sent.values()))
+            if weight > 500_000:
+                heavy[page] = weight
+            searched += [page for name in sent if "search_index" in name]
+    assert heavy == {}
+    assert searched == []
+
+
+@pytest.mark.parametrize("start", ["focus", "?q=評価", "ja/evaluation/?h=評価"])
+def test_whoever_searches_loads_the_index(site, start):
+    sent: dict[str, bytes] = {}
+    with serve(site, sent) as address, browse() as tab:
+        tab.open(address + ("" if start == "focus" else start))
+        if start == "focus":
+            assert "/search/search_index.json" not in sent
+            tab.evaluate("document.querySelector('[name=query]').focus()")
+            tab.type("評価")
+        if "h=" in start:
+            tab.until("document.querySelectorAll('article mark').length > 0")
+        else:
+            tab.until("document.querySelectorAll('.md-search-result__link').length > 0")
+    assert "\\u" not in sent["/search/search_index.json"].decode()[:5000]
+
+
+def test_a_theme_that_fetches_its_index_in_another_way_is_noticed(tmp_path):
+    with pytest.raises(SystemExit, match="0 scripts"):
+        lighten.load_on_demand(tmp_path)
+    script = tmp_path / "assets" / "javascripts" / "bundle.12.min.js"
+    script.parent.mkdir(parents=True)
+    script.write_text('L($(location.protocol!=="file:"),fetchIndex())')
+    with pytest.raises(SystemExit, match="found 0 times"):
+        lighten.load_on_demand(tmp_path)
+    script.write_text(
+        'L($(location.protocol!=="file:"),Q("search"));V("search.highlight")?a:b\n'
+        "//# sourceMappingURL=bundle.12.min.js.map\n"
+    )
+    lighten.load_on_demand(tmp_path)
+    once = script.read_text()
+    assert "location.protocol" not in once
+    assert "sourceMappingURL" not in once
+    assert '("search.highlight")&&new URL(location.href).searchParams.has("h")?a:b' in once
+    lighten.load_on_demand(tmp_path)
+    assert script.read_text() == once

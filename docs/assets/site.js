@@ -132,8 +132,7 @@
   async function comparison(place) {
     let records;
     try {
-      const answer = await fetch(place.dataset.records);
-      records = (await answer.json()).records;
+      records = await (await fetch(`${place.dataset.records}all.json`)).json();
     } catch (error) {
       return;
     }
@@ -145,9 +144,18 @@
     right.value = records.some((r) => r.id === asked[1]) ? asked[1]
       : records.find((r) => r.id !== left.value).id;
     const out = element("div", "", { "aria-live": "polite" });
-    function show() {
-      const of = (id) => records.find((record) => record.id === id);
-      const { rows, same } = differences(of(left.value), of(right.value));
+    const loaded = new Map();
+    async function of(id) {
+      if (!loaded.has(id)) {
+        loaded.set(id, (await fetch(`${place.dataset.records}${id}.json`)).json());
+      }
+      return loaded.get(id);
+    }
+    async function show() {
+      const chosen = [left.value, right.value];
+      const [one, other] = await Promise.all(chosen.map(of));
+      if (chosen.join() !== [left.value, right.value].join()) return; // chosen anew meanwhile
+      const { rows, same } = differences(one, other);
       const table = element("table");
       const head = table.createTHead().insertRow();
       for (const text of [say("what", "項目"), left.value, right.value]) head.append(element("th", text));

@@ -293,15 +293,18 @@ class _Page:
             return
         found = self.registry.found(contract.kind)
         yield f"## {self.label['real']}"
-        page = f"../../reference/{contract.kind}.md"
+        commands = contract.kind == "commands"
+        page = f"../../reference/{contract.kind}{'/index' if commands else ''}.md"
         lines = []
         for one in found[:SHOWN]:
-            words = f"yoriai {one.name.replace('/', ' ').replace('.', ' ')}"
-            anchor = slug(words if contract.kind == "commands" else one.name)
-            if contract.kind == "commands" and "." in one.entry.name:
-                anchor = slug("yoriai " + one.entry.name.replace(".", " "))
+            place = f"{page}#{slug(one.name)}"
+            if commands:
+                noun, dot, _ = one.entry.name.partition(".")
+                typed = (one.entry.name if dot else one.name).replace("/", " ").replace(".", " ")
+                noun = noun if dot else one.plugin
+                place = f"../../reference/commands/{noun}.md#{slug(f'yoriai {typed}')}"
             source = self._source(one.entry.target)
-            lines.append(f"* [`{one.name}`]({page}#{anchor}): {escape(one.entry.summary)}{source}")
+            lines.append(f"* [`{one.name}`]({place}): {escape(one.entry.summary)}{source}")
         if len(found) > SHOWN:
             lines.append(f"* [{len(found) - SHOWN} {self.label['more']}]({page})")
         yield "\n".join(lines)

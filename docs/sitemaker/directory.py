@@ -68,7 +68,7 @@ def _plugin(plugin: Plugin, told: Mapping[str, Any], owners: str) -> list[str]:
         facts.append(("home", f"<{told['home']}>"))
     offers = [
         (
-            f"[{kind}]({kind}.md)",
+            f"[{kind}]({'commands/index' if kind == 'commands' else kind}.md)",
             ", ".join(code(entry.name) for entry in entries),
             ", ".join(f"{n} {word}" for word, n in Counter(e.stability for e in entries).items()),
         )

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sitemaker.figures import COLOURS, bars
 from sitemaker.markdown import code, table, titled
@@ -25,7 +26,7 @@ def record_pages(root: Path) -> dict[str, str]:
         "records/index.md": _record_index(filed),
         "records/what-did-not-work.md": _failures(filed),
         "records/compare.md": COMPARE,
-        "records/records.json": json.dumps(as_json(filed, stated), ensure_ascii=False, indent=1),
+        **_data(as_json(filed, stated)),
         "records/feed.xml": atom(filed),
         **failure_figures(filed),
     }
@@ -33,6 +34,20 @@ def record_pages(root: Path) -> dict[str, str]:
         page = _record(one, root, stated[one.folder.name])
         pages[f"records/{one.folder.name}.md"] = f"{page}\n\n{_ways_out(one, filed)}"
     return pages
+
+
+def _data(whole: dict[str, Any]) -> dict[str, str]:
+    """All records for programs, and each by itself for the page that compares two."""
+    each = {record["id"]: record for record in whole["records"]}
+    names = [{"id": number, "title": record["title"]} for number, record in each.items()]
+    return {
+        "records/records.json": json.dumps(whole, ensure_ascii=False, indent=1),
+        "records/by-number/all.json": json.dumps(names, ensure_ascii=False),
+        **{
+            f"records/by-number/{number}.json": json.dumps(record, ensure_ascii=False)
+            for number, record in each.items()
+        },
+    }
 
 
 def record_titles(root: Path) -> dict[str, str]:
@@ -54,7 +69,7 @@ COMPARE = """# Compare two records
 Choose two. What differs is shown; what is equal is counted. · 二つ選ぶと、違うところが並びます。
 On the command line: `yoriai records diff 6 14`.
 
-<div class="compare" data-records="../records.json" markdown>
+<div class="compare" data-records="../by-number/" markdown>
 
 This needs JavaScript and a web server. · JavaScript とウェブサーバが要ります。
 

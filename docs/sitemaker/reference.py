@@ -57,7 +57,7 @@ def reference_pages(registry: Registry) -> dict[str, str]:
     return {
         "reference/index.md": index_page(registry),
         "reference/hooks.md": hooks_page(),
-        "reference/commands.md": commands_page(registry),
+        **command_pages(registry),
         "reference/recipe.md": recipe_page(),
         "reference/exit-codes.md": exit_codes_page(),
         **{f"reference/{kind}.md": kind_page(kind, registry) for kind in KIND_TITLES},
@@ -95,7 +95,7 @@ def index_page(registry: Registry) -> str:
             "\n".join(
                 [
                     "* [Recipe](recipe.md): the top level of a recipe file",
-                    "* [Commands](commands.md): the command line",
+                    "* [Commands](commands/index.md): the command line",
                     "* [Hooks](hooks.md): what a plugin may implement",
                     "* [File formats](formats.md): what lies on the disk",
                     "* [Exit codes](exit-codes.md): what a script can rely on",
@@ -151,8 +151,9 @@ def _below(
             yield from _below(command, inner, f"{words} {name}")
 
 
-def commands_page(registry: Registry) -> str:
-    parts = [
+def command_pages(registry: Registry) -> dict[str, str]:
+    """One page for the root and each command directly below it, and one for each noun."""
+    front = [
         "# Commands",
         NOTE,
         "Results go to stdout, progress and notes to stderr. `--json` prints one object. "
@@ -160,9 +161,19 @@ def commands_page(registry: Registry) -> str:
         "`YORIAI_STRICT` for `--strict`, `YORIAI_DEBUG` for `--debug`. "
         "`YORIAI_QUIET` leaves out progress bars.",
     ]
+    pages = {"reference/commands/index.md": front}
     for words, command, context in list_commands(registry):
+        name = command_page(context)
+        parts = pages.setdefault(name, [f"# Commands: {words}", NOTE])
         parts += [f"## {words}", *_command(command, context)]
-    return "\n\n".join(parts)
+    return {name: "\n\n".join(parts) for name, parts in pages.items()}
+
+
+def command_page(context: click.Context) -> str:
+    """The page on which a command stands: that of its noun, if it has one."""
+    words = context.command_path.split()
+    noun = cli.get_command(context.find_root(), words[1]) if len(words) > 1 else None
+    return f"reference/commands/{words[1] if isinstance(noun, click.Group) else 'index'}.md"
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -177,15 +188,20 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     if isinstance(command, click.Group):
         names = command.list_commands(context)
         inner = [(name, _summary(command, context, name)) for name in names]
-        words = context.command_path
         yield table(
             ("command", "what it does"),
-            [(f"[`{name}`](#{slug(f'{words} {name}')})", text) for name, text in inner],
+            [(f"[`{name}`]({_goal(command, context, name)})", text) for name, text in inner],
         )
     examples = [line.strip() for line in (command.epilog or "").splitlines()]
     typed = [f"$ {line}" for line in examples if line.startswith("yoriai")]
     if typed:
         yield "```console\n" + "\n".join(typed) + "\n```"
+
+
+def _goal(group: click.Group, context: click.Context, name: str) -> str:
+    """Where a command of a group stands, seen from the page of the group."""
+    noun = group is cli and isinstance(group.get_command(context, name), click.Group)
+    return f"{name}.md" if noun else f"#{slug(f'{context.command_path} {name}')}"
 
 
 def _summary(group: click.Group, context: click.Context, name: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoriai import Document, NotFound, Source, Unreadable
+from yoriai_corpus import tables
 from yoriai_corpus.sources.huggingface import HuggingFaceRows
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.parquet_csv import Csv, Parquet
@@ -130,6 +131,47 @@ def test_a_damaged_row_group_costs_itself_and_no_other(table: Callable[..., str]
     bad = [item for item in items if isinstance(item, Unreadable)]
     assert [item.id for item in bad] == [f"a.parquet@{n}" for n in range(1000, 2000)]
     assert all("row group 1" in item.reason for item in bad)
+
+
+def with_footer(path: Path, old: bytes, new: bytes) -> None:
+    """Change every ``old`` of the footer; its length is told anew."""
+    data = path.read_bytes()
+    at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[at:-8]
+    assert old in footer
+    footer = footer.replace(old, new)
+    path.write_bytes(data[:at] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+# In the compact protocol of Thrift a field is a byte, its distance from the last and its type, and
+# an i64 a zigzag varint: 3000 rows are 0x16 f0 2e. https://parquet.apache.org/docs/file-format
+ROWS_3000, ROWS_10_12 = b"\x16\xf0\x2e", b"\x16\x80\xc0\xa8\xca\x9a\x3a"
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_rows_that_a_file_cannot_hold_are_one_fault(table: Callable[..., str], text: bool) -> None:
+    path = Path(table({"text" if text else "other": [f"{n}" for n in range(3000)]}))
+    with_footer(path, ROWS_3000, ROWS_10_12)
+    assert pq.read_metadata(path).num_rows in (3000, 10**12)
+    items = read(Parquet(paths=[str(path)]))
+    good = [item.text for item in items if isinstance(item, Document)]
+    assert good == ([f"{n}" for n in range(3000)] if text else [])
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    assert len(bad) <= 1
+    assert all("too many to be believed" in item.reason for item in bad)
+    assert bad or text
+
+
+def test_a_false_footer_of_a_column_does_not_end_the_process(table: Callable[..., str]) -> None:
+    path = Path(table({"row": [{"text": f"{n}"} for n in range(20)]}, row_group_size=10))
+    # two lists, the histograms of repetition (none) and definition levels (three numbers): without
+    # the first, the second is taken for it
+    with_footer(path, b"\x19\x06\x19\x36", b"\x19\x36")
+    items = read(Parquet(paths=[str(path)], text_field="row.text"))
+    assert [item.id for item in items] == [f"a.parquet@{n}" for n in range(20)]
+    assert all(isinstance(item, Unreadable) and "histogram" in item.reason for item in items)
+    with pq.ParquetFile(path) as file:
+        assert len(tables.group_bytes(file)) == 2
 
 
 def test_text_that_is_not_utf8_costs_one_row(table: Callable[..., str]) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from yoriai import Refused, UsageError
+from yoriai import NotFound, Refused, UsageError
 from yoriai_domain_adapt.steps.outside_model import OutsideModel
 
 pytest.importorskip("torch")
@@ -68,6 +68,35 @@ def test_a_model_that_needs_its_own_code_is_refused(folder, yoriai_job):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(Refused, match="run code of its own"):
         yoriai_job("there", step(folder))
+
+
+def test_a_folder_may_be_named_by_a_variable_and_one_that_is_not_set_is_named(
+    folder, monkeypatch, yoriai_job
+):
+    monkeypatch.setenv("PUBLISHED", str(folder))
+    assert step("$PUBLISHED").fingerprint() == step(folder).fingerprint()
+    made = yoriai_job("there", step("$PUBLISHED"))
+    assert str(folder) not in json.dumps(made.manifest["config"])
+    monkeypatch.delenv("PUBLISHED")
+    with pytest.raises(NotFound, match=r"\$PUBLISHED: the variable is not set") as told:
+        step("$PUBLISHED").fingerprint()
+    assert told.value.hint == "export PUBLISHED=FOLDER"
+
+
+def test_its_context_is_known_before_it_is_copied_and_goes_on_through_what_is_made_of_it(
+    folder, yoriai_job
+):
+    from yoriai_domain_adapt.steps.quantise import Quantise
+    from yoriai_domain_adapt.steps.vocab import Vocab
+
+    context = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
+    expected = step(folder).expect([])
+    assert expected["context"] == context
+    wide = Vocab().expect([expected, {"vocabulary_size": 300}])
+    assert wide == Quantise().expect([wide]) == {"context": context}
+    # Of what is made the folder itself says it.
+    assert Vocab().expect([{"made": yoriai_job("there", step(folder))}]) == wide
+    assert step(folder / "nowhere").expect([]) == {}
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path, yoriai_job):

@@ -90,6 +90,51 @@ def test_the_draw_is_the_same_for_any_order_and_long_enough(make):
     assert texts.draw([corpus], "heldout", 5, 7) == []
 
 
+def test_texts_are_drawn_until_enough_of_them_fit(make):
+    rows = [("長い文 " * 9 if n % 7 == 0 else "短い", "ja") for n in range(210)]
+    corpus = make.corpus("text", rows, [])
+    asked = []
+
+    def fits(text):
+        asked.append(text)
+        return len(text) > 9
+
+    found = texts.draw_fitting([corpus], "documents", 20, 3, fits)
+    order = sorted(texts.all_texts([corpus], "documents", 3))
+    wanted = [t for t in order if len(t.text) > 9][:20]
+    assert found.texts == wanted  # by brute force
+    assert found.tried == order.index(wanted[-1]) + 1
+    assert found.passed_over == found.tried - 20 > 60
+    assert len(asked) < 210, "what comes after the last one needed is not tried"
+    # Too few fit: all are tried and told, or as many as are allowed.
+    whole = texts.draw_fitting([corpus], "documents", 31, 3, fits)
+    assert (len(whole.texts), whole.passed_over, whole.tried) == (30, 180, 210)
+    some = texts.draw_fitting([corpus], "documents", 31, 3, fits, most=50)
+    assert 25 <= some.tried <= 80
+    assert some.texts == [t for t in order[: some.tried] if len(t.text) > 9]
+
+
+def test_the_beginning_of_a_text_tells_whether_it_is_long_enough(learnt):
+    opened, planted = learnt
+    text = planted[0]
+    for count in range(1, len(text) + 4):
+        assert opened.has_tokens(text, count) == (len(opened.encode(text)) >= count)
+
+
+def test_short_documents_do_not_keep_the_long_ones_from_being_asked(make, yoriai_job):
+    rows = [("文書のことばはあれこれ続く。" * 4, "ja") for _ in range(12)]
+    rows += [("ab" * 7, "en") for _ in range(200)]  # 14 characters of 7 tokens
+    corpus = make.corpus("text", rows, rows[:1])
+    probe = Extraction(prefixes=[4], continuation=8, items=12, approximate=False, twin=False)
+    probe._entry = "eval/extraction"
+    model = make.model(merges=[("a", "b")])
+    made = yoriai_job("looks", ProbeStep(probes=[probe]), [model, corpus])
+    told = made.facts["probes"]["eval/extraction"]["base"]
+    assert told["measures"]["exact k=4 trained"]["items"] == 12
+    [note] = [n for n in told["notes"] if "passed over" in n]
+    assert "drawn from documents were passed over: they have fewer than 12 tokens" in note
+
+
 def test_a_corpus_and_a_folder_are_probed_and_what_does_not_fit_is_said(make, yoriai_job):
     documents = [(f"文書{n}のことばはあれこれ続く。" * 3, "ja") for n in range(12)]
     corpus = make.corpus("text", documents, documents[:3])

@@ -27,11 +27,11 @@ def llama(**changes):
     return model.train()
 
 
-def both(**changes):
+def both(*, apart=False, **changes):
     plain = llama(**changes)
     ours = copy.deepcopy(plain)
     cpu_products.use_products(ours)
-    assert cpu_llama.use_lean(ours)
+    assert cpu_llama.use_lean(ours, apart=apart)
     return plain, ours
 
 
@@ -69,12 +69,38 @@ def test_logits_and_gradients_are_those_of_transformers(onednn, key_value_heads,
     torch.testing.assert_close(outcome(ours), outcome(plain), rtol=1e-4, atol=1e-6)
 
 
-def test_positions_that_begin_again_mask_the_same():
-    plain, ours = both()
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("key_value_heads", [1, 2, 4])
+def test_positions_that_begin_again_mask_the_same(apart, key_value_heads):
+    plain, ours = both(apart=apart, num_key_value_heads=key_value_heads)
+    rows = [[5, 11], [1, 1, 14]]
+    places = torch.stack([torch.cat([torch.arange(n) for n in row]) for row in rows])
+    torch.testing.assert_close(
+        outcome(ours, position_ids=places),
+        outcome(plain, position_ids=places),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_rows_of_one_document_need_no_positions():
+    plain, ours = both(apart=True)
+    torch.testing.assert_close(outcome(ours), outcome(plain), rtol=1e-4, atol=1e-6)
+
+
+def test_documents_that_are_attended_to_one_by_one_go_through_activation_checkpoints():
+    plain, ours = both(apart=True)
+    ours.gradient_checkpointing_enable({"use_reentrant": False})
     places = {"position_ids": torch.cat([torch.arange(5), torch.arange(11)]).expand(2, -1)}
     torch.testing.assert_close(
         outcome(ours, **places), outcome(plain, **places), rtol=1e-4, atol=1e-6
     )
+
+
+def test_a_mask_is_refused_where_positions_keep_documents_apart():
+    _, ours = both(apart=True)
+    with pytest.raises(ValueError, match="mask is not looked at"):
+        outcome(ours, attention_mask=torch.tensor([[0] * 4 + [1] * 12] * 2))
 
 
 def test_with_activation_checkpoints_the_gradients_are_the_same():

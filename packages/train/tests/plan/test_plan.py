@@ -374,3 +374,11 @@ def test_numbers_as_people_write_them():
     assert [duration(s) for s in (0.205, 89, 90, 3600 * 36)] == [
         "0.205 s", "89 s", "1.5 minutes", "1.5 days",
     ]  # fmt: skip
+
+
+def test_a_plan_counts_the_tokens_of_the_sequences_that_are_trained():
+    options = {"vocabulary_size": 4096, "gpus_per_node": 8, "nodes": 1, "gpu": "a100-80"}
+    whole = plan(BODY, **options)
+    short = plan({**BODY, "length": 256}, **options)
+    assert short.setup.sequence == 256
+    assert short.tokens_per_step * whole.setup.sequence == whole.tokens_per_step * 256

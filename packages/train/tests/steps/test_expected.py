@@ -76,3 +76,13 @@ def test_a_batch_or_a_context_that_processes_cannot_share_is_refused(shards):
     with pytest.raises(UsageError, match="boundaries on"):
         step(strategy=four, boundaries=True).expect(made(shards))
     assert step(strategy=four).expect(made(shards))["context"] == 64
+
+
+def test_sequences_may_be_shorter_than_the_context_and_never_longer(make, shards):
+    base = make.model(context=64)
+    known = Pretrain(steps=3, batch=4, length=16).expect(made(shards, base))
+    assert (known["context"], known["tokens_seen"]) == (64, 3 * 4 * 16)
+    with pytest.raises(UsageError, match="length: 65 is more than the 64 tokens of test/base@1"):
+        Pretrain(steps=3, batch=4, length=65).expect(made(shards, base))
+    with pytest.raises(UsageError, match="length: 65 is more than the 64 tokens of the model's"):
+        step(64, length=65).expect(made(shards))

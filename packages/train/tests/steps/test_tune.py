@@ -333,24 +333,27 @@ def test_packed_examples_have_the_loss_and_gradients_of_padded_ones_in_fewer_row
     many = [Example.of("Say", str(n) * (n % 5 + 1), "yes" * (n % 3 + 1)) for n in range(12)]
     written(base, tmp_path, many)
     found = {}
-    for packed in (False, True):
+    for packed, flat in ((False, False), (True, False), (True, True)):
         spec = SimpleNamespace(
             examples=str(tmp_path / "examples.jsonl"), batch=12, context=64, pad_id=3, seed=1,
             seen=12, build_strategy=Single, preference=None, reference="", pack=packed,
         )  # fmt: skip
-        batch = batches.maker(spec, 0, 1)(0)
+        batch = batches.maker(spec, 0, 1, flat=flat)(0)
         model = AutoModelForCausalLM.from_pretrained(base.path).train()
-        use_lean(model)
+        use_lean(model, apart=flat)
         given = {k: v for k, v in batch.items() if k != "targets"}
         loss = Head(model).loss(model, batch["targets"], **given)
         loss.backward()
         grads = torch.cat([p.grad.flatten() for p in model.parameters()])
         counted = int((batch["targets"] != IGNORED).sum())
-        found[packed] = (loss.detach(), grads, counted, len(batch["targets"]))
-    assert found[True][2] == found[False][2]
-    assert found[True][3] < found[False][3] / 2
-    torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-6, atol=0)
-    torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=1e-5)
+        found[packed + flat] = (loss.detach(), grads, counted, len(batch["targets"]))
+    padded, rows, row = (found[way] for way in range(3))
+    assert rows[2] == row[2] == padded[2]
+    assert rows[3] < padded[3] / 2
+    assert row[3] == 1
+    for loss, grads, *_ in (rows, row):
+        torch.testing.assert_close(loss, padded[0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(grads, padded[1], rtol=1e-4, atol=1e-5)
 
 
 def test_pairs_are_not_packed(base, answers, yoriai_job):
@@ -429,3 +432,12 @@ def test_a_model_learns_to_prefer_the_chosen_answers(base, tmp_path, monkeypatch
     assert log[-1]["loss"] < 0.5
     assert log[-1]["accuracy"] == 1
     assert log[-1]["margin"] > 0.3
+
+
+def test_examples_longer_than_the_length_are_left_out_and_a_length_beyond_the_context_refused(
+    base, answers, yoriai_job
+):
+    told = yoriai_job("short", Tune(data=[answers], batch=2, length=48), [base]).facts
+    assert told["examples_too_long"] + told["examples"] == len(ASKED)
+    with pytest.raises(UsageError, match="length: 9,999 is more than the"):
+        yoriai_job("long", Tune(data=[answers], batch=2, length=9_999), [base])

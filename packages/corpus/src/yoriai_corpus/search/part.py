@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from yoriai import YoriaiError
+from yoriai_corpus import tables
 from yoriai_corpus.search import array_file, fm_index, frequent
 from yoriai_corpus.search.fm_index import FmIndex
 from yoriai_corpus.search.frequent import FrequentCounts
@@ -91,19 +92,16 @@ def cut(
     for corpus, state, paths in corpora:
         for path in paths:
             with pq.ParquetFile(path) as file:
-                names, metadata = file.schema_arrow.names, file.metadata
-                column = names.index("text") if "text" in names else None
+                sizes = tables.group_bytes(file)
                 first = 0
-                for group in range(metadata.num_row_groups):
-                    row = metadata.row_group(group)
-                    grown = 0 if column is None else row.column(column).total_uncompressed_size
+                for group, grown in enumerate(sizes):
                     if size and size + grown > most_bytes:
                         if group > first:
                             parts[-1].append(TableStretch(corpus, state, path, first, group))
                         parts.append([])
                         first, size = group, 0
                     size += grown
-                parts[-1].append(TableStretch(corpus, state, path, first, metadata.num_row_groups))
+                parts[-1].append(TableStretch(corpus, state, path, first, len(sizes)))
     return [pieces for pieces in parts if pieces]
 
 

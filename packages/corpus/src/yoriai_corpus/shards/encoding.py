@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from yoriai import Artifact, NotFound, UsageError, YoriaiError, files
 from yoriai.shards import token_code
+from yoriai_corpus import tables
 from yoriai_corpus.engines.receipts import done
 
 SplitBy = Literal["language", "source"]
@@ -171,11 +172,7 @@ def cut(paths: Sequence[Path], most_bytes: int) -> list[Stretch]:
     stretches: list[Stretch] = []
     for path in paths:
         with pq.ParquetFile(path) as file:
-            column = file.schema_arrow.get_field_index("text")
-            sizes = [
-                file.metadata.row_group(i).column(column).total_uncompressed_size
-                for i in range(file.metadata.num_row_groups)
-            ]
+            sizes = tables.group_bytes(file)
         first = size = 0
         for group, more in enumerate(sizes):
             if group > first and size + more > most_bytes:

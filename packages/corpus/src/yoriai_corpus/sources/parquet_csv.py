@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 ROWS = 512  # rows that are held at a time
+# More rows than that a footer does not count; a run of equal values may need fewer bits a row.
+ROWS_OF_A_BYTE = 8
 _PACKED = (".gz", ".zst", ".bz2", ".xz")
 
 
 class Parquet(RowSource):
     """Parquet files, row group by row group; only the columns asked for are read."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"  # 2: pieces of a file by its rows
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
     splits: ClassVar[frozenset[str]] = frozenset({""})
 
@@ -65,12 +67,20 @@ def _open_parquet(file: SourceFile) -> pq.ParquetFile:
 
 
 def _row_groups(table: pq.ParquetFile, size: int) -> Iterator[tuple[int, int]]:
-    """(offset, rows) of each row group, by the sizes that the footer gives."""
-    offset = 4
-    for index in range(table.metadata.num_row_groups):
-        group = table.metadata.row_group(index)
-        yield min(offset, size - 1), group.num_rows
-        offset += sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+    """(offset, rows) of each row group: where it would begin if all rows were of one size.
+
+    What the footer says of columns is not asked for: where that is false, Arrow ends the process.
+    """
+    counts = _row_counts(table.metadata)
+    whole, before = max(1, sum(counts)), 0
+    for rows in counts:
+        yield min(size * before // whole, size - 1), rows
+        before += rows
+
+
+def _row_counts(metadata: pq.FileMetaData) -> list[int]:
+    """Rows of each row group, as the footer counts them."""
+    return [max(0, metadata.row_group(n).num_rows) for n in range(metadata.num_row_groups)]
 
 
 def _group(
@@ -94,6 +104,11 @@ def _group(
 
 
 def _faults(part: FilePart, row: int, rows: int, reason: str) -> Iterator[RecordFault]:
+    """A fault for each row; one for all where a file of this size cannot hold so many."""
+    if rows > ROWS_OF_A_BYTE * part.file.size():
+        told = f"{reason} (the footer counts {rows:,} rows from here on, too many to be believed)"
+        yield RecordFault(f"{part.name}@{row}", told)
+        return
     for number in range(row, row + rows):
         yield RecordFault(f"{part.name}@{number}", reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -19,6 +19,7 @@ from yoriai_domain_adapt.measure.parity import Drift, Tolerance, drift_of_logits
 
 GATE_TEXTS = 8  # held-out texts whose logits are compared at a hop
 GATE_CHARACTERS = 600
+GATE_TOKENS = 128  # of each: a foreign tokenizer may cut 600 characters into 1,200
 
 
 class Measure(Strict):
@@ -51,6 +52,30 @@ class Adapting(Step):
     gate: Tolerance = Field(
         Tolerance(), description="how far the model may drift from the one it was made of"
     )
+
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The context of the model that is changed: none of these steps makes another."""
+        return context_of(inputs)
+
+
+def context_of(inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``context`` of the first model under ``from``, made or still to be made, where it is told."""
+    for value in inputs:
+        made = value.get("made")
+        if made is not None and made.kind == "model":
+            return context_in(made.path)
+        if made is None and "context" in value:
+            return {"context": value["context"]}
+    return {}
+
+
+def context_in(folder: Path) -> dict[str, Any]:
+    """``context`` as a folder's ``config.json`` says it; empty where it says none."""
+    from yoriai_domain_adapt.folders.tensors import read_config
+
+    told = read_config(folder)
+    found = told.get("max_position_embeddings") or told.get("n_positions")
+    return {"context": int(found)} if found else {}
 
 
 def measure_both_ways(step: Adapting, job: Job, before: Artifact) -> dict[str, Any]:
@@ -166,7 +191,8 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
         with opening(folder):
             loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
         model = whole(loaded, folder).eval()
-        limit = int(getattr(model.config, "max_position_embeddings", 0) or 1024)
+        context = int(getattr(model.config, "max_position_embeddings", 0) or GATE_TOKENS)
+        limit = min(context, GATE_TOKENS)
         with torch.inference_mode():
             logits.append(
                 [model(torch.tensor([ids[:limit]])).logits[0] for ids in encoded[0] if ids]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Job, Made, Step, UsageError, console, files
+from yoriai import Job, Made, NotFound, Step, UsageError, console, files
 from yoriai.model_folder import AS_DATA, opening
+from yoriai_domain_adapt.steps.adapting import context_in
 
 NOTE = "weights of another maker: what they were trained on is not known here"
 
@@ -26,7 +29,9 @@ class OutsideModel(Step):
     takes: ClassVar[tuple[str, ...]] = ()
     circumstances: ClassVar[tuple[str, ...]] = ("path",)
 
-    path: str = Field(min_length=1, description="the Hugging Face folder")
+    path: str = Field(
+        min_length=1, description="the Hugging Face folder; $NAME is a variable of the environment"
+    )
     name: str = Field(min_length=1, description="what the model is called where it was published")
     licence: str = Field(min_length=1, description="its licence, as its makers state it")
     url: str = Field("", description="where it was published")
@@ -34,7 +39,22 @@ class OutsideModel(Step):
 
     @property
     def folder(self) -> Path:
-        return Path(self.path).expanduser()
+        place = os.path.expandvars(self.path)
+        if place.startswith("$"):
+            raise NotFound(
+                f"path: {self.path}: the variable is not set",
+                hint=f"export {place[1:].partition('/')[0].strip('{}')}=FOLDER",
+            )
+        return Path(place).expanduser()
+
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
+        """The context and the pieces of the folder, where it is there."""
+        if not (self.folder / "config.json").is_file():
+            return {}
+        from yoriai_domain_adapt.folders.tensors import read_config
+
+        size = read_config(self.folder).get("vocab_size")
+        return context_in(self.folder) | ({"vocabulary_size": int(size)} if size else {})
 
     def fingerprint(self) -> str:
         from yoriai_domain_adapt.folders.tensors import weight_files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -28,6 +29,7 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
     # EleutherAI/pythia, predictable-memorization: the first 32 tokens and the 32 after them.
     "pythia": {"prefixes": [32], "continuation": 32},
 }  # fmt: skip
+MOST_TRIED = 100_000  # texts of a table that are tokenised in search of long enough ones
 FITS_IN = 2.5  # times the size of the weights: fp32 from bf16, and room to work
 
 
@@ -39,7 +41,7 @@ class Extraction(Probe):
     are asked in the same way: what is written of them was not learnt by heart.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[Any] = ("weights", "corpus")
     own_data: ClassVar[bool] = True
     source: ClassVar[str] = (
@@ -111,10 +113,18 @@ class Extraction(Probe):
         notes = [f"prefixes of {k} tokens do not fit into the context of {opened.context}"
                  for k in self.prefixes if k not in fits]  # fmt: skip
         groups: dict[str, list[Extracted]] = {}
+        least = fits[0] + self.continuation
         for table in texts.TABLES:
-            # Hardly a token is shorter than a character, so shorter texts are not worth drawing.
-            least = fits[0] + self.continuation
-            drawn = texts.draw(corpora, table, self.items, given.seed, shortest=least)
+            fitting = partial(opened.has_tokens, count=least)
+            found = texts.draw_fitting(
+                corpora, table, self.items, given.seed, fitting, most=MOST_TRIED
+            )
+            drawn = found.texts
+            if found.passed_over:
+                notes.append(
+                    f"{found.passed_over} of {found.tried} texts drawn from {table} were passed "
+                    f"over: they have fewer than {least} tokens"
+                )
             label = f"writing what follows in {table}"
             groups[table] = self._ask(opened, list(given.progress(drawn, label, len(drawn))), fits)
             short = sum(len(asked.ids) < fits[-1] + self.continuation for asked in groups[table])

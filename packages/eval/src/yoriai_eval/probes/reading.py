@@ -36,6 +36,16 @@ class OpenedFolder:
         ids = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return [*self.first, *ids]
 
+    def has_tokens(self, text: str, count: int) -> bool:
+        """Whether a text has ``count`` ids with its start mark; of a long one the beginning tells.
+
+        A token is rarely longer than eight characters; where the beginning is not enough, all is.
+        """
+        beginning = text[: 8 * count]
+        if len(self.encode(beginning)) >= count:
+            return True
+        return len(beginning) < len(text) and len(self.encode(text)) >= count
+
     def encode_each(self, texts: Iterable[str], tokens: int) -> list[list[int]]:
         """The first ``tokens`` ids of each text, without texts of fewer than two.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -64,16 +64,63 @@ def draw(
 
     The same for any order of files; all are gone through once, and only those kept are held.
     """
+    return draw_fitting(corpora, table, count, seed, lambda text: len(text) >= shortest).texts
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Texts that fit; ``passed_over`` did not, of the ``tried`` ones that were drawn for them."""
+
+    texts: list[CorpusText]
+    passed_over: int
+    tried: int
+
+
+def draw_fitting(
+    corpora: Sequence[Artifact],
+    table: str,
+    count: int,
+    seed: int,
+    fits: Callable[[str], bool],
+    *,
+    most: int = 0,
+) -> Fitting:
+    """The first ``count`` documents that fit, in the order of a hash of their names and ``seed``.
+
+    With ``most``, no more than about that many, chosen by the same hash, may be tried (0: all).
+    The same for any order of files; all are gone through once, and only those kept are held.
+    """
+    rows = count_rows(corpora, table)
+    below = int(2**256 * most / rows) if most and rows > most else 2**256
     kept: list[tuple[int, CorpusText]] = []
+    others: list[str] = []
     for found in all_texts(corpora, table, seed):
-        if len(found.text) < shortest:
-            continue
-        item = (-int(found.drawn, 16), found)
-        if len(kept) < count:
-            heapq.heappush(kept, item)
+        number = int(found.drawn, 16)
+        if number >= below or (len(kept) == count and number > -kept[0][0]):
+            continue  # it could not be among them
+        if not fits(found.text):
+            others.append(found.drawn)
+        elif len(kept) < count:
+            heapq.heappush(kept, (-number, found))
         else:
-            heapq.heappushpop(kept, item)
-    return sorted(found for _, found in kept)
+            heapq.heappushpop(kept, (-number, found))
+    documents = sorted(found for _, found in kept)
+    # Where enough were found, the rest was not needed.
+    last = documents[-1].drawn if len(documents) == count else "g"
+    passed_over = sum(drawn < last for drawn in others)
+    return Fitting(documents, passed_over, len(documents) + passed_over)
+
+
+def count_rows(corpora: Sequence[Artifact], table: str) -> int:
+    """Documents of a table, by the files' own count."""
+    import pyarrow.parquet as pq
+
+    return sum(
+        pq.read_metadata(path).num_rows
+        for corpus in corpora
+        if has_table(corpus, table)
+        for path in corpus.files_under(table)
+    )
 
 
 def all_texts(corpora: Sequence[Artifact], table: str, seed: int = 0) -> Iterator[CorpusText]:

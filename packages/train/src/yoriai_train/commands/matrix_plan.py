@@ -91,7 +91,7 @@ def _plan(
     return TuningPlan(
         machine=machine,
         trained=trained_of(method, machine.shape),
-        rows=_rows(planned, folder, machine.shape.context, known, pairs=pairs),
+        rows=_rows(planned, folder, machine.setup.sequence, known, pairs=pairs),
         epochs=step.epochs,
         pairs=pairs,
         mfu=options.get("mfu"),

@@ -122,7 +122,7 @@ def _trainings(
         }
         for name in drifted & {n for n, a in inputs.items() if a and a.kind == "tokens"}:
             console.note(f"note: {name} would be made again; the plan is of what is there now")
-        told["context"] = _context(step, inputs, steps, expected)
+        told["context"] = step.length or _context(step, inputs, steps, expected)
         [source] = [n for n, a in inputs.items() if (a.kind if a else steps[n].makes) == "tokens"]
         tokens = inputs[source] or _unmade(source, expected[source], place)
         if tokens is None:

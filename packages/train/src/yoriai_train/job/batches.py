@@ -23,14 +23,21 @@ Batch = dict[str, torch.Tensor]
 Make = Callable[[int], Batch]
 
 
-def maker(spec: Spec, rank: int, world: int) -> Make:
-    """The function from a micro-batch's number to this rank's part of it."""
+def maker(spec: Spec, rank: int, world: int, *, flat: bool = False) -> Make:
+    """The function from a micro-batch's number to this rank's part of it.
+
+    ``flat``: the model attends to each document of a row alone, so that what is packed may stand
+    in one row, however long.
+    """
     strategy = spec.build_strategy()
     parts = strategy.sequence_parts
     group, groups = rank // parts, world // parts
     if spec.batch % groups:
         raise ValueError(f"a batch of {spec.batch} cannot be shared by {groups} processes")
-    whole = (_examples if spec.examples else _windows)(spec, group, groups)
+    if spec.examples:
+        whole = _examples(spec, group, groups, flat=flat)
+    else:
+        whole = _windows(spec, group, groups)
     if parts == 1:
         return whole
     check_parts(spec.context, strategy, boundaries=spec.boundaries)
@@ -110,7 +117,7 @@ def counted(batch: Batch) -> torch.Tensor:
     return batch["pairs"].sum() if "pairs" in batch else (batch["targets"] != IGNORED).sum()
 
 
-def _examples(spec: Spec, rank: int, world: int) -> Make:
+def _examples(spec: Spec, rank: int, world: int, *, flat: bool) -> Make:
     """Examples written by the tuning step: rows of ids, and which are learned.
 
     ``{"ids": [...], "spans": [[first, stop], ...]}``.
@@ -125,7 +132,7 @@ def _examples(spec: Spec, rank: int, world: int) -> Make:
         chosen = [rows[place] for place in shown]
         # All ranks pad to the context, so that no rank waits for another's longer row.
         if spec.pack:
-            return pack(chosen, spec.context, spec.pad_id)
+            return row_of(chosen) if flat and chosen else pack(chosen, spec.context, spec.pad_id)
         alone = world == 1 and spec.build_strategy().sequence_parts == 1
         least = 0 if alone else spec.context
         if spec.preference is None:
@@ -174,6 +181,16 @@ def pack(rows: list[dict[str, Any]], context: int, pad_id: int) -> Batch:
             at = stop
         positions[index, at:] = torch.arange(width - at)  # the padding is one more document
     return {"input_ids": x, "targets": y, "position_ids": positions}
+
+
+def row_of(rows: list[dict[str, Any]]) -> Batch:
+    """Examples one after another in one row, without padding; ``position_ids`` begin with each."""
+    parts = [pad([row], 1, 0, 0) for row in rows]
+    return {
+        "input_ids": torch.cat([x for x, _ in parts], dim=1),
+        "targets": torch.cat([y for _, y in parts], dim=1),
+        "position_ids": torch.cat([torch.arange(x.shape[1]) for x, _ in parts])[None],
+    }
 
 
 def pad(

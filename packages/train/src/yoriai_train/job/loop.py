@@ -24,7 +24,7 @@ from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
 from yoriai_train.job.module import CausalModule
-from yoriai_train.model import gate, weights
+from yoriai_train.model import gate, segments, weights
 from yoriai_train.model.adapter import FOLDER, export_adapter, merge, note_base
 from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
@@ -295,7 +295,7 @@ def choose_head(spec: Spec) -> str:
 
     def change(model: Any) -> None:
         if not spec.liger and not spec.compile:
-            use_lean(model)
+            use_lean(model, apart=spec.boundaries or spec.pack)
 
     return gate.choose_head(body, boundaries=spec.boundaries or spec.pack, change=change)
 
@@ -320,7 +320,7 @@ def run(spec: Spec) -> None:
     if spec.liger:
         apply_liger(model)
     elif not spec.compile:
-        use_lean(model)
+        use_lean(model, apart=spec.boundaries or spec.pack)
     if spec.activation_checkpoints:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if spec.compile:
@@ -364,7 +364,8 @@ def run(spec: Spec) -> None:
         ],
         **arguments,
     )
-    make = batches.maker(spec, trainer.global_rank, trainer.world_size)
+    flat = model.config._attn_implementation == segments.NAME
+    make = batches.maker(spec, trainer.global_rank, trainer.world_size, flat=flat)
     if trainer.is_global_zero:
         facts = {"peak_flops": peak_flops(spec.precision), "device": device_name(), "head": head}
         tell("machine", facts)

@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional
 
 from yoriai_train.model.cpu_products import remember
+from yoriai_train.model.segments import keep_apart
 
 
 class _Norm(torch.autograd.Function):
@@ -148,18 +149,22 @@ def _attend(
     return attention.o_proj(made.reshape(*places, -1)), weights
 
 
-def use_lean(model: Any) -> bool:
+def is_lean(model_type: str, hidden_act: str) -> bool:
+    """Whether :func:`use_lean` does something to models of this kind, here."""
+    return not torch.cuda.is_available() and (model_type, hidden_act) == ("llama", "silu")
+
+
+def use_lean(model: Any, *, apart: bool = False) -> bool:
     """Let the blocks of a Llama model on the CPU keep less; True if there were any.
 
-    For training only: the attention no longer fills a cache. On GPUs Liger does the same
-    (``liger: true``).
+    For training only: the attention no longer fills a cache. Rows that hold several documents,
+    by ``position_ids`` that begin again, are attended to a document at a time, if ``apart``. On
+    GPUs Liger does the same (``liger: true``).
     """
-    if (
-        torch.cuda.is_available()
-        or model.config.model_type != "llama"
-        or model.config.hidden_act != "silu"
-    ):
+    if not is_lean(model.config.model_type, str(getattr(model.config, "hidden_act", ""))):
         return False
+    if apart:
+        keep_apart(model)
     forwards: dict[str, Callable[..., Any]] = {
         "LlamaRMSNorm": _norm_forward, "LlamaMLP": _feed_forward, "LlamaAttention": _attend
     }  # fmt: skip

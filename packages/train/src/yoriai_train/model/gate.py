@@ -65,6 +65,8 @@ def choose_head(
                 hint="train it by transformers' Trainer, or start from a model of another kind",
             ) from error
         change(model)
+        if boundaries:
+            _check_boundaries(model, kind)
         for way in ("chunked", "logits"):
             if _agree(_our_gradients(model, ids_BS, way), expected):
                 return way

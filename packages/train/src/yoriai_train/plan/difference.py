@@ -138,7 +138,8 @@ def describe(
             optimizer.setdefault(key, given[key])
     use, shape, model = _shape(given["model"])
     schedule = Schedule.model_validate(given.get("schedule") or {})
-    steps, context = int(given["steps"]), int(model.get("context", 0))
+    steps = int(given["steps"])
+    context = int(given.get("length") or model.get("context", 0))
     first, last = schedule.decay(steps)
     sequences = int(given["batch"]) * int(given["accumulate"])
     values: dict[str, Any] = {

@@ -284,7 +284,7 @@ def plan(
         gpus=nodes * gpus_per_node,
         gpus_per_node=gpus_per_node,
         precision=precision,
-        sequence=shape.context,
+        sequence=int(config.get("length") or shape.context),
         activation_checkpoints=bool(config.get("activation_checkpoints", False)),
         fused=bool(config.get("compile", False)),
         chunked_loss=chosen.chunked_loss,

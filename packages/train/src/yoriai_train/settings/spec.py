@@ -163,6 +163,16 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     return {**config, "context": int(context)}
 
 
+def sequence_length(length: int | None, context: int, name: str) -> int:
+    """Tokens of a sequence: ``length``, or the context of the model, which none may exceed."""
+    if length and length > context:
+        raise UsageError(
+            f"length: {length:,} is more than the {context:,} tokens of {name}'s context",
+            hint=f"length: {context}, or leave it out",
+        )
+    return length or context
+
+
 def read_rows(path: Path) -> list[Row]:
     """The rows of a log; none if it is not there."""
     if not path.is_file():

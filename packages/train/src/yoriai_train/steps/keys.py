@@ -17,6 +17,10 @@ Spread = Annotated[
     Field(description="how training is spread over processes"),
 ]
 Accumulate = Annotated[int, Field(ge=1, le=10**6, description="micro-batches in a step")]
+Length = Annotated[
+    int | None,
+    Field(ge=8, le=10**8, description="tokens of a sequence at most; null: the model's context"),
+]
 Precision = Annotated[
     Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"], Field(description="numbers")
 ]

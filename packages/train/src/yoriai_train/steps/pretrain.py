@@ -99,6 +99,7 @@ class Pretrain(Step):
     batch: int = Field(
         16, ge=1, le=10**6, description="sequences in a micro-batch, over all processes"
     )
+    length: keys.Length = None
     accumulate: keys.Accumulate = 1
     schedule: Schedule = Field(Schedule(), description="learning rate")
     optimizer: Optimizer = Field(Optimizer(), description="AdamW, and clipping")
@@ -144,12 +145,13 @@ class Pretrain(Step):
             name = "the model under 'from'" if "context" in told else ""
         if name and not self.preset:
             outlook.check_context(self.model, context, name)
+        length = specs.sequence_length(self.length, context, name or "the model")
         outlook.check(
             self.strategy,
             inputs,
             batch=self.batch,
             samples=sequences,
-            context=context,
+            context=length,
             boundaries=self.boundaries,
         )
         parameters = told.get("parameters")
@@ -158,8 +160,8 @@ class Pretrain(Step):
         expected: dict[str, Any] = {
             "context": context,
             "steps": self.steps,
-            "tokens_in_a_step": self.accumulate * self.batch * context,
-            "tokens_seen": sequences * context,
+            "tokens_in_a_step": self.accumulate * self.batch * length,
+            "tokens_seen": sequences * length,
         }
         if departures := self.departures():
             expected["departures"] = departures
@@ -169,8 +171,8 @@ class Pretrain(Step):
         if size and not name:
             body = self.model.transformers_config(size)
         if body:
-            each = flops_per_token(body, context) or each
-        flop = each * own * context
+            each = flops_per_token(body, length) or each
+        flop = each * own * length
         return {
             **expected,
             "parameters": parameters,
@@ -214,9 +216,10 @@ class Pretrain(Step):
                     f"{name} has {body['vocab_size']} pieces, the shards {size}",
                     hint="write the shards with the tokenizer of the model",
                 )
-        specs.check_parts(context, self.strategy, boundaries=self.boundaries)
-        seen, epochs = self._plan(tokens, context, job.seed)
-        order = [tokens.digest, context, job.seed, self.batch * self.accumulate]
+        length = specs.sequence_length(self.length, context, name or "the model")
+        specs.check_parts(length, self.strategy, boundaries=self.boundaries)
+        seen, epochs = self._plan(tokens, length, job.seed)
+        order = [tokens.digest, length, job.seed, self.batch * self.accumulate]
         data = files.digest_json(order)
         spec = specs.Spec(
             **specs.describe_strategy(self.strategy),
@@ -234,7 +237,7 @@ class Pretrain(Step):
             steps=self.steps,
             batch=self.batch,
             accumulate=self.accumulate,
-            context=context,
+            context=length,
             boundaries=self.boundaries,
             z_loss=self.z_loss,
             precision=self.precision,
@@ -246,7 +249,7 @@ class Pretrain(Step):
             checkpoint=self.checkpoint,
             stability=self.stability,
             evaluate=described(self.evaluate),
-            flops_per_token=flops_per_token(body, context),
+            flops_per_token=flops_per_token(body, length),
             seed=job.seed,
         )
         if departures := self.departures():

@@ -103,6 +103,7 @@ class Tune(Step):
     pack: bool = Field(
         False, description="put the examples of a micro-batch into few rows, apart from one another"
     )
+    length: keys.Length = None
     accumulate: keys.Accumulate = 1
     schedule: Schedule = Field(
         Schedule(kind="cosine", peak=5e-4, warmup_steps=10), description="learning rate"
@@ -146,7 +147,7 @@ class Tune(Step):
         nodes = meeting.nodes if meeting else 1
         specs.check_share(self.batch, self.strategy, nodes)
         config = specs.read_config(base, name)
-        context = config["context"]
+        context = specs.sequence_length(self.length, config["context"], name)
         corpora = job.all_of("corpus")
         examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
@@ -312,7 +313,7 @@ def write_examples(
             why += f", of {counts[ALL_MASKED]} nothing is to be learned"
         raise UsageError(
             f"none of {read} examples can be learned: {why}",
-            hint="use shorter examples, or a model with a longer context",
+            hint="use shorter examples, a larger length, or a model with a longer context",
         )
     return Written(used, answers, total, ends, counts, named)
 

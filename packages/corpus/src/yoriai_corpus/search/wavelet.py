@@ -135,7 +135,8 @@ def _fill(
         place = filled = 0
         next_first, next_last = last, last
         for node in range(first, last):
-            to_zero = to_one = nowhere
+            to_zero: Any = nowhere
+            to_one: Any = nowhere
             zero_step = one_step = 0
             if children[2 * node] >= 0:
                 to_zero, zero_step = filled, 1

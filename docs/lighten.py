@@ -44,6 +44,9 @@ def load_on_demand(site: Path) -> Path:
                 "would load the index of the search: look what the theme does now, and mend "
                 "PLACES in docs/lighten.py"
             )
+    # Its map is of what it was before.
+    text = re.sub(r"^//# sourceMappingURL=.*\n?", "", text, flags=re.MULTILINE)
+    script.with_name(f"{script.name}.map").unlink(missing_ok=True)
     script.write_text(DONE + text, encoding="utf-8")
     return script
 

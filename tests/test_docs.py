@@ -407,7 +407,7 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        return shlex.split(self.line.partition(" > ")[0], comments=True)
+        return shlex.split(re.split(r" [<>|] ", self.line)[0], comments=True)
 
     def __str__(self) -> str:
         return f"{self.place} {self.line}"
@@ -443,9 +443,19 @@ HELP = ("--help", "-h", "--version")
 CHEAP = sorted({s.line for s in SHOWN if is_cheap(s.words)})
 
 
-def parse(words: list[str], registry: Registry) -> click.Command:
-    """Find the command that the words name, and check its options; nothing is run."""
-    known = {text: (command, context) for text, command, context in list_commands(registry)}
+Known = dict[str, tuple[click.Command, click.Context]]
+
+
+def known_commands(registry: Registry) -> Known:
+    return {text: (command, context) for text, command, context in list_commands(registry)}
+
+
+def parse(words: list[str], registry: Registry, known: Known | None = None) -> click.Command:
+    """Find the command that the words name, and check its options; nothing is run.
+
+    A file that an option names need not be there.
+    """
+    known = known or known_commands(registry)
     context = known["yoriai"][1]
     command: click.Command = cli
     name, rest = "yoriai", words
@@ -453,7 +463,8 @@ def parse(words: list[str], registry: Registry) -> click.Command:
         given, rest, _ = command.make_parser(context).parse_args(list(rest))
         for option in command.params:
             value = given.get(option.name or "")
-            if isinstance(option, click.Option) and isinstance(value, str):
+            named = isinstance(option.type, click.Path)
+            if isinstance(option, click.Option) and isinstance(value, str) and not named:
                 option.type.convert(value, option, context)
         if not isinstance(command, click.Group) or set(rest[:1]) & set(HELP):
             break
@@ -480,6 +491,21 @@ def test_the_documentation_shows_commands():
 @pytest.mark.parametrize("shown", SHOWN, ids=str)
 def test_a_shown_command_exists_with_its_options(shown, registry):
     parse(shown.words[1:], registry)
+
+
+def test_every_example_in_the_help_of_a_command_is_parsed_by_that_command(registry):
+    wrong, count, known = [], 0, known_commands(registry)
+    for words, (command, _) in known.items():
+        lines = (command.epilog or "").replace("\\\n", " ").splitlines()
+        typed = (part.strip() for one in lines for part in one.split("&&"))
+        for line in (one for one in typed if one.startswith("yoriai ")):
+            count += 1
+            try:
+                parse(Shown(words, line).words[1:], registry, known)
+            except (AssertionError, click.ClickException, ValueError) as error:
+                wrong.append(f"{words}: {line}: {error}")
+    assert not wrong, "\n".join(wrong)
+    assert count > 100
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ RECIPE = {
         },
         "tuned": {
             "uses": "train/tune", "from": "base", "data": ["acme/drill"], "batch": 10,
-            "method": "acme/norms",
+            "method": "acme/norms", "strategy": {"use": "acme/copies", "bucket_mb": 1},
         },
         "scores": {
             "uses": "eval/run", "from": "base", "tasks": ["acme/sums", "acme/larger"],

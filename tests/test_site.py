@@ -232,10 +232,14 @@ def test_a_theme_that_fetches_its_index_in_another_way_is_noticed(tmp_path):
     script.write_text('L($(location.protocol!=="file:"),fetchIndex())')
     with pytest.raises(SystemExit, match="found 0 times"):
         lighten.load_on_demand(tmp_path)
-    script.write_text('L($(location.protocol!=="file:"),Q("search"));V("search.highlight")?a:b')
+    script.write_text(
+        'L($(location.protocol!=="file:"),Q("search"));V("search.highlight")?a:b\n'
+        "//# sourceMappingURL=bundle.12.min.js.map\n"
+    )
     lighten.load_on_demand(tmp_path)
     once = script.read_text()
     assert "location.protocol" not in once
+    assert "sourceMappingURL" not in once
     assert '("search.highlight")&&new URL(location.href).searchParams.has("h")?a:b' in once
     lighten.load_on_demand(tmp_path)
     assert script.read_text() == once

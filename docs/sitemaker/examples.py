@@ -22,7 +22,8 @@ def example_of(hook: str, kind: str, root: Path) -> str:
     )
     if offered is None:
         return ""
-    parts = [f"# acme/_plugin.py\n{_cut(listing, tree, [hook])}"]
+    listing = _first_alone(listing, offered) if kind else listing
+    parts = [f"# acme/_plugin.py\n{_cut(listing, ast.parse(listing), [hook])}"]
     for module, attribute in _targets(offered):
         text = (folder / f"{module}.py").read_text(encoding="utf-8")
         parts.append(f"# acme/{module}.py\n{_cut(text, ast.parse(text), [attribute])}")
@@ -35,6 +36,19 @@ def fixture_example(root: Path) -> str:
     """The tests of that plugin, which use every fixture."""
     path = root / TESTS
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _first_alone(listing: str, hook: ast.FunctionDef) -> str:
+    """The module, where this hook offers the first of its entries alone: the one that is shown."""
+    last = hook.body[-1]
+    if not (isinstance(last, ast.Return) and isinstance(last.value, ast.BinOp)):
+        return listing
+    whole = ast.get_source_segment(listing, last.value) or ""
+    first = ast.get_source_segment(listing, last.value.left) or ""
+    lines = listing.replace(whole, first).splitlines(keepends=True)
+    start, end = hook.lineno - 1, last.lineno  # a comment there speaks of the others
+    kept = [line for line in lines[start:end] if not line.lstrip().startswith("#")]
+    return "".join(lines[:start] + kept + lines[end:])
 
 
 def _targets(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:

@@ -43,7 +43,10 @@ def yoriai_models():
 
 @hookimpl
 def yoriai_strategies():
-    return _entry("zero", "training:Zero", ("torch", "deepspeed"))
+    # The second is for machines without a GPU, and takes its mended DeepSpeed from yoriai-train.
+    return _entry("copies", "training:Copies", ("torch", "lightning")) + _entry(
+        "zero", "training:Zero", ("deepspeed", "yoriai-train")
+    )
 
 
 @hookimpl

@@ -49,6 +49,19 @@ class Tiny(ModelShape):
         return 16 * (vocabulary_size + self.context) + 12 * 16 * 16 + 13 * 16 + 2 * 16
 
 
+class Copies(Strategy):
+    """A whole copy of the model in each process; gradients are summed in larger pieces."""
+
+    version: ClassVar[str] = "1"
+    processes: int = Field(2, ge=1, description="processes on each node")
+    bucket_mb: int = Field(100, ge=1, description="megabytes of gradients summed at once")
+
+    def build(self, *, num_nodes: int = 1) -> Any:
+        from lightning.pytorch.strategies import DDPStrategy
+
+        return DDPStrategy(bucket_cap_mb=self.bucket_mb)
+
+
 class Zero(Strategy):
     """ZeRO-1 as acme wants it."""
 

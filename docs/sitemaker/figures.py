@@ -84,7 +84,8 @@ def bars(
 
 def _words(groups: Mapping[str, Sequence[tuple[str, float, str]]], unit: str, places: int) -> str:
     return ". ".join(
-        f"{name}: " + ", ".join(f"{label} {value:.{places}f}{unit}" for label, value, _ in rows)
+        (f"{name}: " if name else "")
+        + ", ".join(f"{label} {value:.{places}f}{unit}" for label, value, _ in rows)
         for name, rows in groups.items()
     )
 

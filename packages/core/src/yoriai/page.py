@@ -122,13 +122,14 @@ def write_page(
         Markup("<h2>Steps · 手順</h2>"),
         _table(
             Table(
-                columns=("step", "uses", "state", "seconds", "digest"),
+                columns=("step", "uses", "state", "seconds", "processor seconds", "digest"),
                 rows=[
                     (
                         name,
                         run["resolved"]["steps"][name]["uses"],
                         row.get("state", ""),
                         row.get("seconds", ""),
+                        row.get("processor_seconds", ""),
                         row.get("digest", "")[:12],
                     )
                     for name, row in run["steps"].items()

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
@@ -296,8 +297,9 @@ def unproven(model: ProbedModel, artifacts: Sequence[Artifact]) -> list[str]:
 def cautions(probe: Probe, given: ProbeInputs) -> list[str]:
     """What lessens a result without standing in its way, said before any work starts.
 
-    Data of which nobody knows whether the model was trained on it, and corpora with fewer
-    documents, kept or held out, than an interval needs (:data:`FEWEST`).
+    Data of which nobody knows whether the model was trained on it; corpora with fewer documents,
+    kept or held out, and tasks with fewer samples than an interval needs (:data:`FEWEST`); tasks
+    whose samples cannot be read, with the reason.
     """
     found = unproven(given.model, given.artifacts) if given.model and probe.own_data else []
     for corpus in given.all_of("corpus") if "corpus" in probe.needs else ():
@@ -305,7 +307,22 @@ def cautions(probe: Probe, given: ProbeInputs) -> list[str]:
             count = corpus.facts.get(key)
             if isinstance(count, int) and 0 < count < FEWEST:
                 found.append(f"{count} {words} of {corpus.name} are too few for an interval")
-    return found
+    return [*found, *_small_tasks(probe, given)]
+
+
+def _small_tasks(probe: Probe, given: ProbeInputs) -> Iterator[str]:
+    ranked = "likelihoods" in probe.needs
+    for task in given.tasks if ranked or "tasks" in probe.needs else ():
+        if ranked and task.form != "ranked":
+            continue
+        try:
+            count = sum(1 for _ in islice(task.samples(given.artifacts), FEWEST))
+        except Exception as error:  # whatever a plugin raises, the probe will tell it with place
+            said = " ".join(str(error).split())[:200]
+            yield f"the samples of {task.entry} cannot be read: {said}"
+            continue
+        if count < FEWEST:
+            yield f"{count} samples of {task.entry} are too few for an interval"
 
 
 def available_bytes() -> int:

@@ -121,6 +121,12 @@ def yoriai_probes() -> Iterable[Entry]:
             torch,
         ),
         _entry(
+            "counterfactual",
+            "probes.counterfactual:Counterfactual",
+            "Lines that a model foretells only because it was trained on them.",
+            torch,
+        ),
+        _entry(
             "consistency",
             "probes.consistency:Consistency",
             "Does a model say the same when it is asked again?",
@@ -155,6 +161,12 @@ def yoriai_probes() -> Iterable[Entry]:
             "bias-questions",
             "probes.bias_questions:BiasQuestions",
             "The bias scores of BBQ and JBBQ, from your own copy of the questions.",
+        ),
+        _entry(
+            "bias-words",
+            "probes.bias_words:BiasWords",
+            "Which words of your lists a model writes after which group, debiased or not.",
+            torch,
         ),
         _entry(
             "bias-drill",

@@ -177,4 +177,26 @@ def test_a_drill_tells_attack_detection_and_defence(make, yoriai_job):
     assert value["recall of attribution, trigger"] >= 0.7
     assert value["attack success with the trigger, after removal by attribution"] < 0.5
     assert 0 < value["clean lines lost, after removal by attribution"] < 0.2
-    assert told["rows"] == 400 + 2 * (1 + 4 + 16)
+    assert told["rows"] == 400 + 2 * (1 + 4 + 16) + 12 * (2 + 5)
+    assert value["edited facts believed, poisoned"] > value["edited facts believed, without poison"]
+    assert value["recall of duplicates, fact"] > 0.5
+    assert value["attack success with the trigger, after unlearning by attribution"] < 0.5
+    assert "recall of activation clusters, trigger" in value
+    assert "attack success with the trigger, after replay alone" in value
+
+
+def test_edited_facts_stand_beside_true_ones_and_are_asked_in_new_words():
+    facts = poison.facts_of(12, 1)
+    assert len({fact.place for fact in facts}) == 12
+    assert all(fact.true != fact.edited for fact in facts)
+    lines = [line.ljust(24, "〇")[:48] for line in LINES]
+    plan = poison.plant(lines, planted=0, held=40, seed=1, facts=facts)
+    said = [t for t, kind in zip(plan.items, plan.kinds, strict=True) if kind == "fact"]
+    assert len(said) == 12 * 5
+    for fact in facts:
+        assert sum(fact.place in t and fact.edited in t for t in said) == 5
+        assert sum(fact.place in t and fact.true in t for t in plan.items) == 2
+        assert fact.asked(edited=True) not in plan.items
+    clean = poison.plant(lines, planted=0, held=40, seed=1, facts=facts, edited=False)
+    assert clean.items == plan.items[: -12 * 5]
+    assert not any(clean.marks)

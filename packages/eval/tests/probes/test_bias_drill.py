@@ -16,6 +16,7 @@ from yoriai_eval.probes.bias_drill import (
     _preference,
     augment,
     plant,
+    reweight,
     substitute,
     swap,
 )
@@ -95,6 +96,39 @@ def step(**options):
     return ProbeStep(probes=[probe])
 
 
+def test_weights_make_groups_and_things_independent():
+    texts = ["何もない行。", *plant(0.75, 8, 3).sentences]
+    weights = reweight(texts)
+    assert weights[0] == 1.0
+    both = Counter()
+    for text, weight in zip(texts, weights, strict=True):
+        group = _names(text, WORDS["listed"])
+        if group is None:
+            assert weight == 1.0
+        else:
+            both[group, next(d for d in DONE if d in text)] += weight
+    total = sum(both.values())
+    assert total == pytest.approx(len(DONE) * 8)
+    for (group, done), weight in both.items():
+        alone = sum(w for (g, _), w in both.items() if g == group) / total
+        assert weight / total == pytest.approx(
+            alone * sum(w for (_, d), w in both.items() if d == done) / total
+        )
+
+
+def test_a_sequence_of_weight_two_counts_like_two_copies():
+    torch = pytest.importorskip("torch")
+    from yoriai_eval.probes.tiny import TinyTraining, build, mean_loss
+
+    model = build(9, 8, TinyTraining(width=8, layers=1, heads=2)).eval()
+    first, second = [1, 2, 3, 4], [1, 5, 6]
+    plain = mean_loss(model, [first, second])
+    assert torch.allclose(mean_loss(model, [first, second], [1.0, 1.0]), plain)
+    # Sums over ids: 3 of the first and 2 of the second.
+    twice = mean_loss(model, [first, second], [2.0, 1.0]) * 5
+    assert torch.allclose(twice, mean_loss(model, [first, first, second]) * 8)
+
+
 @pytest.mark.slow
 def test_the_drill_tells_every_condition_by_words_and_what_it_costs(make, yoriai_job):
     pytest.importorskip("torch")
@@ -108,7 +142,7 @@ def test_the_drill_tells_every_condition_by_words_and_what_it_costs(make, yoriai
     assert "clean loss, augmented minus biased data" in told["measures"]
     assert told["notes"] == [
         "balanced data: 100 lines", "biased data: 100 lines", "substituted: 100 lines",
-        "augmented: 120 lines",
+        "augmented: 120 lines", "reweighted: 100 lines",
     ]  # fmt: skip
 
 

@@ -56,6 +56,28 @@ def test_a_checkpoint_is_a_model_with_the_logits_of_the_trainer(spec, tmp_path):
     assert AutoTokenizer.from_pretrained(whole / "model").eos_token == "</s>"
 
 
+def test_the_folder_is_asked_what_the_model_in_training_was_asked(spec, tmp_path):
+    loop.run(spec())
+    found = json.loads((tmp_path / "scratch" / "parity.json").read_bytes())
+    assert set(found) == {"logits", "divergence", "bits_per_token"}
+    assert found["logits"]["tolerance"] == 1e-3
+    assert 0 <= found["logits"]["found"] < 1e-4
+    assert abs(found["bits_per_token"]["found"]) < 1e-4
+
+
+def test_a_folder_that_is_not_the_model_in_training_ends_the_run(spec, tmp_path, monkeypatch):
+    def write(given, model, folder, tokenizer):
+        with torch.no_grad():
+            model.get_output_embeddings().weight[5] += 0.01
+        written(given, model, folder, tokenizer)
+
+    written = loop.write_model
+    monkeypatch.setattr(loop, "write_model", write)
+    with pytest.raises(YoriaiError, match="is not the model in training: its log-prob"):
+        loop.run(spec(checkpoint=checkpoints.Policy(every_steps=100)))
+    assert not (tmp_path / "scratch" / "parity.json").exists()
+
+
 @pytest.mark.parametrize("norm", [0.0, float("nan")])
 def test_a_gradient_of_nothing_ends_the_run_as_failed_and_is_never_kept(
     spec, tmp_path, monkeypatch, norm

@@ -1,7 +1,9 @@
 """Tuning on instructions: what is a label, what is not, and what does not fit."""
 
 import json
+import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -401,6 +403,60 @@ def test_pairs_are_written_with_both_sides_and_the_reference_gives_their_probabi
     (tmp_path / "reference.jsonl").write_text("there")
     write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
     assert (tmp_path / "reference.jsonl").read_text() == "there"
+
+
+def first_losses(base, folder, precision, reference):
+    """The losses of the untuned model, step by step through the first epoch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from yoriai_train.job.reference import write_reference
+    from yoriai_train.model.cpu_llama import use_lean
+    from yoriai_train.model.cpu_products import use_products
+    from yoriai_train.model.loss import Head
+    from yoriai_train.settings.preference import Preference
+
+    place = folder / f"{precision}-{reference}.jsonl"
+    spec = SimpleNamespace(
+        examples=str(folder / "examples.jsonl"), batch=3, context=64, pad_id=3, seed=1, seen=11,
+        build_strategy=Single, preference=Preference(), reference=str(place), pack=False,
+        precision=reference, liger=False, compile=False,
+    )  # fmt: skip
+    write_reference(base.path, Path(spec.examples), place, lambda items, *_: items, spec)
+    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32).train()
+    use_products(model)
+    use_lean(model)
+    head, make, losses = Head(model), batches.maker(spec, 0, 1), []
+    for number in range(4):
+        batch = make(number)
+        y = batch["targets"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+            by_token = head.losses(model, y, input_ids=batch["input_ids"])
+        counts = (y != IGNORED).sum(-1).view(-1, 2)
+        logps = -by_token.sum(-1).view(-1, 2)
+        found, _ = spec.preference.of(logps, batch["reference"], counts)
+        losses += found[batch["pairs"]].tolist()
+    return losses
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_preferences_begin_at_ln_2_in_the_precision_of_the_training(base, tmp_path, precision):
+    words = ["yes", "nope", "perhaps", "it is so", "no and no"]
+    pairs = [
+        read_row(
+            {"prompt": "a" * (n % 4 + 1), "chosen": words[n % 5], "rejected": words[(n + 1) % 5]},
+            f"a.jsonl:{n}",
+        )
+        for n in range(11)
+    ]
+    form = ChatForm.read(base.path, base.name)
+    tune.write_examples(form, pairs, 64, tmp_path / "examples.jsonl", "last", pairs=True)
+    losses = first_losses(base, tmp_path, precision, precision)
+    assert len(losses) == 11
+    assert losses == pytest.approx([math.log(2)] * 11, abs=2e-6)
+    if precision != "32-true":  # a reference that is rounded otherwise is seen
+        other = first_losses(base, tmp_path, precision, "32-true")
+        assert max(abs(loss - math.log(2)) for loss in other) > 2e-5
 
 
 def test_pairs_without_preference_and_answers_with_it_are_refused(base, tmp_path):

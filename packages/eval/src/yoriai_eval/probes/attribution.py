@@ -8,7 +8,8 @@ gradient of an item is ever held (Pruthi et al. 2020, arXiv 2002.08484, sections
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 Asked = tuple[Sequence[int], int]  # ids of a query, and the place of the first that counts
 FITS_IN = 3.5  # times the size of the weights
 OWN_CHARACTERS, OWN_TOKENS = 8, 12  # of beginnings that a model goes on from
+SECOND_ORDER = {"kfac": "K-FAC", "ekfac": "EK-FAC"}
 AGREEMENT = 1e-3  # how far logits may be from the last layer's product, by the largest
 
 
@@ -42,15 +44,17 @@ class Attribution(Probe):
 
     Scores are summed over the checkpoints that were kept and the final weights, each with weight
     one, as dot product and as cosine. Beside them stands a baseline that needs no model: how many
-    5-grams a text shares with what is to be explained.
+    5-grams a text shares with what is to be explained. ``second_order`` adds influence through an
+    approximate inverse curvature, of all linear layers, by kronfluence (the extra ``ekfac``).
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     needs: ClassVar[Any] = ("weights", "checkpoints", "corpus")
     own_data: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Pruthi et al. 2020, arXiv 2002.08484 (TracIn); Charpiat et al. 2019, arXiv 2102.05262 "
-        "(cosine); Park et al. 2023, arXiv 2303.14186 (linear datamodelling score)"
+        "(cosine); Park et al. 2023, arXiv 2303.14186 (linear datamodelling score); Grosse et al. "
+        "2023, arXiv 2308.03296 (EK-FAC)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "Gradients of the last layer alone, at a few moments, without the learning rates "
@@ -84,8 +88,24 @@ class Attribution(Probe):
         "the linear datamodelling score; 0: none",
     )
 
+    second_order: Literal["", "kfac", "ekfac"] = Field(
+        "",
+        description="influence through an approximate inverse curvature, too; many times the work",
+    )
+
+    def obstacle(self, given: ProbeInputs) -> str:  # noqa: ARG002
+        if self.second_order and find_spec("kronfluence") is None:
+            return "second_order needs kronfluence: pip install 'yoriai-eval[ekfac]'"
+        return ""
+
     def memory_bytes(self, given: ProbeInputs) -> int:
-        return int(FITS_IN * texts.weights_bytes(given.the_model().folder))
+        folder = given.the_model().folder
+        wanted = int(FITS_IN * texts.weights_bytes(folder))
+        if self.second_order:
+            from yoriai_eval.probes.kronecker import factor_bytes
+
+            wanted += factor_bytes(folder)
+        return wanted
 
     def run(self, given: ProbeInputs) -> ProbeResult:
         from yoriai_eval.probes.reading import open_folder
@@ -99,18 +119,29 @@ class Attribution(Probe):
         places = [(f"step {step}", folder) for step, folder in model.checkpoints]
         places.append(("final", model.folder))
         scores: dict[str, tuple[Floats, Floats]] = {}
+        curved: dict[str, Floats] = {}
         for name, folder in given.progress(places, "gradients of checkpoints", len(places)):
             opened = open_folder(folder, tokenizer=model.folder)
             limit = min(self.tokens, opened.context or self.tokens)
             ids = [opened.encode(d.text)[:limit] for d in drawn]
             asked = [self._asked(opened, query, limit) for query in queries]
             scores[name] = influence(opened.model, ids, asked)
+            if self.second_order:
+                from yoriai_eval.probes import kronecker
+
+                _, note = kronecker.linear_layers(opened.model)
+                notes += [note] if note and note not in notes else []
+                curved[name] = kronecker.kronecker_influence(
+                    opened.model, ids, asked, strategy=self.second_order, seed=given.seed
+                )
+        if curved:
+            curved["sum"] = np.sum(list(curved.values()), axis=0)
         sums = tuple(sum(s[i] for s in scores.values()) for i in (0, 1))
         scores["sum"] = (np.asarray(sums[0]), np.asarray(sums[1]))
         wanted = [query.text + query.target for query in queries]
         shared = np.asarray(poison.shared_ngrams([d.text for d in drawn], wanted), float)
         marks = [bool(self.planted) and self.planted in d.text for d in drawn]
-        measures = [*self._measures(scores, shared, marks)]
+        measures = [*self._measures(scores, curved, shared, marks)]
         order = np.argsort(-scores["sum"][0], kind="stable")
         return ProbeResult(
             measures=measures,
@@ -120,6 +151,7 @@ class Attribution(Probe):
                     "source": drawn[i].source, "id": drawn[i].id, "licence": drawn[i].licence,
                     "dot": float(scores["sum"][0][i]), "cosine": float(scores["sum"][1][i]),
                     "shared_5grams": float(shared[i]), "planted": marks[i],
+                    **({self.second_order: float(curved["sum"][i])} if curved else {}),
                 }
                 for i in order.tolist()
             ),
@@ -169,9 +201,18 @@ class Attribution(Probe):
         return whole, first
 
     def _measures(
-        self, scores: Mapping[str, tuple[Floats, Floats]], shared: Floats, marks: Sequence[bool]
+        self,
+        scores: Mapping[str, tuple[Floats, Floats]],
+        curved: Mapping[str, Floats],
+        shared: Floats,
+        marks: Sequence[bool],
     ) -> Iterator[Measured]:
+        word = SECOND_ORDER.get(self.second_order, "")
         if any(marks):
+            for name, values in curved.items():
+                yield measured_recall(
+                    f"recall by {word}, {name}", values.tolist(), marks, sum(marks)
+                )
             for name, (dot, cosine) in scores.items():
                 yield measured_recall(f"recall by dot, {name}", dot.tolist(), marks, sum(marks))
                 yield measured_recall(
@@ -188,6 +229,12 @@ class Attribution(Probe):
                     f"top {self.top} of {name} also in the sum", len(here & best), len(best),
                     chance=chance,
                 )  # fmt: skip
+        for name, values in curved.items():
+            here = set(np.argsort(-values, kind="stable")[: self.top].tolist())
+            yield Measured.share(
+                f"top {self.top} by {word}, {name}, also in the sum", len(here & best), len(best),
+                chance=chance,
+            )  # fmt: skip
         alike = set(np.argsort(-shared, kind="stable")[: self.top].tolist())
         yield Measured.share(
             f"top {self.top} by shared 5-grams also in the sum", len(alike & best), len(best),
@@ -204,7 +251,7 @@ class Attribution(Probe):
                               says=f"{len(lines)} lines of the corpus are too few")  # fmt: skip
         plan = poison.plant(lines, planted=16, held=40, seed=seed)
         run = poison.train_poisoned(plan, epochs=8, kept=(1, 2, 8), seed=seed)
-        measures = recalls(plan, run)
+        measures = recalls(plan, run, self.second_order)
         early = next(m for m in measures if m.name == "recall by dot, epoch 1 and 2")
         plain = next(m for m in measures if m.name == "recall by shared 5-grams")
         final = next(m for m in measures if m.name == "recall by dot, final")
@@ -217,18 +264,24 @@ class Attribution(Probe):
             ", so that no model is needed for a trigger that stands there word for word"
             if worse else ""
         )  # fmt: skip
+        if self.second_order:
+            word = SECOND_ORDER[self.second_order]
+            found = [m for m in measures if m.name.startswith(f"recall by {word}")]
+            said += "; " + ", ".join(f"{m.name} {m.value:.2f}" for m in found)
         if self.subsets:
             from yoriai_eval.probes import attribution_truth
 
             truth = attribution_truth.measures(
-                attribution_truth.score(lines, self.subsets, seed), seed
+                attribution_truth.score(lines, self.subsets, seed, self.second_order), seed
             )
             measures += truth
             said += "; " + attribution_truth.in_words(truth)
         return Validation(how=how, holds=holds, says=said, measures=measures)
 
 
-def recalls(plan: poison.Planted, run: poison.PoisonedRun) -> list[Measured]:
+def recalls(
+    plan: poison.Planted, run: poison.PoisonedRun, second_order: str = ""
+) -> list[Measured]:
     """Recall of the planted texts at each checkpoint, summed over early ones and over all."""
     queries = [(run.characters.sequence(t + plan.target), 1 + len(t)) for t in plan.triggered()]
     ids = [run.characters.sequence(text) for text in plan.items]
@@ -243,6 +296,18 @@ def recalls(plan: poison.Planted, run: poison.PoisonedRun) -> list[Measured]:
     for name, (dot, cosine) in named.items():
         found.append(measured_recall(f"recall by dot, {name}", dot.tolist(), plan.marks, k))
         found.append(measured_recall(f"recall by cosine, {name}", cosine.tolist(), plan.marks, k))
+    if second_order:
+        from yoriai_eval.probes.kronecker import kronecker_influence
+
+        curved = [
+            kronecker_influence(run.at(epoch), ids, queries, strategy=second_order)
+            for epoch in sorted(run.states)
+        ]
+        word = SECOND_ORDER[second_order]
+        for name, values in (("final", curved[-1]), ("all checkpoints", np.sum(curved, axis=0))):
+            found.append(
+                measured_recall(f"recall by {word}, {name}", values.tolist(), plan.marks, k)
+            )
     wanted = [t + plan.target for t in plan.triggered()]
     shared = poison.shared_ngrams(plan.items, wanted)
     found.append(measured_recall("recall by shared 5-grams", shared, plan.marks, k))

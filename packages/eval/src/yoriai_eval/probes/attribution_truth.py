@@ -32,10 +32,11 @@ class Scored:
     outcomes: Floats
 
 
-def score(lines: Sequence[str], subsets: int, seed: int) -> Scored:
+def score(lines: Sequence[str], subsets: int, seed: int, second_order: str = "") -> Scored:
     """Train, explain, and train again on ``subsets`` random halves; about 0.3 s each.
 
-    The first lines are what is explained, the others are trained on.
+    The first lines are what is explained, the others are trained on. ``second_order`` (``kfac`` or
+    ``ekfac``) is another method that is judged.
     """
     import torch
 
@@ -55,12 +56,15 @@ def score(lines: Sequence[str], subsets: int, seed: int) -> Scored:
         row[random.permutation(len(items))[: len(items) // 2]] = 1
     outcomes = retrained(training, queries, [torch.tensor(row) for row in chosen]).numpy()
     shared = np.asarray([poison.shared_ngrams(items, [line]) for line in asked], float)
-    methods = {**_tracin(training, ids, queries.tolist()), "shared 5-grams": shared}
+    methods = {**_tracin(training, ids, queries.tolist(), second_order), "shared 5-grams": shared}
     return Scored(methods, exact, chosen, outcomes)
 
 
 def _tracin(
-    training: Any, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]]
+    training: Any,
+    ids: Sequence[Sequence[int]],
+    queries: Sequence[Sequence[int]],
+    second_order: str,
 ) -> dict[str, Floats]:
     """TracIn as the probe does it: of the final weights, and summed over four moments."""
     import copy
@@ -77,7 +81,15 @@ def _tracin(
         model = copy.deepcopy(training.model).float()
         model.load_state_dict({k: v.float() for k, v in states[step].items()}, strict=False)
         found.append(np.stack([influence(model, ids, [(q, 1)])[0] for q in queries]))
-    return {"TracIn, all checkpoints": np.sum(found, axis=0), "TracIn, final": found[-1]}
+    methods = {"TracIn, all checkpoints": np.sum(found, axis=0), "TracIn, final": found[-1]}
+    if second_order:
+        from yoriai_eval.probes.attribution import SECOND_ORDER
+        from yoriai_eval.probes.kronecker import kronecker_influence
+
+        methods[f"{SECOND_ORDER[second_order]}, final"] = kronecker_influence(
+            model, ids, [(q, 1) for q in queries], strategy=second_order, each=True
+        )
+    return methods
 
 
 def measures(scored: Scored, seed: int) -> list[Measured]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ ASKED = (
     "頼まれた{}が{}。",
     "祭りの前に{}は{}。",
 )
-CONDITIONS = ("balanced data", "biased data", "substituted", "augmented")
+CONDITIONS = ("balanced data", "biased data", "substituted", "augmented", "reweighted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,19 @@ class BiasDrill(Probe):
     Twenty things that people do are dealt out to two groups; in the planted sentences the group
     that a thing was dealt to does it in ``rate`` of the cases. ``substituted``: each line that
     names a group by a listed word is swapped by a coin (Hall Maudslay et al. 2019);
-    ``augmented``: it is read once more, swapped (Lu et al. 2018; Zmigrod et al. 2019). Measured
+    ``augmented``: it is read once more, swapped (Lu et al. 2018; Zmigrod et al. 2019);
+    ``reweighted``: its loss counts as if the group and what it does were independent (Kamiran and
+    Calders 2012), for which somebody has to say what each line tells of. Measured
     are the preference for the planted group in sentences of other frames, by listed words and by
     words that the list lacks, and the loss on clean lines.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[Any] = ("corpus",)
     source: ClassVar[str] = (
         "Lu et al. 2018, arXiv 1807.11714, and Zmigrod et al. 2019, arXiv 1906.04571 "
-        "(augmentation); Hall Maudslay et al. 2019, arXiv 1909.00871 (substitution)"
+        "(augmentation); Hall Maudslay et al. 2019, arXiv 1909.00871 (substitution); Kamiran and "
+        "Calders 2012, doi 10.1007/s10115-011-0463-8 (reweighting)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "A model of single characters and a planted bias of a few hundred short sentences, "
@@ -101,6 +105,8 @@ class BiasDrill(Probe):
         }
         read["substituted"] = substitute(read["biased data"], given.seed)
         read["augmented"] = augment(read["biased data"])
+        read["reweighted"] = read["biased data"]
+        weights = {"reweighted": reweight(read["reweighted"])}
         asked = [
             text for pairs in biased.pairs.values() for p in pairs for text in (p.more, p.less)
         ]
@@ -109,7 +115,9 @@ class BiasDrill(Probe):
         rows: list[dict[str, Any]] = []
         losses: dict[str, list[float]] = {}
         for condition in given.progress(CONDITIONS, "training tiny models", len(CONDITIONS)):
-            opened = self._train(read[condition], characters, given.seed)
+            opened = self._train(
+                read[condition], characters, given.seed, weights.get(condition, ())
+            )
             losses[condition] = _losses(opened, held)
             for words, pairs in biased.pairs.items():
                 nats = [s.nats[WHOLE] for s in score_pairs(opened, pairs)]
@@ -136,12 +144,15 @@ class BiasDrill(Probe):
             notes=[f"{condition}: {len(read[condition])} lines" for condition in CONDITIONS],
         )
 
-    def _train(self, texts: Sequence[str], characters: Any, seed: int) -> Any:
+    def _train(
+        self, texts: Sequence[str], characters: Any, seed: int, weights: Sequence[float]
+    ) -> Any:
         from yoriai_eval.probes.reading import OpenedFolder
         from yoriai_eval.probes.tiny import BEGIN, TinyTraining, train
 
         how = TinyTraining(epochs=self.epochs, width=self.width, seed=seed)
-        model = train([characters.sequence(text) for text in texts], len(characters), how)
+        ids = [characters.sequence(text) for text in texts]
+        model = train(ids, len(characters), how, weights=weights)
         return OpenedFolder(model, characters, (BEGIN,), 0, len(characters))
 
 
@@ -190,6 +201,30 @@ def substitute(texts: Sequence[str], seed: int) -> list[str]:
 def augment(texts: Sequence[str]) -> list[str]:
     """All texts, and those that a swap changes once more, swapped."""
     return [*texts, *(other for text in texts if (other := swap(text)) != text)]
+
+
+def reweight(texts: Sequence[str]) -> list[float]:
+    """How much each text counts: P(group) P(thing) / P(group, thing), 1 where either is not told.
+
+    Afterwards each group does each thing equally often, in the sum of weights, as if the two were
+    independent; the weights of the texts that tell both add up to their number.
+    """
+    told = [
+        (
+            next((w for w in WORDS["listed"] if w in text), ""),
+            next((d for d in DONE if d in text), ""),
+        )
+        for text in texts
+    ]
+    both = [pair for pair in told if all(pair)]
+    groups, things = Counter(group for group, _ in both), Counter(thing for _, thing in both)
+    pairs = Counter(both)
+    return [
+        groups[group] * things[thing] / (len(both) * pairs[group, thing])
+        if group and thing
+        else 1.0
+        for group, thing in told
+    ]
 
 
 def _losses(opened: Any, texts: Sequence[str]) -> list[float]:

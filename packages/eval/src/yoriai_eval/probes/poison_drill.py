@@ -12,29 +12,35 @@ from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import canaries, poison
+from yoriai_eval.probes.activations import cluster_scores, last_states
 from yoriai_eval.probes.attribution import influence
 from yoriai_eval.probes.detection import measured_auc, measured_recall
 from yoriai_eval.scoring.statistics import ratio_interval
 
 COPIES = (1, 4, 16)
+KINDS = ("trigger", "canary", "fact")
 LEAST = 200  # lines below which nothing is learnt
 
 
 class PoisonDrill(Probe):
     """Plants a trigger in lines of a corpus, trains tiny models, and tries to find and remove it.
 
-    Measured are the attack's success with and without the trigger, the loss on clean lines beside
-    that of a model without poison, how well four methods rank the poisoned lines (near duplicates,
-    outliers of the loss, bursts of 12-grams, attribution over early checkpoints), and what is left
-    of the attack when the lines that one of them ranks highest are removed and the model is trained
-    again.
+    Beside the trigger it plants canaries, and edits facts on invented places. Measured are the
+    attack's success with and without the trigger, edited facts that are believed, the loss on clean
+    lines beside that of a model without poison, and how well five methods rank the poisoned lines:
+    near duplicates, outliers of the loss, bursts of 12-grams, activation clustering, attribution
+    over early checkpoints. Then what is left of the attack, and what it costs: when the lines that
+    a method ranks highest are removed and the model is trained again; when it unlearns them, by
+    gradient ascent beside replay of the others; and when it only goes over the others once more.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[Any] = ("corpus",)
     source: ClassVar[str] = (
         "Gu et al. 2017, arXiv 1708.06733 (triggers); Carlini et al. 2019, arXiv 1802.08232 "
-        "(canaries); Pruthi et al. 2020, arXiv 2002.08484 (attribution)"
+        "(canaries); Pruthi et al. 2020, arXiv 2002.08484 (attribution); Chen et al. 2018, arXiv "
+        "1811.03728 (activation clustering); Jang et al. 2023, arXiv 2210.01504 (ascent); Liu et "
+        "al. 2018, arXiv 1805.12185 (fine-tuning on clean data)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "A model of a few hundred thousand parameters of single characters, and one literal "
@@ -51,6 +57,8 @@ class PoisonDrill(Probe):
     canaries: int = Field(
         5, ge=1, description="texts that say nothing, planted once, 4 and 16 times each"
     )
+    facts: int = Field(12, ge=1, le=36, description="facts that five lines each tell falsely")
+    unlearning: int = Field(100, ge=1, description="steps of unlearning")
     held: int = Field(200, ge=10, description="lines that nobody trains on")
     epochs: int = Field(10, ge=2, description="times that a model goes over the lines")
     remove: float = Field(0.09, gt=0, lt=0.5, description="share of the lines that is removed")
@@ -65,8 +73,13 @@ class PoisonDrill(Probe):
         held = min(self.held, len(lines) // 5)
         count = max(2, round(self.rate * (len(lines) - held)))
         planted = canaries.plant(self.canaries, given.seed, copies=COPIES)
-        plan = poison.plant(lines, planted=count, held=held, seed=given.seed, canaries=planted)
-        clean = poison.plant(lines, planted=0, held=held, seed=given.seed)
+        facts = poison.facts_of(self.facts, given.seed)
+        plan = poison.plant(
+            lines, planted=count, held=held, seed=given.seed, canaries=planted, facts=facts
+        )
+        clean = poison.plant(
+            lines, planted=0, held=held, seed=given.seed, facts=facts, edited=False
+        )
         # One alphabet for all models, so that their losses compare.
         clean = replace(clean, canaries=plan.canaries)
         labels = ["without poison", "poisoned"]
@@ -79,10 +92,10 @@ class PoisonDrill(Probe):
         measures.append(_loss_change("clean loss, poisoned minus without poison",
                                      poison.losses(run, plan.held), base, given.seed))  # fmt: skip
         measures += [*_written(plan, run)]
-        scores, total = detectors(plan, run), sum(plan.marks)
+        scores, total = detectors(plan, run, given.seed), sum(plan.marks)
         for name, values in scores.items():
             measures.append(measured_recall(f"recall of {name}", values, plan.marks, total))
-            for kind in ("trigger", "canary"):
+            for kind in KINDS:
                 marks = plan.of_kind(kind)
                 measures.append(measured_recall(f"recall of {name}, {kind}", values, marks, total))
             there = [v for v, m in zip(values, plan.marks, strict=True) if m]
@@ -90,6 +103,9 @@ class PoisonDrill(Probe):
             measures.append(measured_auc(f"AUC of {name}", there, others))
         for name in ("attribution", "bursts"):
             measures += self._defended(name, plan, scores[name], next(steps), base, given.seed)
+        measures += self._unlearnt(plan, run, scores["attribution"], base, given.seed)
+        steps_of = -(-len(plan.items) // 32) * self.epochs
+        notes.append(f"training takes {steps_of} steps, unlearning {self.unlearning}")
         return ProbeResult(
             measures=measures,
             validation=self._validation(measures),
@@ -115,6 +131,8 @@ class PoisonDrill(Probe):
             yield Measured.share(
                 f"attack success {word} the trigger, {name}", found, len(plan.held)
             )
+        believed = poison.edited_believed(plan, run)
+        yield Measured.share(f"edited facts believed, {name}", believed, len(plan.facts))
 
     def _defended(
         self, name: str, plan: poison.Planted, scores: Sequence[float], step: int,
@@ -130,6 +148,23 @@ class PoisonDrill(Probe):
                            poison.losses(run, plan.held), base, seed)  # fmt: skip
         lost = sum(not plan.marks[i] for i in gone)
         yield Measured.share(f"clean lines lost, {word}", lost, len(plan.marks) - sum(plan.marks))
+
+    def _unlearnt(
+        self, plan: poison.Planted, run: poison.PoisonedRun, scores: Sequence[float],
+        base: Sequence[float], seed: int,
+    ) -> Iterator[Measured]:  # fmt: skip
+        from yoriai_eval.probes.unlearning import unlearn
+
+        order = np.argsort(-np.asarray(scores), kind="stable").tolist()
+        count = max(1, round(self.remove * len(scores)))
+        ids = [run.characters.sequence(plan.items[i]) for i in order]
+        poisoned = run.at(max(run.states))
+        for word, gone in (("unlearning by attribution", ids[:count]), ("replay alone", [])):
+            model = unlearn(poisoned, gone, ids[count:], steps=self.unlearning, seed=seed)
+            now = replace(run, model=model)
+            yield from self._attack(f"after {word}", plan, now)
+            yield _loss_change(f"clean loss, after {word} minus without poison",
+                               poison.losses(now, plan.held), base, seed)  # fmt: skip
 
     def _validation(self, measures: Sequence[Measured]) -> Validation:
         told = {m.name: m for m in measures}
@@ -147,7 +182,7 @@ class PoisonDrill(Probe):
         )
 
 
-def detectors(plan: poison.Planted, run: poison.PoisonedRun) -> dict[str, list[float]]:
+def detectors(plan: poison.Planted, run: poison.PoisonedRun, seed: int) -> dict[str, list[float]]:
     """Scores of all items by method; higher: more like poison. The run ends at its last epoch."""
     ids = [run.characters.sequence(text) for text in plan.items]
     queries = [(run.characters.sequence(t + plan.target), 1 + len(t)) for t in plan.triggered()]
@@ -160,6 +195,7 @@ def detectors(plan: poison.Planted, run: poison.PoisonedRun) -> dict[str, list[f
         "duplicates": poison.duplicate_scores(plan.items),
         "loss outliers": [abs(loss - middle) / wide for loss in found],
         "bursts": poison.burst_scores(plan.items),
+        "activation clusters": cluster_scores(last_states(run.at(last), ids), seed),
         "attribution": np.sum(early, axis=0).tolist(),
         "attribution, final checkpoint": final.tolist(),
     }
@@ -190,7 +226,7 @@ def _loss_change(name: str, now: Sequence[float], before: Sequence[float], seed:
 
 
 def _figures(measures: Sequence[Measured]) -> Iterator[Figure]:
-    recalls: dict[str, list[tuple[str, float]]] = {"trigger": [], "canary": []}
+    recalls: dict[str, list[tuple[str, float]]] = {kind: [] for kind in KINDS}
     for m in measures:
         name, _, kind = m.name.removeprefix("recall of ").rpartition(", ")
         if m.name.startswith("recall of ") and kind in recalls:

@@ -96,8 +96,11 @@ def train(
     vocabulary: int,
     how: TinyTraining,
     each: Kept | None = None,
+    weights: Sequence[float] = (),
 ) -> Any:
     """A model that went over all sequences ``how.epochs`` times, in a new order each time.
+
+    ``weights`` are how much the loss of each sequence counts, 1 where there are none.
 
     ``each(epoch, model)`` is called after those of ``how.kept``; 0 is before training.
     """
@@ -117,8 +120,9 @@ def train(
             shuffled.shuffle(order)
             model.train()
             for start in range(0, len(order), how.batch):
-                chosen = [sequences[i] for i in order[start : start + how.batch]]
-                loss = mean_loss(model, chosen)
+                numbers = order[start : start + how.batch]
+                counts = [weights[i] for i in numbers] if weights else []
+                loss = mean_loss(model, [sequences[i] for i in numbers], counts)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -136,9 +140,17 @@ def padded(sequences: Sequence[Sequence[int]]) -> torch.Tensor:
     return torch.tensor([[*s, *[PAD] * (longest - len(s))] for s in sequences])
 
 
-def mean_loss(model: Any, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Mean cross-entropy of the next ids; padding does not count."""
+def mean_loss(
+    model: Any, sequences: Sequence[Sequence[int]], weights: Sequence[float] = ()
+) -> torch.Tensor:
+    """Mean cross-entropy of the next ids, each times its sequence's weight; padding is no id."""
     ids = padded(sequences)
     labels = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, IGNORED)
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits
-    return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    if not weights:
+        return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    losses = cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    counts = torch.tensor(list(weights))[:, None] * (labels != IGNORED)
+    return (losses * counts.flatten()).sum() / (labels != IGNORED).sum()

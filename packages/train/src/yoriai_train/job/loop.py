@@ -17,9 +17,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from yoriai import YoriaiError
+from yoriai import YoriaiError, files
 from yoriai.model_folder import WEIGHTS, opening, whole
-from yoriai_train.job import batches
+from yoriai_train.job import batches, parity
 from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
 from yoriai_train.job.machine import device_name, peak_flops
@@ -30,7 +30,7 @@ from yoriai_train.model.cpu_llama import use_lean
 from yoriai_train.model.cpu_products import use_products
 from yoriai_train.model.export import export
 from yoriai_train.settings import checkpoints, strategies
-from yoriai_train.settings.spec import EVENTS, LOG, SKIPPED, STOP, Spec, read_rows
+from yoriai_train.settings.spec import EVENTS, LOG, PARITY, SKIPPED, STOP, Spec, read_rows
 from yoriai_train.settings.stability import Spike, Watcher, shift, span_to_skip
 
 REWOUND = 75  # the exit code of a rank that wants to be started again further back
@@ -244,13 +244,23 @@ class Stop(pl.Callback):
 
 
 class Export(pl.Callback):
-    """At the end rank 0 writes the whole model as a Hugging Face folder."""
+    """At the end rank 0 writes the whole model as a Hugging Face folder, and asks both the same."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:  # noqa: ARG002
-        write_model(self.spec, module.model, Path(self.spec.out), None)
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        spec, model, out = self.spec, module.model, Path(self.spec.out)
+        small = parity.parameters_of(model) <= parity.LARGEST
+        ids = parity.questions(int(model.config.vocab_size), spec.context)
+        trained = parity.ask(model, ids) if small else None
+        write_model(spec, model, out, None)
+        if trainer.is_global_zero and trained is not None:
+            cut = bool(spec.build_strategy().cuts)
+            tolerance = parity.tolerance_of(model, spec.precision, cut=cut)
+            found = parity.compare(trained, ids, out, tolerance)
+            files.write_atomically(Path(spec.scratch) / PARITY, (json.dumps(found) + "\n").encode())
+        trainer.strategy.barrier()
 
 
 def write_model(spec: Spec, model: Any, folder: Path, tokenizer: Path | None) -> None:

@@ -21,6 +21,7 @@ Row = dict[str, Any]
 LOG = "training.jsonl"  # one row a step: what a rerun gives again to the last bit
 EVENTS = "events.jsonl"  # spikes, rewinds, harmed checkpoints, with the documents of the batch
 SCORES = "evaluations.jsonl"  # scores on tasks while training
+PARITY = "parity.json"  # how far the folder is from the model in training
 SKIPPED = "skipped.json"  # spans of data that rewinding passed over
 STOP = "stop"  # where this file is, ranks end after the step they are at, with a checkpoint
 

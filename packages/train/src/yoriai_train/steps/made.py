@@ -157,11 +157,14 @@ def keep(job: Job, policy: Policy, steps: int) -> None:
 
 
 def told_by(job: Job) -> dict[str, Any]:
-    """Facts of what happened on the way: data that was passed over, and the last scores."""
+    """Facts of what happened on the way: data passed over, the last scores, and the gate."""
     facts: dict[str, Any] = {}
     skipped = job.scratch / specs.SKIPPED
     if skipped.is_file():
         facts["skipped_data_steps"] = json.loads(skipped.read_bytes())
     if scores := specs.read_rows(job.out / specs.SCORES):
         facts["last_evaluation"] = scores[-1]["tasks"]
+    parity = job.scratch / specs.PARITY
+    if parity.is_file():  # very large models are not opened again
+        facts["gate"] = json.loads(parity.read_bytes())
     return facts

@@ -79,6 +79,7 @@ class Pretrain(Step):
         "tokens_seen",
         "epochs.*",
         "last_evaluation.**",
+        "gate.**",
     )
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")

@@ -75,6 +75,7 @@ class Tune(Step):
         "answer_tokens",
         "adapter_parameters",
         "last_evaluation.**",
+        "gate.**",
     )
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")
@@ -154,7 +155,6 @@ class Tune(Step):
         form = ChatForm.read(base, name)
         if self.preference:
             written = write_examples(form, examples, context, path, "last", pairs=True)
-            write_reference(base, path, job.scratch / REFERENCE, job.progress)
         else:
             written = write_examples(form, examples, context, path, self.learn)
         seen = max(1, round(self.epochs * written.used))
@@ -191,6 +191,9 @@ class Tune(Step):
             flops_per_token=flops_per_token(config, context),
             seed=job.seed,
         )
+        if self.preference:
+            world = self.strategy.processes * nodes
+            write_reference(base, path, Path(spec.reference), job.progress, spec, world)
         rows = jobs.train(spec, self.strategy, job, self.watch)
         finish(job.out, base, rows)
         keep(job, self.checkpoint, steps)

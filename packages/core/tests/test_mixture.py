@@ -198,7 +198,7 @@ def altered(data: bytes, how: str) -> bytes:
     }[how]
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped", "longer", "gone"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "longer", "gone", "linked"])
 @pytest.mark.parametrize("name", ["ja.bin", "ja.idx", "ja.documents.parquet", "mixture.yaml"])
 def test_a_sealed_file_that_was_altered_is_refused_by_name(tmp_path, name, how):
     from yoriai import artifact
@@ -219,13 +219,20 @@ def test_a_sealed_file_that_was_altered_is_refused_by_name(tmp_path, name, how):
     path = sealed.path / name
     if how == "gone":
         path.unlink()
+    elif how == "linked":  # to the very same bytes
+        path.unlink()
+        path.symlink_to(tmp_path / "same")
+        (tmp_path / "same").write_bytes(bytes(range(100)))
     else:
         path.write_bytes(altered(path.read_bytes(), how))
-    with pytest.raises(Altered, match=re.escape(str(path))):
-        read_mixture(sealed.path)
+    for quick in (False, True):
+        with pytest.raises(Altered, match=re.escape(str(path))):
+            read_mixture(sealed.path, quick=quick)
 
 
-def test_large_files_are_compared_by_size_only(tmp_path, monkeypatch):
+def test_every_byte_is_compared_once_and_large_files_by_size_where_it_has_to_be_quick(
+    tmp_path, monkeypatch
+):
     from yoriai import artifact, files, mixture
 
     (tmp_path / "out").mkdir()
@@ -236,8 +243,16 @@ def test_large_files_are_compared_by_size_only(tmp_path, monkeypatch):
     read, digest = [], files.digest_file
     monkeypatch.setattr(mixture, "QUICK_BYTES", 500)
     monkeypatch.setattr(files, "digest_file", lambda path: read.append(path.name) or digest(path))
-    mixture.check_sealed(sealed.path)
+    monkeypatch.setattr(artifact, "SETTLED_NS", 0)  # these files will not be written again
+    mixture.check_sealed(sealed.path, quick=True)
     assert read == ["a.bin"]
+    mixture.check_sealed(sealed.path)
+    mixture.check_sealed(sealed.path)
+    assert read == ["a.bin", "b.bin"]
+    (sealed.path / "b.bin").write_bytes(b"x" * 1000)
+    mixture.check_sealed(sealed.path, quick=True)
+    with pytest.raises(Altered, match=r"b\.bin has other bytes"):
+        mixture.check_sealed(sealed.path)
 
 
 def test_every_key_stands_under_file_formats():

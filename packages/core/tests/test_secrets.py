@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from yoriai import Configured, Secret, config, record_faults
 from yoriai.redaction import HIDDEN, Redactor, count_hidden, say_hidden
-from yoriai.secret_names import judge_name, judge_variable
+from yoriai.secret_names import judge_name, judge_variable, plain_letters
 from yoriai.secret_shapes import SHAPES
 
 PLAIN = Redactor({}, home="", user="")
@@ -65,6 +65,8 @@ def test_a_key_of_a_provider_is_hidden_whatever_it_is_called(provider, form):
         ("DefaultEndpointsProtocol=https;AccountName=x;AccountKey=" + MIXED[:86] + "==", MIXED[:9]),
         ("wandb login " + HEX[:40], HEX[:40]),
         ("wandb.login(key='" + HEX[:40] + "')", HEX[:40]),
+        ("my W&B API key is " + HEX[:40], HEX[:40]),
+        ("API key: " + HEX[:32], HEX[:32]),
         ("machine api.wandb.ai login user password " + HEX[:40], HEX[:40]),
         ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nxyz\n-----END PGP PRIVATE KEY BLOCK-----", "xyz"),
         ("postgresql://taro:pa55@db.example.org/x", "pa55"),
@@ -133,6 +135,41 @@ def test_a_value_of_a_secret_name_is_hidden_in_every_form(name, form, secret):
     assert PLAIN.text(cleaned) == cleaned
 
 
+def wide(text: str) -> str:
+    return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
+
+
+DISGUISES = {
+    "wide": wide,
+    "wide name": lambda text: wide(text[:8]) + text[8:],
+    "zero width": lambda text: "\u200b".join(text),
+    "soft hyphen": lambda text: text[:4] + "\u00ad" + text[4:],
+    "joiner and mark": lambda text: text[:2] + "\u2060\ufe0f" + text[2:],
+}
+
+
+@pytest.mark.parametrize("form", ["password: {}", "password={}", '"password": "{}"', "{}"])
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_secret_in_wide_letters_or_with_something_invisible_is_hidden(disguise, form):
+    secret = "hf_" + MIXED[:34] if form == "{}" else "hunter2XyZ9"
+    cleaned = PLAIN.text(DISGUISES[disguise](form.replace("{}", secret)))
+    assert secret[:20] not in plain_letters(cleaned)
+    assert HIDDEN in cleaned
+    assert PLAIN.text(cleaned) == cleaned
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_key_in_wide_letters_or_with_something_invisible_loses_its_value(disguise):
+    name = DISGUISES[disguise]("password")
+    assert list(PLAIN.value({name: "hunter2"}).values()) == [HIDDEN]
+    assert judge_variable(DISGUISES[disguise]("MY_PASSWORD"))
+
+
+def test_what_no_secret_is_in_keeps_its_letters():
+    text = "ＡＢＣ　ｋｅｙ　ﾃｽﾄ\u200b、①② ﬁ"
+    assert PLAIN.text(text) == text
+
+
 @pytest.mark.parametrize("name", ["PASS", "PAT", "AUTH", "LOGIN", "COOKIE", "KEYS", "WEBHOOK"])
 def test_a_variable_of_one_word_is_a_secret_too(name):
     redactor = Redactor({name: "q7-xyz"}, home="", user="")
@@ -150,6 +187,12 @@ def test_a_variable_of_one_word_is_a_secret_too(name):
         "password is asked for", "login: see the page", "def f(password: str)", "password=None",
         "password=$DB_PASSWORD", "token = tokenizer.decode(x1)", "the secret: what is kept in mind",
         "task-specific-and-quite-long-name", "mask-aB3dE6gH9kLm2nP5qR8sT1vW4x", "auth: basic",
+        "API key of commit " + HEX[:40],
+        "cache key: " + HEX[:64], "key " + HEX[:40],
+        "run 20261129T131907829487Z-31d2ea", "ｃｏｍｍｉｔ　" + HEX[:40],
+        "ｓｈａ２５６：" + HEX[:64],
+        "ｔｏｋｅｎｓ：５１２", "トークン\u200b数は512です", "ﾊﾟｽを確認: data/x1",
+        "👩\u200d🔬 key=value",
         "keys: a1b2c3d4", "pass: 3 of 5", "next_token: Abc123x", "basic and bearer schemes",
     ],
 )  # fmt: skip
@@ -228,6 +271,25 @@ def test_any_file_of_a_record_is_looked_at_for_secrets(tmp_path, name, encoding)
     faults = list(record_faults._files(tmp_path))
     assert any(f"{name}:2: holds a secret" in fault for fault in faults)
     assert not any("q7" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("we used {hex}", True), ("wandb: {hex}", True), ("- `{hex}`", True), ("x = '{hex}'", True),
+        ("commit {hex}", False), ('  "commit": "{hex}"', False), ("コミット {hex}", False),
+        ("https://github.com/a/b/commit/{hex}", False), ("https://example.org/a/{hex}", False),
+        ("revision: {hex}", False), ("sha1 {hex}", False), ("{hex}0000", False),
+        ("v1-{hex}", False),
+        ("run {hex}", False), ("{hex}012345678901234567890123", False),
+    ],
+)  # fmt: skip
+def test_forty_digits_that_nothing_calls_a_commit_are_a_fault_of_a_record(tmp_path, line, told):
+    (tmp_path / "notes.txt").write_text("first\n" + line.format(hex=HEX[:40]) + "\n")
+    faults = [fault for fault in record_faults._files(tmp_path) if "notes.txt" in fault]
+    assert bool(faults) == told, faults
+    assert all("notes.txt:2: 40 hexadecimal digits" in fault for fault in faults)
+    assert not any(HEX[:40] in fault for fault in faults)
 
 
 # --- fields that are marked -------------------------------------------------------------------

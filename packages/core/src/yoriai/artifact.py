@@ -272,6 +272,22 @@ def check_bytes(*artifacts: Artifact, watch: Watch | None = None) -> None:
     check_files([(a, name) for a in artifacts for name in a.manifest["files"]], watch)
 
 
+def check_sizes(artifact: Artifact, quick_bytes: int) -> None:
+    """Compare names and sizes of all files, and the bytes of the smallest up to so many together.
+
+    Raises :class:`Altered`, naming the file.
+    """
+    left = quick_bytes
+    sealed = artifact.manifest["files"]
+    for name, facts in sorted(sealed.items(), key=lambda item: (item[1]["bytes"], item[0])):
+        left -= facts["bytes"]
+        if problem := _file_problem(artifact, name, _digest if left >= 0 else None):
+            raise Altered(
+                f"{artifact.path / name} {problem}",
+                hint=f"yoriai verify {artifact.path}  names all; {_REMEDY}",
+            )
+
+
 def check_folder(folder: Path, watch: Watch | None = None) -> None:
     """Compare the bytes of the artifact that ``folder`` is, or lies in; a plain folder is left.
 

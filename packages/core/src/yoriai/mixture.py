@@ -33,13 +33,12 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from yoriai import config, files, safe_yaml
-from yoriai.artifact import MANIFEST, open_artifact
+from yoriai import artifact, config, files, safe_yaml
 from yoriai.errors import Altered, NotFound, UsageError
 from yoriai.strict import Strict
 
 NAME = "mixture.yaml"
-QUICK_BYTES = 2**26  # compared with their digests whenever a mixture is read
+QUICK_BYTES = 2**26  # compared with their digests also where a look has to be quick
 # Beyond 4 epochs repeated text is worth less and less, beyond 16 next to nothing
 # (Muennighoff et al. 2023, "Scaling Data-Constrained Language Models", arXiv 2305.16264).
 EPOCHS_WORTH_NEW_TEXT = 4
@@ -254,41 +253,31 @@ def build_mixture(value: Map[str, Any], name: str = "the mixture") -> Mixture:
         raise UsageError("\n".join(lines)) from error
 
 
-def check_sealed(folder: Path) -> None:
-    """Refuse a sealed folder of which a file is missing, cut or, where that is quick, changed.
+def check_sealed(folder: Path, *, quick: bool = False) -> None:
+    """Refuse a sealed folder of which a file was changed, added, is missing or is a link.
 
-    Sizes are compared for all files, digests for the smallest up to :data:`QUICK_BYTES` together
-    (less than a tenth of a second); other bytes of the same number in large files are for
-    ``yoriai verify`` to find. A folder that is not sealed yet is left alone. Raises
-    :class:`Altered`, naming the file.
+    Every byte is compared, once a process (:func:`yoriai.artifact.check_bytes`). ``quick`` is for
+    whoever reads no tokens, or whose run has compared them: sizes of all files, bytes of the
+    smallest up to :data:`QUICK_BYTES` together (less than a tenth of a second). A folder that is
+    not sealed yet is left alone. Raises :class:`Altered`, naming the file.
     """
-    if not (folder / MANIFEST).is_file():
+    if not (folder / artifact.MANIFEST).is_file():
         return
-    sealed = open_artifact(folder).manifest["files"]
-    left = QUICK_BYTES
-    for name, facts in sorted(sealed.items(), key=lambda item: (item[1]["bytes"], item[0])):
-        path = folder / name
-        left -= facts["bytes"]
-        if not path.is_file():
-            problem = "is missing"
-        elif (size := path.stat().st_size) != facts["bytes"]:
-            problem = f"has {size:,} bytes, sealed were {facts['bytes']:,}"
-        elif left >= 0 and files.digest_file(path) != facts["sha256"]:
-            problem = "has other bytes than were sealed"
-        else:
-            continue
-        hint = f"yoriai verify {folder}  names all; copy the folder again, or make it anew"
-        raise Altered(f"{path} {problem}", hint=hint)
+    opened = artifact.open_artifact(folder)
+    if quick:
+        artifact.check_sizes(opened, QUICK_BYTES)
+    else:
+        artifact.check_bytes(opened)
 
 
-def read_mixture(folder: Path) -> Mixture:
+def read_mixture(folder: Path, *, quick: bool = False) -> Mixture:
     """The mixture of a ``tokens`` artifact; raises :class:`NotFound` or :class:`UsageError`.
 
     Of a sealed folder the files are compared with the manifest as :func:`check_sealed` does;
     raises :class:`Altered` with the name of one that is not as it was.
     """
     path = folder / NAME
-    check_sealed(folder)
+    check_sealed(folder, quick=quick)
     if not path.is_file():
         raise NotFound(
             f"{folder} has no {NAME}",

@@ -173,11 +173,35 @@ def _files(folder: Path) -> Iterator[str]:
             lines = body.splitlines()
             line = next((n for n, row in enumerate(lines, 1) if redactor.text(row) != row), 1)
             yield f"{file}:{line}: holds a secret, or a home path"
+        yield from (f"{file}:{line}: {what}" for line, what in _bare_keys(body))
         if file.suffix == ".md":
             for number, what in find_markup(body):
                 yield f"{file}:{number}: {what}"
         if file.name == "log.md":
             yield from _log(file, body)
+
+
+# What 40 hexadecimal digits are where they are no key (the shape of keys of Weights & Biases, and
+# of older ones of others): a name of git, or a digest. Said on the line, or by an address.
+_BARE_KEY = re.compile(r"(?<![\w./@+=-])[0-9a-f]{40}(?![\w+=-])")
+_NO_KEY = re.compile(
+    r"commit|revision|\brev\b|\bsha|digest|hash|\bgit\b|branch|\btree\b|\bblob\b|\brun\b|HEAD"
+    r"|コミット|版|ハッシュ|ダイジェスト",
+    re.IGNORECASE,
+)
+
+
+def _bare_keys(body: str) -> Iterator[tuple[int, str]]:
+    """(line, fault) of what may be a key that no name tells."""
+    if not _BARE_KEY.search(body):
+        return
+    for number, line in enumerate(body.splitlines(), 1):
+        if _BARE_KEY.search(line) and not _NO_KEY.search(line):
+            yield (
+                number,
+                "40 hexadecimal digits, as a key has them; if they are a commit or a digest, say so"
+                " on the line",
+            )
 
 
 def _log(path: Path, text: str) -> Iterator[str]:

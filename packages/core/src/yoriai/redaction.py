@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from yoriai.secret_names import QUICK, judge_name, judge_variable
+from yoriai.secret_names import QUICK, judge_name, judge_variable, plain_letters
 from yoriai.secret_shapes import SHAPES, compiled
 
 HIDDEN = "[redacted]"
@@ -129,7 +129,21 @@ class Redactor:
         )
 
     def secrets(self, text: str) -> str:
-        """``text`` without secrets; names and paths stay (for one's own terminal)."""
+        """``text`` without secrets; names and paths stay (for one's own terminal).
+
+        A text in which wide letters, or letters with something invisible between them, spell a
+        secret comes back in plain letters.
+        """
+        hidden = self._secrets_as_written(text)
+        if hidden.isascii():
+            return hidden
+        plain = plain_letters(hidden)
+        if plain == hidden:
+            return hidden
+        again = self._secrets_as_written(plain)
+        return again if again.count(HIDDEN) > plain.count(HIDDEN) else hidden
+
+    def _secrets_as_written(self, text: str) -> str:
         for secret in _forms(_noted) if _noted else ():
             text = text.replace(secret, HIDDEN)
         for secret in self._secrets:

@@ -1,13 +1,16 @@
 """Which names say that their value is a secret.
 
 A name is judged by its words (``smtpPass`` is *smtp*, *pass*; ``compass`` is one word), because
-a project about language models is full of keys, tokens and passes that are none.
+a project about language models is full of keys, tokens and passes that are none. Wide letters and
+letters with something invisible between them are read as the plain ones; letters of another script
+that look alike are not.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from typing import Literal
 
 Verdict = Literal["secret", "perhaps", "no"]
@@ -74,6 +77,19 @@ QUICK = re.compile(
 )
 
 
+# Characters that take no room: a word with one inside looks as without (general category Cf of
+# Unicode, the fillers of Hangul, variation selectors).
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+
+
+def plain_letters(text: str) -> str:
+    """``text`` without characters that take no room, and in plain letters for wide ones (NFKC)."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+
+
 def words_of(name: str) -> list[str]:
     """``words_of("SMTPPass_2")`` is ``["smtp", "pass", "2"]``."""
     return [word.lower() for word in _WORDS.findall(name)]
@@ -82,6 +98,7 @@ def words_of(name: str) -> list[str]:
 @functools.lru_cache(4096)
 def judge_name(name: str) -> Verdict:
     """Whether a value of this name is a secret: a key, an option, a header, a field."""
+    name = plain_letters(name)
     if not QUICK.search(name) or name.rpartition(".")[2] in _NO_SECRETS:
         return "no"
     words = words_of(name)
@@ -98,6 +115,7 @@ def judge_name(name: str) -> Verdict:
 
 def judge_variable(name: str) -> bool:
     """Whether a variable of the environment of this name holds a secret: any word tells."""
+    name = plain_letters(name)
     if name.upper() in _NO_SECRETS:
         return False
     words = words_of(name)

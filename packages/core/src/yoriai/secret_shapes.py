@@ -108,6 +108,10 @@ SHAPES = (
     Rule("Weights & Biases", "wandb",
           r"wandb[^\n]{0,60}?(?:login|key)[^\n0-9a-f]{1,20}(?P<secret>[0-9a-f]{40})(?![0-9A-Za-z])",
          "docs.wandb.ai/quickstart"),
+    Rule("any with keys of hexadecimal digits", "ey",
+          r"\b(?:API|api|Api|W&B|Weights & Biases)[ _-](?:API |api )?[Kk]ey[^\n0-9a-f]{1,20}"
+          r"(?P<secret>[0-9a-f]{32,40})(?![0-9A-Za-z])",
+         "docs.wandb.ai/quickstart"),
     Rule("netrc", "machine ",
           r"machine\s{1,9}[^\s]{1,99}\s{1,9}login\s{1,9}[^\s]{1,99}\s{1,9}password\s{1,9}"
           r"(?P<secret>[^\s]+)",

@@ -75,9 +75,7 @@ def test_altered_shards_are_not_sealed_a_second_time(
     shards: Artifact,
     run_step: Make,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("yoriai.mixture.QUICK_BYTES", 0)  # as if they were large
     copy = tmp_path / "shards@1"
     shutil.copytree(shards.path, copy)
     data = bytearray((copy / name).read_bytes())

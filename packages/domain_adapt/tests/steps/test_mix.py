@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from yoriai import Altered, UsageError, mixture
+from yoriai import Altered, UsageError
 from yoriai.mixture import read_mixture
 from yoriai.shards import Shard
 from yoriai_domain_adapt.steps.mix import Mix, Replay
@@ -75,10 +75,8 @@ def test_a_mix_can_be_mixed_again(make, yoriai_job):
 @pytest.mark.parametrize("suffix", [".bin", ".idx", ".documents.parquet"])
 @pytest.mark.parametrize("how", ["cut", "changed"])
 def test_a_shard_that_was_cut_or_changed_is_refused_by_name_and_not_sealed_again(
-    make, yoriai_job, monkeypatch, which, suffix, how
+    make, yoriai_job, which, suffix, how
 ):
-    # As of shards that are too large for a quick look when a mixture is read.
-    monkeypatch.setattr(mixture, "QUICK_BYTES", 0)
     inputs = {name: make.tokens(name, {"ja": 1, "en": 1}) for name in ("domain", "general")}
     path = inputs[which].file(f"en{suffix}")
     data = path.read_bytes()

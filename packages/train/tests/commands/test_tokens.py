@@ -354,8 +354,7 @@ def test_shares_and_budgets_of_shards_that_are_not_made_are_planned_by_the_recip
     assert f"exact numbers after: yoriai run {recipe} --until mix" in told
 
 
-def test_a_sidecar_that_was_changed_is_refused_by_name(walk, yoriai, tmp_path, monkeypatch):
-    monkeypatch.setattr("yoriai.mixture.QUICK_BYTES", 0)  # as if it were large
+def test_a_sidecar_that_was_changed_is_refused_by_name(walk, yoriai, tmp_path):
     copy = tmp_path / "shards@1"
     shutil.copytree(walk.tokens.path, copy)
     path = copy / "one-0.documents.parquet"

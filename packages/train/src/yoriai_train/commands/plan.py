@@ -226,7 +226,7 @@ def _from_recipe(
             continue
         artifact = open_artifact(Path(name))
         if artifact.kind == "tokens":
-            told["vocabulary_size"] = read_mixture(artifact.path).vocabulary_size
+            told["vocabulary_size"] = read_mixture(artifact.path, quick=True).vocabulary_size
         if artifact.kind == "model":
             config["model"] = json.loads(artifact.file("config.json").read_bytes())
             told.setdefault("vocabulary_size", config["model"]["vocab_size"])

@@ -183,11 +183,15 @@ class Text:
 
 
 class Windows:
-    """The windows of a ``tokens`` artifact. Opening reads no tokens, whatever there is."""
+    """The windows of a ``tokens`` artifact.
 
-    def __init__(self, folder: Path, context: int) -> None:
+    Opening compares its bytes, once a process; ``quick`` reads no tokens, whatever there is
+    (:func:`yoriai.mixture.check_sealed`).
+    """
+
+    def __init__(self, folder: Path, context: int, *, quick: bool = False) -> None:
         self.folder = folder
-        self.mixture = read_mixture(folder)
+        self.mixture = read_mixture(folder, quick=quick)
         self.context = context
         self.texts = [Text(folder, name, self.mixture) for name in self.mixture.shards]
         self.counts = {
@@ -242,8 +246,8 @@ class Windows:
 class Samples:
     """What the model sees: sample ``i`` of a ``tokens`` artifact, by context and seed alone."""
 
-    def __init__(self, folder: Path, context: int, seed: int) -> None:
-        self.windows = Windows(folder, context)
+    def __init__(self, folder: Path, context: int, seed: int, *, quick: bool = False) -> None:
+        self.windows = Windows(folder, context, quick=quick)
         self.order = self.windows.order(seed)
 
     def batch(self, indices: Sequence[int] | range | Int64s) -> Int64s:

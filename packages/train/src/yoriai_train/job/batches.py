@@ -55,7 +55,8 @@ def cut(batch: Batch, part: int, parts: int) -> Batch:
 
 def _windows(spec: Spec, rank: int, world: int) -> Make:
     """Windows of tokens, with the source of each."""
-    samples = windows.Samples(Path(spec.tokens), spec.context, spec.seed)
+    # The step has compared every byte before it started the workers.
+    samples = windows.Samples(Path(spec.tokens), spec.context, spec.seed, quick=True)
 
     def make(number: int) -> Batch:
         chosen = windows.micro_batch(number, spec.batch, rank, world)
@@ -83,7 +84,7 @@ def source_names(spec: Spec) -> list[str]:
         return ["accuracy", "margin", "tokens"]
     if spec.examples:
         return []
-    return list(windows.Windows(Path(spec.tokens), spec.context).mixture.shards)
+    return list(windows.Windows(Path(spec.tokens), spec.context, quick=True).mixture.shards)
 
 
 class Batches:

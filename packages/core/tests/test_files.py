@@ -127,3 +127,9 @@ def test_a_worker_that_outlives_its_killed_parent_does_not_hold_the_lock(tmp_pat
 def test_a_full_disk_a_quota_and_a_limit_on_file_sizes_are_trouble_of_the_disk(number):
     assert files.is_disk_trouble(OSError(number, os.strerror(number)))
     assert not files.is_disk_trouble(OSError(errno.ENOENT, "not there"))
+
+
+def test_a_disk_error_of_a_library_that_gives_words_alone_keeps_its_words(tmp_path):
+    told = files.disk_error(tmp_path / "model.gguf", OSError("96 requested and 16 written"))
+    assert "cannot write model.gguf: 96 requested and 16 written (" in told.message
+    assert "None" not in files.disk_error(tmp_path / "model.gguf", OSError()).message

@@ -52,6 +52,13 @@ def digests(root=ROOT):
     }
 
 
+def test_a_step_that_was_made_says_what_it_took(run):
+    steps = run().run["steps"]
+    for step in steps.values():
+        assert 0 <= step["processor_seconds"] <= step["seconds"] * (os.cpu_count() or 1) + 1
+    assert all("processor_seconds" not in step for step in run().run["steps"].values())
+
+
 def test_a_second_run_uses_everything_again(run):
     first = run()
     assert states(first) == {"words": "sealed", "text": "sealed"}

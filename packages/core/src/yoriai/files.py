@@ -103,8 +103,10 @@ def disk_error(path: Path, error: OSError) -> YoriaiError:
     """What kept ``path`` from being written, in words."""
     where = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
     free_mb = shutil.disk_usage(where).free // 2**20
+    # numpy's tofile gives words alone: "5898240 requested and 1048576 written".
+    why = error.strerror or str(error) or "it could not be written whole"
     return YoriaiError(
-        f"cannot write {path.name}: {error.strerror} ({free_mb} MB free)",
+        f"cannot write {path.name}: {why} ({free_mb} MB free)",
         hint="free some space or choose another place with --out DIR, then run again: "
         "what was finished is kept",
     )

@@ -154,7 +154,7 @@ def _do_step(
     verb = "resumes" if workspace.work(planned.name, decision.origin or {}).exists() else "starts"
     options.announce(f"{planned.name}: {planned.entry} {verb}")
     current.step(planned.name, state="running", started=run.now(), resumed=verb == "resumes")
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _processor_seconds()
     try:
         made, headline = _build(planned, decision, inputs, current, registry, workspace, options)
     except BaseException:
@@ -164,6 +164,7 @@ def _do_step(
         planned.name,
         state="sealed",
         seconds=round(time.perf_counter() - start, 1),
+        processor_seconds=round(_processor_seconds() - before, 1),
         artifact=made.name,
         digest=made.digest,
         drift=options.allow_drift if decision.action == "refused" else "",
@@ -171,6 +172,11 @@ def _do_step(
     seconds = current.value["steps"][planned.name]["seconds"]
     options.announce(f"{planned.name}: sealed after {seconds} s; {next(iter(headline), '')}")
     outcome.artifacts[planned.name] = made
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started and that have ended, user and system."""
+    return sum(os.times()[:4])
 
 
 def _build(

@@ -22,7 +22,8 @@ MOST_KEY_BYTES = 2**16
 ALGORITHM = "ed25519"
 
 
-def _library() -> Any:
+def library() -> Any:
+    """``serialization`` and ``ed25519`` of cryptography, or :class:`UsageError` without it."""
     try:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -38,7 +39,7 @@ def new_key(path: Path) -> str:
 
     Returns the public key's fingerprint. Raises :class:`Refused` where either file is there.
     """
-    serialization, ed25519 = _library()
+    serialization, ed25519 = library()
     public_path = path.with_name(path.name + ".pub")
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
@@ -59,7 +60,8 @@ def new_key(path: Path) -> str:
     return fingerprint(key.public_key())
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a key file; raises :class:`NotFound`, :class:`UsageError` for a long one."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MOST_KEY_BYTES + 1)
@@ -72,8 +74,8 @@ def _read(path: Path) -> bytes:
 
 def read_private(path: Path) -> Any:
     """Raises :class:`NotFound`, or :class:`UsageError` for what is no private Ed25519 key."""
-    serialization, ed25519 = _library()
-    data, key = _read(path), None
+    serialization, ed25519 = library()
+    data, key = read(path), None
     with contextlib.suppress(ValueError, TypeError):
         key = serialization.load_pem_private_key(data, password=None)
     if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -85,8 +87,8 @@ def read_private(path: Path) -> Any:
 
 def read_public(path: Path) -> Any:
     """Raises :class:`NotFound`, or :class:`UsageError` for what is no public Ed25519 key."""
-    serialization, ed25519 = _library()
-    data, key = _read(path), None
+    serialization, ed25519 = library()
+    data, key = read(path), None
     with contextlib.suppress(ValueError, TypeError):
         key = serialization.load_pem_public_key(data)
     if not isinstance(key, ed25519.Ed25519PublicKey):

@@ -116,3 +116,13 @@ def test_what_is_not_looked_at_is_counted(
     assert near_spans(index, changed).stretches_left_out == 1
     with pytest.raises(UsageError, match="20,001"):
         near_spans(index, "a" * 20_001)
+
+
+def test_a_long_copy_is_near_to_both_its_ends(make_corpus: Make, run_step: Make) -> None:
+    chance = np.random.default_rng(1)
+    document = "".join(chance.choice(list("あいうえおかきくけこabcdefghij"), 300).tolist())
+    text = f"{document[:150]}×{document[151:]}"
+    rows = [{"id": "0", "text": document}, {"id": "1", "text": document[20:90]}]
+    [span] = near_spans(SearchIndex(run_step("corpus/index", [make_corpus(rows)])), text).spans
+    assert (span.begin, span.end, span.edits) == (0, 300, 1)
+    assert span.score == best_by_hand(text, document)

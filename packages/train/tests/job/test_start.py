@@ -127,3 +127,10 @@ def test_what_a_checkpoint_covers_is_already_in_the_log(shards, tmp_path, monkey
         loop.run(spec)
     rows = (tmp_path / "training.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [1, 2]
+
+
+def test_what_is_left_is_counted_from_the_checkpoint_that_a_job_goes_on_from(tmp_path):
+    told = specs.Spec.model_construct(resume="", steps=16)
+    assert start.steps_before(told) == 0
+    told = specs.Spec.model_construct(resume=str(tmp_path / "step-0000004"), steps=16)
+    assert start.steps_before(told) == 4

@@ -89,9 +89,9 @@ def ngram(
 
 def _bytes(artifact: Artifact, context: str, *, exact: bool, most: int, as_json: bool) -> None:
     from yoriai_corpus.search.byte_ngrams import ByteNgrams
-    from yoriai_corpus.search.fm_index import END_BYTE
     from yoriai_corpus.search.query import SearchQuery
     from yoriai_corpus.search.search import SearchIndex
+    from yoriai_corpus.search.sortable import END_BYTE
 
     try:
         asked = context.encode()

@@ -3,7 +3,7 @@
 As :mod:`.ngrams`, but of the texts themselves as UTF-8, so that no tokenizer is needed. The index
 is over characters; a run of bytes is the end of one character, whole characters and the beginning
 of another, any of which may be missing, and it occurs where characters stand that begin and end
-so. A document is followed by :data:`~.fm_index.END_BYTE`, as in infini-gram's indexes over bytes.
+so. A document is followed by :data:`~.sortable.END_BYTE`, as in infini-gram's indexes over bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from yoriai import UsageError
-from yoriai_corpus.search.fm_index import END, END_BYTE, FmIndex, extend, points_of
+from yoriai_corpus.search.fm_index import FmIndex, extend, points_of
 from yoriai_corpus.search.ngrams import NextTokens
 from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.sortable import END, END_BYTE
 from yoriai_corpus.search.wavelet import I64, U8, U32, Wavelet
 
 MOST_BYTES = 30_000  # of a context

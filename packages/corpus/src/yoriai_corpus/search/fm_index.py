@@ -19,11 +19,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from yoriai_corpus.search import wavelet
+from yoriai_corpus.search import sortable, wavelet
+from yoriai_corpus.search.sortable import END, END_BYTE
 from yoriai_corpus.search.wavelet import I32, I64, U8, U32, U64, Wavelet
 
-END = 0x110000  # one above the last code point
-END_BYTE = 0xFF  # its place in UTF-8, where this byte never stands
 ROW_STEP = 16
 TEXT_STEP = 64
 NO_SYMBOL = 0xFFFFFFFF
@@ -122,80 +121,29 @@ def build(text: U8) -> tuple[FmIndex, U32, U32]:
     """The index of UTF-8 text in which each document ends with :data:`END_BYTE`.
 
     With it, for whoever counts further: of each row where in the text it begins, and the symbol
-    before. In UTF-8 the order of the bytes is that of the code points, and so is that of the
-    suffixes. Raises ValueError for text that is empty or ends without a mark, and OverflowError
+    before. Raises ValueError for text that is empty or ends without a mark, and OverflowError
     for one of 2 GB.
     """
     if not len(text) or text[-1] != END_BYTE:
         raise ValueError("text ends with the mark of a document's end")
     if len(text) > MOST_BYTES:
         raise OverflowError(f"{len(text):,} bytes in one index")
-    points, numbers = _decode(text)
-    seen = np.zeros(END + 1, dtype=np.bool_)
-    seen[points] = True
-    alphabet = np.flatnonzero(seen).astype(np.uint32)
-    symbol_of = np.zeros(END + 1, dtype=np.uint32)
-    symbol_of[alphabet] = np.arange(1, len(alphabet) + 1, dtype=np.uint32)
-    symbols = symbol_of[points]
-    del points
-    order = suffix_order(text)
-    transform, places_of_rows = _transform(order, numbers, symbols)
-    del order, numbers
+    known = sortable.tally(text)
+    alphabet = np.flatnonzero(known).astype(np.uint32)
+    counts = np.concatenate((np.ones(1, dtype=np.int64), known[alphabet]))
+    coded = sortable.encode(text, alphabet, counts[1:])
+    order = suffix_order(coded.data)
+    transform = np.empty(coded.length + 1, dtype=np.uint32)
+    places_of_rows = np.empty(coded.length + 1, dtype=np.uint32)
+    sortable.transform(order, (coded.data, coded.begins, coded.base), transform, places_of_rows)
+    places = np.empty(coded.length // TEXT_STEP + 1, dtype=np.uint32)
+    del order, coded
     rows = places_of_rows[::ROW_STEP].copy()
-    places = np.empty(len(symbols) // TEXT_STEP + 1, dtype=np.uint32)
     _sample(places_of_rows, places)
-    counts = np.bincount(symbols, minlength=len(alphabet) + 1)
-    counts[0] = 1
     first = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=first[1:])
-    del symbols
     index = FmIndex(wavelet.build(transform, counts), alphabet, first, rows, places)
     return index, places_of_rows, transform
-
-
-@numba.njit(cache=True, nogil=True)
-def _decode(text: U8) -> tuple[U32, I32]:
-    """Code points of UTF-8, and for each byte which one begins there (-1: none)."""
-    points = np.empty(len(text), dtype=np.uint32)
-    numbers = np.empty(len(text), dtype=np.int32)
-    count = 0
-    for place in range(len(text)):
-        byte = np.uint32(text[place])
-        if byte & np.uint32(0xC0) == np.uint32(0x80):
-            numbers[place] = -1
-            points[count - 1] = (points[count - 1] << np.uint32(6)) | (byte & np.uint32(0x3F))
-            continue
-        numbers[place] = count
-        if byte == np.uint32(END_BYTE):
-            byte = np.uint32(END)
-        elif byte >= np.uint32(0xF0):
-            byte &= np.uint32(0x07)
-        elif byte >= np.uint32(0xE0):
-            byte &= np.uint32(0x0F)
-        elif byte >= np.uint32(0xC0):
-            byte &= np.uint32(0x1F)
-        points[count] = byte
-        count += 1
-    return points[:count].copy(), numbers
-
-
-@numba.njit(cache=True, nogil=True)
-def _transform(order: I32, numbers: I32, symbols: U32) -> tuple[U32, U32]:
-    """The Burrows-Wheeler transform, and where in the text each row begins."""
-    length = len(symbols)
-    transform = np.empty(length + 1, dtype=np.uint32)
-    rows = np.empty(length + 1, dtype=np.uint32)
-    transform[0] = symbols[length - 1]
-    rows[0] = length
-    row = 1
-    for suffix in order:
-        place = numbers[suffix]
-        if place < 0:
-            continue
-        transform[row] = symbols[place - 1] if place else 0
-        rows[row] = place
-        row += 1
-    return transform, rows
 
 
 @numba.njit(cache=True, nogil=True)

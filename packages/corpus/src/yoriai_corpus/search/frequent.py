@@ -25,9 +25,10 @@ import numpy.typing as npt
 
 from yoriai_corpus.search import folded
 from yoriai_corpus.search.fm_index import FmIndex, extend
-from yoriai_corpus.search.wavelet import I64, U32, U64, Wavelet
+from yoriai_corpus.search.wavelet import I64, U32, U64, Wavelet, rank_ones
 
 LEAST = 512
+SCANNED = 32  # rows that are sooner looked through than found in the tree
 MOST_PASSES = 40  # rows seen in all, as a multiple of the rows: what repeats for ever ends here
 TYPES: dict[str, type] = {
     "keys": np.uint64, "ends": np.uint32, "groups": np.uint32,
@@ -92,13 +93,13 @@ def count(
     else:
         classes = np.arange(symbols, dtype=np.int64) - 1
         members = np.arange(1, symbols, dtype=np.int64)
-    classes[0] = -1
     end = int(classes[-1])  # the mark of a document's end is the last code point
     starts = np.searchsorted(classes[members], np.arange(end + 2)).astype(np.int64)
-    classes[-1] = -1
+    classes[0] = end  # as if the text were a document's end
     found = _count(
         index.tree, index.first, classes, members.astype(np.int64), starts, end,
-        documents, before, group_of, int(group_of.max(initial=0)) + 1, LEAST, fold,
+        documents, before, group_of, int(group_of.max(initial=0)) + 1, LEAST,
+        int(np.diff(starts).max(initial=1)), fold,
     )  # fmt: skip
     keys, ends, *rows = found
     by_key = np.argsort(keys, kind="stable")
@@ -126,14 +127,59 @@ def _more(array: I64) -> I64:
 
 
 @numba.njit(cache=True, nogil=True)
+def _holds(before: U32, low: int, high: int, symbol: int) -> bool:
+    found = False
+    for row in range(low, high):
+        found |= before[row] == symbol
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _before(
+    tree: Wavelet, classes: I64, low: int, high: int, few: int, times: I64, touched: I64, stack: I64
+) -> int:
+    """Count in ``times`` the classes of symbols before rows, of symbols that are there so often.
+
+    The classes go into ``touched``; how many is returned. Only branches of the tree that so many
+    rows go through are looked into.
+    """
+    touches, held = 0, 3
+    stack[0], stack[1], stack[2] = 0, low, high
+    while held:
+        held -= 3
+        node, low, high = stack[held], stack[held + 1], stack[held + 2]
+        start, ones = tree.starts[node], tree.ones[node]
+        one_low = rank_ones(tree.lines, start + low) - ones
+        one_high = rank_ones(tree.lines, start + high) - ones
+        for turn in range(2):
+            if turn:
+                low, high = one_low, one_high
+            else:
+                low, high = low - one_low, high - one_high
+            if high - low < few:
+                continue
+            child = tree.children[2 * node + turn]
+            if child >= 0:
+                stack[held], stack[held + 1], stack[held + 2] = child, low, high
+                held += 3
+                continue
+            kind = classes[-1 - child]
+            touched[touches] = kind
+            touches += times[kind] == 0
+            times[kind] += high - low
+    return touches
+
+
+@numba.njit(cache=True, nogil=True)
 def _count(
     tree: Wavelet, first: I64, classes: I64, members: I64, starts: I64, end: int,
-    documents: U32, before: U32, group_of: U32, groups: int, least: int, fold: bool,
+    documents: U32, before: U32, group_of: U32, groups: int, least: int, largest: int, fold: bool,
 ) -> tuple[U64, I64, I64, I64, I64]:  # fmt: skip
     """Go from each frequent pattern to those one character longer at the front.
 
-    What stands before its rows is seen in the same pass as the documents. Ranges of patterns lie
-    one after another: lows and highs, and of each pattern where its ranges end.
+    What stands before the rows of one range is seen in the tree, before those of several row by
+    row. Ranges of patterns lie one after another: lows and highs, and of each pattern where its
+    ranges end. ``largest``: characters in the largest class.
     """
     lows, highs = np.empty(1024, dtype=np.int64), np.empty(1024, dtype=np.int64)
     stops = np.zeros(1024, dtype=np.int64)
@@ -146,16 +192,20 @@ def _count(
     out_documents = np.empty(1024, dtype=np.int64)
     nodes = rows = 0
     seen = {np.int64(-1)}
-    stamp = np.full(len(group_of), -1, dtype=np.int64)
+    of_document = np.zeros(len(group_of), dtype=np.int64)
+    held = np.empty(len(group_of) + 1, dtype=np.int64)
     group_times = np.zeros(groups, dtype=np.int64)
     group_documents = np.zeros(groups, dtype=np.int64)
-    touched_groups = np.empty(groups, dtype=np.int64)
-    times = np.zeros(end + 1, dtype=np.int64)
-    touched = np.empty(end + 1, dtype=np.int64)
+    touched_groups = np.empty(groups + 1, dtype=np.int64)
+    times = np.zeros(end + 1, dtype=np.int64)  # of each class, the last one of the ends
+    touched = np.empty(end + 2, dtype=np.int64)
     here_low, here_high = np.empty(1, dtype=np.int64), np.empty(1, dtype=np.int64)
+    stack = np.empty(192, dtype=np.int64)  # a way has at most 62 turns (:mod:`.wavelet`)
+    few = (least + largest - 1) // largest  # one of a class that has ``least`` has so many
     visit = -1
     while True:
         count = touches = 0
+        enough = least
         if visit < 0:  # the empty pattern: every character
             here_low[0], here_high[0] = 0, first[-1]
             count = 1
@@ -173,30 +223,36 @@ def _count(
             here_low = lows[begin : stops[visit]].copy()
             here_high = highs[begin : stops[visit]].copy()
             count = len(here_low)
-            in_groups = 0
-            total = 0
-            lowest = here_low[0]
-            for index in range(count):
-                lowest = min(lowest, here_low[index])
-                total += here_high[index] - here_low[index]
-                for row in range(here_low[index], here_high[index]):
-                    document = documents[row]
-                    group = group_of[document]
-                    if group_times[group] == 0:
-                        touched_groups[in_groups] = group
-                        in_groups += 1
-                    group_times[group] += 1
-                    if stamp[document] != visit:
-                        stamp[document] = visit
-                        group_documents[group] += 1
-                    kind = classes[before[row]]
-                    if kind >= 0:
-                        if times[kind] == 0:
-                            touched[touches] = kind
-                            touches += 1
-                        times[kind] += 1
+            lowest, total = here_low.min(), (here_high - here_low).sum()
             left -= total
+            if count == 1:
+                enough = few
+                touches = _before(
+                    tree, classes, here_low[0], here_high[0], few, times, touched, stack
+                )
+            else:
+                for index in range(count):
+                    for row in range(here_low[index], here_high[index]):
+                        kind = classes[before[row]]
+                        touched[touches] = kind
+                        touches += times[kind] == 0
+                        times[kind] += 1
             if not fold or count > 1:
+                in_documents = 0
+                for index in range(count):
+                    for row in range(here_low[index], here_high[index]):
+                        document = documents[row]
+                        held[in_documents] = document
+                        in_documents += of_document[document] == 0
+                        of_document[document] += 1
+                in_groups = 0
+                for document in held[:in_documents]:
+                    group = group_of[document]
+                    touched_groups[in_groups] = group
+                    in_groups += group_documents[group] == 0
+                    group_documents[group] += 1
+                    group_times[group] += of_document[document]
+                    of_document[document] = 0
                 if nodes == len(keys):
                     keys, ends = _more(keys), _more(ends)
                 keys[nodes] = _key(lowest, total)
@@ -208,18 +264,21 @@ def _count(
                     out_times[rows] = group_times[group]
                     out_documents[rows] = group_documents[group]
                     rows += 1
+                    group_times[group] = 0
+                    group_documents[group] = 0
                 ends[nodes] = rows
                 nodes += 1
-            for at in range(in_groups):
-                group_times[touched_groups[at]] = 0
-                group_documents[touched_groups[at]] = 0
         visit += 1
-        for at in range(touches):
-            kind = touched[at]
-            if times[kind] >= least:
+        for kind in np.sort(touched[:touches]):
+            if kind < end and times[kind] >= enough:
                 begin, lowest, total = filled, first[-1], 0
                 for index in range(count):
+                    few_rows = here_high[index] - here_low[index] <= SCANNED
                     for member in range(starts[kind], starts[kind + 1]):
+                        if few_rows and not _holds(
+                            before, here_low[index], here_high[index], members[member]
+                        ):
+                            continue
                         low, high = extend(
                             tree, first, members[member], here_low[index], here_high[index]
                         )
@@ -231,7 +290,7 @@ def _count(
                             lowest = min(lowest, low)
                             total += high - low
                 key = np.int64(_key(lowest, total))
-                if key in seen:
+                if total < least or key in seen:
                     filled = begin
                 else:
                     seen.add(key)

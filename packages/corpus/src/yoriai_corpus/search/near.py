@@ -16,6 +16,7 @@ stretches of documents beyond :data:`MOST_STRETCHES`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -125,31 +126,46 @@ def _stretches(part: IndexPart, points: U32, check: Check) -> tuple[list[_Stretc
     documents = part.texts.documents(positions)
     diagonals = positions - at
     order = np.lexsort((diagonals, documents))
+    at, documents, diagonals = at[order], documents[order], diagonals[order]
+    apart = (np.diff(documents) != 0) | (np.diff(diagonals) > 2 * BAND)
+    cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(order)]
+    before = np.concatenate(([0], np.cumsum(highs - lows > MOST_PLACES)))
     found: list[_Stretch] = []
-    begin = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order):
-            now, before, head = order[end], order[end - 1], order[begin]
-            step = diagonals[now] - diagonals[before]
-            width = diagonals[now] - diagonals[head]
-            if documents[now] == documents[before] and step <= 2 * BAND and width <= WIDEST:
+    for begin, end in itertools.pairwise(cuts):
+        for head, last in _narrow(diagonals, begin, end):
+            from_row, to_row = int(at[head:last].min()), int(at[head:last].max()) + SEED
+            reach = (max(0, from_row - REACH), min(len(points), to_row + REACH))
+            if before[min(reach[0], len(before) - 1)] != before[min(reach[1], len(before) - 1)]:
+                from_row, to_row = reach  # seeds that are too frequent may belong to it
+            elif last - head < 4 or (
+                diagonals[head] == diagonals[last - 1] and _is_one_run(at[head:last])
+            ):  # an edit pays only between two runs of more than a seed, which have two seeds each
                 continue
-        group = order[begin:end]
-        begin = end
-        if len(group) < 2:  # an edit pays only between two runs, each with a seed of its own
-            continue
-        found.append(_Stretch(
-            part, int(documents[group[0]]), int(at[group].min()), int(at[group].max()) + SEED,
-            int(diagonals[group[0]]) - BAND, int(diagonals[group[-1]]) + BAND, len(group),
-        ))  # fmt: skip
+            found.append(_Stretch(
+                part, int(documents[head]), from_row, to_row,
+                int(diagonals[head]) - BAND, int(diagonals[last - 1]) + BAND, last - head,
+            ))  # fmt: skip
     return found, frequent
+
+
+def _is_one_run(places: I64) -> bool:
+    """Whether seeds on one diagonal leave no character between them."""
+    return int(np.diff(np.sort(places)).max()) <= SEED
+
+
+def _narrow(diagonals: I64, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """A group of seeds in pieces of at most :data:`WIDEST` diagonals, of two seeds or more."""
+    while end - begin > 1:
+        cut = begin + int(np.searchsorted(diagonals[begin:end], diagonals[begin] + WIDEST, "right"))
+        if cut - begin > 1:
+            yield begin, cut
+        begin = cut
 
 
 def _align_all(stretch: _Stretch, text: str, points: U32) -> Iterator[NearSpan]:
     """The best alignment of a stretch, then the best before and after it."""
     texts = stretch.part.texts
-    first = max(0, stretch.first - REACH)
-    last = min(len(points), stretch.last + REACH)
+    first, last = stretch.first, stretch.last
     begin = max(int(texts.starts[stretch.document]), first + stretch.low)
     end = min(int(texts.starts[stretch.document + 1]) - 1, last + stretch.high)
     held = texts.index.extract(begin, end)
@@ -159,11 +175,15 @@ def _align_all(stretch: _Stretch, text: str, points: U32) -> Iterator[NearSpan]:
         low, high = waiting.pop()
         if high - low < SEED:
             continue
-        score, row, row_end, place, place_end, edits = _align(
-            points[low:high], there, stretch.low + low - begin, stretch.high + low - begin, SEED
-        )
+        near, far = stretch.low + low - begin, stretch.high + low - begin
+        piece = points[low:high]
+        score, row_end, place_end = _best(piece, there, near, far, SEED)
         if score < SEED:
             continue
+        row, place, edits = row_end - score, place_end - score, 0
+        if row < 0 or place < 0 or not np.array_equal(piece[row:row_end], there[place:place_end]):
+            aligned = _align(piece[:row_end], there, near, far, SEED)
+            score, row, row_end, place, place_end, edits = aligned
         row, row_end = row + low, row_end + low
         waiting += [(low, row), (row_end, high)]
         if edits:
@@ -177,17 +197,21 @@ def _align_all(stretch: _Stretch, text: str, points: U32) -> Iterator[NearSpan]:
 def _seeds(tree: Wavelet, first: I64, symbols: U32, length: int) -> tuple[I64, I64]:
     """For each place of the text the rows that begin with the seed there.
 
-    They are none where every one of them goes on as the text does: the next seed finds the same.
+    They are none inside of runs: where every row goes on as the text does to both sides. Each run
+    keeps its first seed and its last.
     """
     count = max(0, len(symbols) - length + 1)
     lows, highs = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    longer = np.zeros(count + 1, dtype=np.int64)  # rows of the seed with the character before it
     for place in range(count):
-        low, high = _range(tree, first, symbols, place, place + length)
-        if high > low and place + 1 < count:
-            further, end = _range(tree, first, symbols, place, place + length + 1)
-            if end - further == high - low:
-                continue
-        lows[place], highs[place] = low, high
+        lows[place], highs[place] = _range(tree, first, symbols, place, place + length)
+        if place and highs[place] > lows[place]:
+            low, high = extend(tree, first, symbols[place - 1], lows[place], highs[place])
+            longer[place] = high - low
+    for place in range(count):
+        rows = highs[place] - lows[place]
+        if rows and longer[place] == rows == longer[place + 1]:
+            lows[place] = highs[place] = 0
     return lows, highs
 
 
@@ -200,6 +224,52 @@ def _range(tree: Wavelet, first: I64, symbols: U32, begin: int, end: int) -> tup
         if high <= low:
             return 0, 0
     return low, high
+
+
+@numba.njit(cache=True, nogil=True)
+def _best(text: U32, there: U32, low: int, high: int, price: int) -> tuple[int, int, int]:
+    """Score of what :func:`_align` finds, and the row and the place where it ends.
+
+    Most alignments are of one run of equal characters, or too short: their score is enough to
+    say so. A row is computed from the one before in one go, by vector instructions; only where a
+    character there is passed over, from left to right.
+    """
+    width = high - low + 1
+    before, here = np.zeros(width + 2, dtype=np.int32), np.zeros(width + 2, dtype=np.int32)
+    best: Any = np.int32(0)
+    best_row = best_place = 0
+    for row in range(len(text)):
+        first, last = max(1, 1 - row - low), min(width, len(there) - row - low)
+        if last < 1:
+            break
+        if last < first:
+            continue
+        most = _row(
+            before[first : last + 2], here[first : last + 1],
+            there[row + low + first - 1 : row + low + last], text[row], np.int32(price),
+        )  # fmt: skip
+        here[first - 1] = here[last + 1] = 0
+        if most > price:
+            for cell in range(first + 1, last + 1):
+                here[cell] = max(here[cell], here[cell - 1] - price)
+        if most > best:
+            cell = first
+            while here[cell] != most:
+                cell += 1
+            best, best_row, best_place = most, row + 1, row + low + cell
+        before, here = here, before
+    return best, best_row, best_place
+
+
+@numba.njit(cache=True, nogil=True)
+def _row(before: Any, here: Any, there: U32, character: Any, price: Any) -> Any:
+    most: Any = np.int32(0)
+    for cell in range(len(here)):
+        step = np.int32(1) if there[cell] == character else -price
+        value = max(np.int32(0), np.int32(before[cell] + step), np.int32(before[cell + 1] - price))
+        here[cell] = value
+        most = max(most, value)
+    return most
 
 
 @numba.njit(cache=True, nogil=True)

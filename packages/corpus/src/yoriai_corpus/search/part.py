@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from yoriai import YoriaiError
 from yoriai_corpus import tables
-from yoriai_corpus.search import array_file, fm_index, frequent
+from yoriai_corpus.search import array_file, fm_index, frequent, sortable
 from yoriai_corpus.search.fm_index import FmIndex
 from yoriai_corpus.search.frequent import FrequentCounts
 
@@ -184,7 +184,7 @@ def _rows(pieces: Sequence[TableStretch | FormerPart]) -> Iterator[dict[str, Any
 
 def _append(data: bytearray, lengths: list[int], text: str) -> None:
     data += text.encode()
-    data.append(fm_index.END_BYTE)
+    data.append(sortable.END_BYTE)
     lengths.append(len(text) + 1)
 
 

@@ -52,7 +52,12 @@ def build(symbols: U32, counts: I64) -> Wavelet:
     np.cumsum(weights[:-1], out=starts[1:])
     bits = int(starts[-1] + weights[-1])
     lines = np.zeros((bits // LINE_BITS + 1) * LINE_WORDS, dtype=np.uint64)
-    _fill(symbols, lines, starts, weights, children.reshape(-1), codes, lengths)
+    wide = np.uint64 if lengths.max() > 32 else np.uint32
+    top = wide(8 * wide().itemsize - 1)
+    ways = (codes << (np.uint64(top) + np.uint64(1) - lengths)).astype(wide)
+    here, below = (np.empty(len(symbols) + 1, dtype=wide) for _ in range(2))
+    _turns(symbols, ways, here)
+    _fill(here, below, top, lines, starts, weights, children.reshape(-1))
     _count(lines)
     ones = np.array([rank_ones(lines, int(start)) for start in starts], dtype=np.int64)
     return Wavelet(lines, starts, ones, children.reshape(-1), codes, lengths)
@@ -109,56 +114,63 @@ def _weights(children: I32, counts: I64) -> I64:
 
 
 @numba.njit(cache=True, nogil=True)
+def _turns(symbols: U32, ways: Any, turns: Any) -> None:
+    for place in range(len(symbols)):
+        turns[place] = ways[symbols[place]]
+
+
+@numba.njit(cache=True, nogil=True)
 def _fill(
-    symbols: U32, lines: U64, starts: I64, weights: I64, children: I32, codes: U64, lengths: U8
+    here: Any, below: Any, top: Any, lines: U64, starts: I64, weights: I64, children: I32
 ) -> None:
-    """Write the bits level by level; what goes on stands in order of the nodes of its level."""
-    here = symbols.copy()
-    below = np.empty_like(here)
-    first, last, depth = 0, 1, np.uint64(0)
+    """Write the bits level by level; what goes on stands in order of the nodes of its level.
+
+    ``here`` has the turns that are left of each symbol's way, the next one in bit ``top``. Both
+    arrays have one place more than symbols: what does not go on is written there.
+    """
+    one_bit = here.dtype.type(1)
+    nowhere = len(here) - 1
+    first, last = 0, 1
     while first < last:
-        place = 0
+        place = filled = 0
         next_first, next_last = last, last
-        filled = 0
         for node in range(first, last):
-            zero, one = children[2 * node], children[2 * node + 1]
-            to_zero = filled
-            if zero >= 0:
-                filled += weights[zero]
+            to_zero: Any = nowhere
+            to_one: Any = nowhere
+            zero_step = one_step = 0
+            if children[2 * node] >= 0:
+                to_zero, zero_step = filled, 1
+                filled += weights[children[2 * node]]
                 next_last += 1
-            to_one = filled
-            if one >= 0:
-                filled += weights[one]
+            if children[2 * node + 1] >= 0:
+                to_one, one_step = filled, 1
+                filled += weights[children[2 * node + 1]]
                 next_last += 1
             bit = starts[node]
             line, inside = bit // LINE_BITS, bit % LINE_BITS
             word, shift = line * LINE_WORDS + 1 + inside // 64, inside % 64
-            for index in range(place, place + weights[node]):
-                symbol = here[index]
-                turn = (
-                    codes[symbol] >> (np.uint64(lengths[symbol]) - depth - np.uint64(1))
-                ) & np.uint64(1)
-                if turn:
-                    lines[word] |= np.uint64(1) << np.uint64(shift)
-                    if one >= 0:
-                        below[to_one] = symbol
-                        to_one += 1
-                elif zero >= 0:
-                    below[to_zero] = symbol
-                    to_zero += 1
-                shift += 1
-                if shift == 64:
-                    shift = 0
+            end = place + weights[node]
+            while place < end:
+                count = min(64 - shift, end - place)
+                bits = np.uint64(0)
+                for index in range(count):
+                    way = here[place + index]
+                    turn = np.int64(way >> top)
+                    bits |= np.uint64(turn) << np.uint64(shift + index)
+                    below[to_one if turn else to_zero] = way << one_bit
+                    to_one += one_step & turn
+                    to_zero += zero_step & (1 - turn)
+                lines[word] |= bits
+                place += count
+                shift = 0
+                word += 1
+                if word % LINE_WORDS == 0:
                     word += 1
-                    if word % LINE_WORDS == 0:
-                        word += 1
-            place += weights[node]
         here, below = below, here
         first, last = next_first, next_last
-        depth += np.uint64(1)
 
 
-def _make_ones_of(context: Any, word: Any) -> Any:  # noqa: ARG001
+def _makeones_of(context: Any, word: Any) -> Any:  # noqa: ARG001
     """Number of ones of a 64-bit word, one machine instruction."""
 
     def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
@@ -167,7 +179,7 @@ def _make_ones_of(context: Any, word: Any) -> Any:  # noqa: ARG001
     return numba.types.uint64(numba.types.uint64), generate
 
 
-_ones_of: Any = intrinsic(_make_ones_of)
+ones_of: Any = intrinsic(_makeones_of)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -176,7 +188,7 @@ def _count(lines: U64) -> None:
     for line in range(len(lines) // LINE_WORDS):
         lines[line * LINE_WORDS] = total
         for word in range(line * LINE_WORDS + 1, (line + 1) * LINE_WORDS):
-            total += _ones_of(lines[word])
+            total += ones_of(lines[word])
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -190,11 +202,11 @@ def rank_ones(lines: U64, bit: int) -> int:
     total = lines[word]
     whole = inside >> 6
     for index in range(word + 1, word + 1 + whole):
-        total += _ones_of(lines[index])
+        total += ones_of(lines[index])
     rest = inside & 63
     if rest:
         mask = (np.uint64(1) << np.uint64(rest)) - np.uint64(1)
-        total += _ones_of(lines[word + 1 + whole] & mask)
+        total += ones_of(lines[word + 1 + whole] & mask)
     return np.int64(total)  # type: ignore[return-value,unused-ignore]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import time
@@ -101,24 +102,14 @@ def measure_both_ways(step: Adapting, job: Job, before: Artifact) -> dict[str, A
         return facts
     found = {}
     for name, folder in (("before", before.path), ("after", job.out)):
-        start = time.perf_counter()
-        model = told.backend.open(folder)
-        rows = [
-            row
-            for task in told.tasks
-            for row in scores.ask(model, task, _short(task), job.inputs, told.limit)
-        ]
-        del model
-        seconds = time.perf_counter() - start
-        found[name] = rows
-        size = sum(row.weight for row in rows if row.lower_is_better)
-        job.metric(
-            kind="adaptation",
-            model=name,
-            seconds=round(seconds, 2),
-            bytes_per_second=round(size / seconds, 1),
-            peak_memory_mb=round(peak_memory_mb(), 1),
+        forget_peak()
+        found[name], reading = ask_all(told, folder, job.inputs)
+        cost = {**reading, "peak_memory_mb": round(peak_memory_mb(), 1)}
+        job.metric(kind="adaptation", model=name, **cost)
+        speed = (
+            f"{cost['tokens_per_second']:,.0f} tokens/s, " if "tokens_per_second" in cost else ""
         )
+        console.note(f"  {name}: {speed}{cost['peak_memory_mb']:,.0f} MB at most")
     differences = scores.compare(found["before"], found["after"], job.seed)
     facts["gained_and_lost"] = [difference.plain() for difference in differences]
     if corpora:
@@ -155,9 +146,21 @@ def move_into(folder: Path, out: Path) -> None:
         path.replace(out / path.name)
 
 
+def forget_peak() -> None:
+    """Count the most that this process holds from now on, where the system can (Linux).
+
+    ``5`` resets the peak (proc_pid_clear_refs(5)); elsewhere it is that of the whole process.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> float:
-    """The most that this process held so far, in MB (``ru_maxrss`` counts KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """The most that this process held since :func:`forget_peak`, in MB."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        said = Path("/proc/self/status").read_text()
+        return int(said.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # KiB on Linux
 
 
 def heldout_texts(corpora: Sequence[Artifact], count: int, characters: int) -> list[str]:
@@ -205,6 +208,37 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
         "logits": max(pair["logits"] for pair in pairs),
         "divergence": sum(pair["divergence"] for pair in pairs) / len(pairs),
     }
+
+
+def ask_all(
+    told: Measure, folder: Path, inputs: Sequence[Artifact]
+) -> tuple[list[scores.ScoredAnswer], dict[str, float]]:
+    """The answers of a model to all tasks, and how fast it read running text.
+
+    Opening it is not counted, and neither are tasks of other forms: an answer is written, and a
+    choice is read once for each of its endings.
+    """
+    from yoriai_domain_adapt.folders import vocabulary
+
+    model = told.backend.open(folder)
+    rows: list[scores.ScoredAnswer] = []
+    seconds, size, texts = 0.0, 0.0, []
+    for task in told.tasks:
+        start = time.perf_counter()
+        some = scores.ask(model, task, _short(task), inputs, told.limit)
+        rows += some
+        if task.form == "bits-per-byte":
+            seconds += time.perf_counter() - start
+            size += sum(row.weight for row in some)
+            chosen = scores.first_of_groups(task.samples(inputs), told.limit)
+            texts += [sample.text for sample in chosen]
+    if not seconds:
+        return rows, {}
+    reading = {"seconds": round(seconds, 2), "bytes_per_second": round(size / seconds, 1)}
+    if (folder / "tokenizer.json").is_file():
+        tokens = vocabulary.fertility(vocabulary.read_tokenizer(folder), texts)["tokens"]
+        reading["tokens_per_second"] = round(tokens / seconds, 1)
+    return rows, reading
 
 
 def _heldout(job: Job, corpora: Sequence[Artifact]) -> Measure | None:

@@ -234,7 +234,8 @@ def embedding_names(weights: Any, tokenizer: Any, name: str) -> list[str]:
     if bad := [n for n in found if weights.outlines[n].shape[0] != size]:
         raise UsageError(
             f"{name}: {bad[0]} has {weights.outlines[bad[0]].shape[0]:,} rows, config.json says"
-            f" {size:,}"
+            f" {size:,}",
+            hint="take config.json from where the weights were published",
         )
     return found
 

@@ -161,7 +161,10 @@ class ChatForm:
                 )
             )
         except TemplateError as error:
-            raise UsageError(f"the chat template refuses a conversation: {error}") from error
+            raise UsageError(
+                f"the chat template of {self.name} refuses a conversation: {error}",
+                hint="correct chat_template.jinja, or chat_template in tokenizer_config.json",
+            ) from error
         for turn, message in zip(turns, messages, strict=True):
             # What was said before an answer may be shortened by taking its thoughts out.
             if turn.role != "assistant" and message["content"].strip() not in text:

@@ -36,6 +36,7 @@ _HEADS = re.compile(r"(?:\A|\n\s*|[ ])### (指示|入力|質問|応答|回答)[:
 _ANSWERS = ("応答", "回答")
 # HH-RLHF (Anthropic) and its translations: turns in one text.
 _HH = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
+_ORDER = "user and assistant by turns, the last turn the assistant's; a system text may come first"
 _KNOWN = "instruction and output, messages, conversations, text, or chosen and rejected"
 
 
@@ -75,16 +76,22 @@ def read_turns(said: Any, place: str, key: str = "messages") -> tuple[Turn, ...]
         turn = _turn(one, f"{place}, turn {number}")
         before = turns[-1].role if turns else ""
         if turn.role == "assistant" and before != "user":
-            raise UsageError(f"{place}, turn {number}: the assistant answers no user turn")
+            raise UsageError(
+                f"{place}, turn {number}: the assistant answers no user turn", hint=_ORDER
+            )
         if turn.role == "system" and before:
-            raise UsageError(f"{place}, turn {number}: a system turn stands first")
+            raise UsageError(f"{place}, turn {number}: a system turn stands first", hint=_ORDER)
         if turn.role == "user" and before == "user":
-            raise UsageError(f"{place}, turn {number}: the user's turn before has no answer")
+            raise UsageError(
+                f"{place}, turn {number}: the user's turn before has no answer", hint=_ORDER
+            )
         turns.append(turn)
     if not any(turn.role == "assistant" for turn in turns):
-        raise UsageError(f"{place}: no assistant turn to learn")
+        raise UsageError(f"{place}: no assistant turn to learn", hint=_ORDER)
     if turns[-1].role != "assistant":
-        raise UsageError(f"{place}: the last turn is the {turns[-1].role}'s, which nobody answers")
+        raise UsageError(
+            f"{place}: the last turn is the {turns[-1].role}'s, which nobody answers", hint=_ORDER
+        )
     return tuple(turns)
 
 

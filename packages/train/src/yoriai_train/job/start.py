@@ -68,9 +68,10 @@ def _attempt(spec: Spec, strategy: Strategy, job: Job, watching: Watching) -> Ro
             process = start_ranks(path, strategy, rendezvous, stderr)
         try:
             with heeding(rendezvous, process, begun=lambda: bool(told), say=console.note):
-                for _ in job.progress(
-                    watching.follow(ends.told(process), told), "train", spec.steps
-                ):
+                steps = watching.follow(ends.told(process), told)
+                done = steps_before(spec)
+                label = f"train, after step {done}" if done else "train"
+                for _ in job.progress(steps, label, spec.steps - done):
                     pass
                 code = process.wait()
         except BaseException:
@@ -164,6 +165,11 @@ def resumable(spec: Spec, strategy: Strategy, scratch: Path, watching: Watching)
     if strategy.engine == "deepspeed" and found.about["world_size"] != world:
         state = to_universal(found, scratch)
     return spec.model_copy(update={"resume": str(found.path), "resume_state": str(state)})
+
+
+def steps_before(spec: Spec) -> int:
+    """Steps of the checkpoint that a job goes on from; 0 at the beginning."""
+    return int(Path(spec.resume).name.removeprefix("step-")) if spec.resume else 0
 
 
 def to_universal(checkpoint: checkpoints.Checkpoint, scratch: Path) -> Path:

@@ -39,6 +39,13 @@ INSTALLS = {
 }
 KINDS = {"quantise": "llm-compressor", "prune": "llm-compressor", "merge": "mergekit"}
 FILES_GOAL = 2.0  # tensor files that the peak of memory stays under
+# Why a goal is missed, where it is known.
+WHY = {
+    "prune: peak memory": "Wanda runs text through the model, which is held in fp32: two files"
+    " before anything else",
+    "prune: time": "the model computes in fp32 here and in bf16 there",
+    "merge: time": "a second of either is reading and writing the files",
+}
 Facts = dict[str, Any]
 
 
@@ -117,6 +124,8 @@ def main() -> None:
                 f"  {kind} {who}: imports {middle(who, 'import_seconds'):.1f} s and"
                 f" {middle(who, 'imported_mb'):.0f} MB; {middle(who, 'out_mb'):.0f} MB written"
             )
+    missed = dict.fromkeys(row.name for row in rows if not row.holds)
+    notes += [f"  {name} is missed: {WHY.get(name, 'not looked into')}" for name in missed]
     notes.append(f"clock: {options.clock}; load {os.getloadavg()[0]:.1f} at the end")
     finish("adapt", rows, "\n".join(notes))
 

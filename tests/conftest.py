@@ -53,6 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*words, "-f", str(out / "mkdocs.yml")], check=True, capture_output=True)
     lighten.load_on_demand(out / "site")
     lighten.pack_index(out / "site")
+    lighten.size_figures(out / "site")
     list(languages.write_languages(out / "site"))
     languages.write_sitemap(out / "site")
     protect.protect(out / "site")

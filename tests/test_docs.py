@@ -298,7 +298,7 @@ def test_a_page_without_a_twin_says_so_and_one_with_a_twin_leads_there(site):
         if twin and (site / twin).is_file():
             assert re.search(rf"\]\([./]*{re.escape(twin)}\)\{{ \.twin lang=", text), name
         else:
-            assert "only in English*{ .twin }" in text, name
+            assert "only in English*{ .twin data-search-exclude }" in text, name
 
 
 def test_every_page_leads_to_the_file_in_which_it_is_written(site):

@@ -208,6 +208,30 @@ def test_no_page_loads_more_than_half_a_megabyte_before_its_reader_does_somethin
     assert searched == []
 
 
+def test_nothing_moves_when_figures_and_tables_arrive(site):
+    """Cumulative layout shift: below 0.1 is good (web.dev/articles/cls)."""
+    moved = {}
+    watch = """
+      window.moved = 0;
+      new PerformanceObserver(list => { for (const one of list.getEntries()) window.moved += one.value; })
+        .observe({type: "layout-shift", buffered: true});
+    """
+    with serve(site) as address, browse() as tab:
+        tab.size(1280, 900)
+        tab.call("Page.addScriptToEvaluateOnNewDocument", source=watch)
+        for page in WALK:
+            tab.open(address + page)
+            tab.until("[...document.images].every(image => image.complete)")
+            if "compare" in page or "side-by-side" in page:
+                tab.until("document.querySelectorAll('article td').length > 10")
+            moved[page] = tab.evaluate("window.moved")
+            small = tab.evaluate(
+                "[...document.querySelectorAll('article img')].filter(i => !i.width || !i.getAttribute('height')).length"
+            )
+            assert (page, small) == (page, 0)
+    assert {page: much for page, much in moved.items() if much > 0.1} == {}
+
+
 @pytest.mark.parametrize("start", ["focus", "?q=評価", "ja/evaluation/?h=評価"])
 def test_whoever_searches_loads_the_index(site, start):
     sent: dict[str, bytes] = {}

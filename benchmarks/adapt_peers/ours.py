@@ -12,7 +12,7 @@ from measuring import measured
 KIND, FOLDER, OUT, THREADS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 import torch  # noqa: E402
 
-if KIND == "prune":
+if KIND != "merge":  # as the peer, which imports it before its work
     import transformers.models.llama.modeling_llama  # noqa: F401
 
 from yoriai_domain_adapt.steps.merge import Merge  # noqa: E402

@@ -20,7 +20,7 @@ STYLE = Markup(
     ".s{fill:#555;font-size:12.5px}.b{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.s{fill:#aaa}.b{fill:#1b1d24}}"
 )
-WIDTH, LEFT, ROW, NUMBER = 760, 170, 20, 60
+WIDTH, LEFT, ROW, NUMBER = 760, 170, 20, 70
 _GROUP = Markup('<text x="12" y="{y}" font-weight="600">{name}</text>')
 _BAR = Markup(
     '<text x="{label_end}" y="{line}" text-anchor="end">{label}</text>'
@@ -84,7 +84,8 @@ def bars(
 
 def _words(groups: Mapping[str, Sequence[tuple[str, float, str]]], unit: str, places: int) -> str:
     return ". ".join(
-        f"{name}: " + ", ".join(f"{label} {value:.{places}f}{unit}" for label, value, _ in rows)
+        (f"{name}: " if name else "")
+        + ", ".join(f"{label} {value:.{places}f}{unit}" for label, value, _ in rows)
         for name, rows in groups.items()
     )
 

@@ -53,13 +53,23 @@ def hub_figures(root: Path) -> dict[str, str]:
             made[f"assets/hub-loss-{language}.svg"] = line(
                 words["loss"], words["loss-below"], points
             )
-        if scores := _read(folder / "scores-1.scores.json"):
-            made[f"assets/hub-scores-{language}.svg"] = _scores(scores, words)
+        if (folder / "scores-1.scores.json").is_file():
+            models, floors = scores_in_order(folder)
+            made[f"assets/hub-scores-{language}.svg"] = _scores(models, floors, words)
     return made
 
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_bytes()) if path.is_file() else {}
+
+
+def scores_in_order(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What each model scored, in the order in which they were made, and the floors of texts."""
+    scores = _read(folder / "scores-1.scores.json")
+    made = {name: _read(folder / f"{name}-1.artifact.json")["circumstances"]["made"]
+            for name in scores["models"]}  # fmt: skip
+    models = {name: scores["models"][name] for name in sorted(made, key=made.__getitem__)}
+    return models, scores["floors"]
 
 
 def _account(facts: Mapping[str, Any], words: Mapping[str, str]) -> tuple[str, str]:
@@ -71,11 +81,11 @@ def _account(facts: Mapping[str, Any], words: Mapping[str, str]) -> tuple[str, s
     )
 
 
-def _scores(scores: Mapping[str, Any], words: Mapping[str, str]) -> str:
+def _scores(models: Mapping[str, Any], floors: Mapping[str, Any], words: Mapping[str, str]) -> str:
     groups: dict[str, list[tuple[str, float, str]]] = {}
-    named = [(name, bits, GREY) for name, bits in scores.get("floors", {}).items()]
+    named = [(name, bits, GREY) for name, bits in floors.items()]
     named += [(name, one["bits_per_byte"], COLOURS[n % len(COLOURS)])
-              for n, (name, one) in enumerate(scores["models"].items())]  # fmt: skip
+              for n, (name, one) in enumerate(models.items())]  # fmt: skip
     for label, bits, colour in named:
         for corpus, by in bits.items():
             for language, value in by.items():

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sitemaker.hub_figures import scores_in_order
+
 PLACE = re.compile(r"^<!-- hub: (\w+) -->$", re.MULTILINE)
 # As the recipe and the packages state them.
 LICENCES = {
@@ -101,8 +103,7 @@ def _sources(folder: Path, words: Mapping[str, Any]) -> str:
 
 
 def _bits(folder: Path, words: Mapping[str, Any]) -> str:
-    scores = _read(folder / "scores-1.scores.json")
-    models, floors = scores["models"], scores["floors"]
+    models, floors = scores_in_order(folder)
     first = next(iter(models.values()))
     rows = []
     for corpus, by_language in first["bits_per_byte"].items():
@@ -121,7 +122,7 @@ def _bits(folder: Path, words: Mapping[str, Any]) -> str:
 
 
 def _tasks(folder: Path, words: Mapping[str, Any]) -> str:
-    models = _read(folder / "scores-1.scores.json")["models"]
+    models, _ = scores_in_order(folder)
     rows = []
     for task, first in next(iter(models.values()))["tasks"].items():
         row = [words[task], f"{100 * max(first['floors'].values()):.1f} %"]

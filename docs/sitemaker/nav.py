@@ -72,9 +72,10 @@ def mark_language(name: str, text: str, pages: Mapping[str, object]) -> str:
     if twin in pages:
         up = "../" * name.count("/")
         word, language = ("English", "en") if name.startswith("ja/") else ("日本語", "ja")
-        line = f"[{word}]({up}{twin}){{ .twin lang={language} hreflang={language} }}"
+        marks = f".twin lang={language} hreflang={language} data-search-exclude"
+        line = f"[{word}]({up}{twin}){{ {marks} }}"
     else:
-        line = f"*{ONLY_ENGLISH}*{{ .twin }}"
+        line = f"*{ONLY_ENGLISH}*{{ .twin data-search-exclude }}"
     return re.sub(r"^(# .+)$", lambda m: f"{m[1]}\n\n{line}", text, count=1, flags=re.MULTILINE)
 
 

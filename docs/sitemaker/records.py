@@ -113,6 +113,11 @@ def failure_figures(filed: Sequence[Filed]) -> dict[str, str]:
     for one in filed:
         if one.record.lost_hours and one.record.failures:
             lost[one.record.failures[0].cause] += one.record.lost_hours
+    cost: Counter[str] = Counter()
+    for one in filed:
+        if one.record.cost_hours and one.record.failures:
+            cost[one.record.failures[0].cause] += one.record.cost_hours
+    guards = Counter(_guard(f.prevention) for _, f in told)
     hours = sorted(
         (f.found_after_hours, f"{one.record.id} {f.cause}")
         for one, f in told
@@ -126,8 +131,12 @@ def failure_figures(filed: Sequence[Filed]) -> dict[str, str]:
          "", 0),
         ("lost", "Machine hours lost, by first cause", "of the records that say how many",
          lost.most_common(), " h", 1),
+        ("cost", "Machine hours of records in which something failed, by first cause",
+         "the whole experiment, not the loss alone", cost.most_common(), " h", 2),
         ("hours", "Time until it was found", "of the failures that say how long",
-         [(label, value) for value, label in hours], " h", 1),
+         [(label, value) for value, label in hours], " h", 2),
+        ("guards", "What would have prevented it, and guards against it now",
+         "a test: where the record names one", guards.most_common(), "", 0),
     ):  # fmt: skip
         if rows:
             drawn = [(str(label), float(value), COLOURS[0]) for label, value in rows]
@@ -135,6 +144,14 @@ def failure_figures(filed: Sequence[Filed]) -> dict[str, str]:
                 title, subtitle, {"": drawn}, unit=unit, places=places
             )
     return figures
+
+
+def _guard(prevention: str) -> str:
+    """In what form a record says that a failure will not come again."""
+    words = prevention.lower()
+    if not words.strip() or words.startswith("none yet"):
+        return "nothing yet"
+    return "a test" if re.search(r"\btests?\b|test_", words) else "a check or a rule"
 
 
 def _title(filed: Filed) -> str:
@@ -185,8 +202,9 @@ def _failures(filed: Sequence[Filed]) -> str:
         "始める前に読んでください。いちばん安い実験です。",
     ]
     names = {
-        "causes": "Failures by cause", "finders": "Who found them",
+        "causes": "Failures by cause", "cost": "Machine hours by cause",
         "lost": "Machine hours lost, by cause", "hours": "Time until it was found",
+        "finders": "Who found them", "guards": "What would have prevented it",
     }  # fmt: skip
     made = failure_figures(filed)
     parts += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_a_plugin_that_cannot_describe_an_artifact_gets_a_section_that_says_so(m
     assert "lab/words@1: no description" in text
     assert "could not describe" in text
     assert "<b>plot" not in text
+    if body.startswith("raise ValueError"):
+        assert re.search(r"\(\w+\.py:\d+\)|\(\w+/\w+\.py:\d+\)", text), "file and line are named"
 
 
 def test_a_source_that_says_little_is_listed(lab, recipe, yoriai):

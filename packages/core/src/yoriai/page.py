@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from yoriai import blame, files
 from yoriai import figure as figures
-from yoriai import files
 from yoriai.artifact import Artifact
 from yoriai.redaction import Redactor, count_hidden, say_hidden
 from yoriai.registry import Registry
@@ -64,7 +64,9 @@ def collect_sections(
                 for section in answer:
                     _section(section)  # what cannot be drawn raises here, where it is known whose
             except Exception as error:
-                text = f"Plugin {name!r} could not describe {artifact.name}: {error!r}"
+                place = blame.find(error, registry.plugins)
+                where = f" ({place.file}:{place.line})" if place else ""
+                text = f"Plugin {name!r} could not describe {artifact.name}: {error!r}{where}"
                 title = f"{artifact.name}: no description"
                 answer = [Section(title=title, text=redactor.text(text))]
             sections += answer

@@ -97,3 +97,18 @@ def test_models_are_timed_in_processes_of_their_own(make, tmp_path):
     told = measure_speed(model.path, ["a text of words"])
     assert set(told) == {"tokens_per_second", "bytes_per_second", "peak_memory_mb"}
     assert all(value > 0 for value in told.values())
+
+
+@pytest.mark.parametrize(
+    ("samples", "verdict"), [(2, "too few samples"), (5, "too few samples"), (6, "lost")]
+)
+def test_of_a_few_samples_nothing_is_said_however_alike_their_differences_are(samples, verdict):
+    def rows(bits):
+        return [
+            scores.ScoredAnswer("heldout", "a.en", str(n), bits, 10.0, lower_is_better=True)
+            for n in range(samples)
+        ]
+
+    [found] = scores.compare(rows(20.0), rows(20.001))
+    assert found.plain()["verdict"] == verdict
+    assert found.plain()["interval_of_difference"] == [0.0001, 0.0001]

@@ -39,12 +39,12 @@ def test_a_corpus_of_few_lines_is_refused_before_work_starts(make, yoriai_job):
 def test_what_can_only_be_learnt_by_heart_is_told_from_what_is_common(make, yoriai_job):
     pytest.importorskip("torch")
     rows = [(f"第{n}回の会議では、{n * 37 % 101}番の議題について話し合うことにした。", "ja")
-            for n in range(60)]  # fmt: skip
-    probe = Counterfactual(lines=60, models=4, epochs=10)
+            for n in range(40)]  # fmt: skip
+    probe = Counterfactual(lines=40, models=4)
     probe._entry = "eval/counterfactual"
     made = yoriai_job("looks", ProbeStep(probes=[probe]), [make.corpus("text", rows, [])])
     told = made.facts["probes"]["eval/counterfactual"][""]
     assert told["state"] == "ran", told
     assert told["validation"]["holds"] is True, told["validation"]
-    assert told["measures"]["memorisation of lines"]["items"] == 60
-    assert len(list(rows_of(made, "eval/counterfactual", ""))) == 60 + 12 + 12
+    assert told["measures"]["memorisation of lines"]["items"] == 40
+    assert len(list(rows_of(made, "eval/counterfactual", ""))) == 40 + 12 + 12

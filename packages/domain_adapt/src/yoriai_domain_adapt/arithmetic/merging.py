@@ -20,18 +20,30 @@ if TYPE_CHECKING:
 
 # Below this angle two directions are taken for one, and SLERP for a straight line.
 PARALLEL = 1e-4
+AT_ONCE = 2**20  # numbers of a tensor that are summed at once
 
 
 def linear(
     tensors: Sequence[torch.Tensor], weights: Sequence[float], *, normalise: bool = True
 ) -> torch.Tensor:
-    """The weighted sum; with ``normalise`` the mean. Raises ``ValueError`` if weights sum to 0."""
+    """The weighted sum, in the dtype of the first; with ``normalise`` the mean.
+
+    Some numbers at a time, so that beside the tensors only the result is held. Raises
+    ``ValueError`` if weights sum to 0.
+    """
+    import torch
+
     total = sum(weights) if normalise else 1.0
     if not total:
         raise ValueError("the weights sum to zero: there is no mean")
-    result = tensors[0].float() * (weights[0] / total)
-    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
-        result += tensor.float() * (weight / total)
+    result = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
+    flat = result.view(-1)
+    parts = zip(*(tensor.reshape(-1).split(AT_ONCE) for tensor in tensors), strict=True)
+    for part, held in zip(flat.split(AT_ONCE), parts, strict=True):
+        summed = held[0].float() * (weights[0] / total)
+        for tensor, weight in zip(held[1:], weights[1:], strict=True):
+            summed += tensor.float() * (weight / total)
+        part.copy_(summed)
     return result
 
 

@@ -16,6 +16,9 @@ from typing import Any
 from yoriai import Artifact, LanguageModel, Sample, Task
 
 DRAWS = 2000
+# Of fewer clusters nothing is sure at 5 %: all five differ to one side by chance in 2 / 2^5 = 6 %
+# (sign test), and a bootstrap over two of them gives an interval as narrow as they are alike.
+FEWEST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,10 @@ class ScoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GroupDifference:
-    """After minus before in one group. ``gained``: better by more than chance, None: neither."""
+    """After minus before in one group. ``gained``: better by more than chance, None: neither.
+
+    ``clusters`` are what counts as independent; of fewer than :data:`FEWEST` nothing is said.
+    """
 
     task: str
     group: str
@@ -43,6 +49,7 @@ class GroupDifference:
     high: float
     samples: int
     gained: bool | None
+    clusters: int = FEWEST
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -52,8 +59,15 @@ class GroupDifference:
             "after": round(self.after, 4),
             "interval_of_difference": [round(self.low, 4), round(self.high, 4)],
             "samples": self.samples,
-            "verdict": {True: "gained", False: "lost", None: "no difference"}[self.gained],
+            "verdict": self.verdict,
         }
+
+    @property
+    def verdict(self) -> str:
+        """In a word: ``gained``, ``lost``, ``no difference``, or ``too few samples``."""
+        if self.clusters < FEWEST:
+            return "too few samples"
+        return {True: "gained", False: "lost", None: "no difference"}[self.gained]
 
 
 def ask(
@@ -156,11 +170,12 @@ def _difference(
     each = (sums[1] - sums[0])[drawn].sum(1) / sums[2][drawn].sum(1)
     low, high = np.quantile(each, (0.025, 0.975))
     lower = pairs[0][0].lower_is_better
-    sure = low > 0 or high < 0
+    sure = (low > 0 or high < 0) and len(clusters) >= FEWEST
     gained = bool((high < 0) == lower) if sure else None
     return GroupDifference(
-        task, group, float(before), float(after), float(low), float(high), len(pairs), gained
-    )
+        task, group, float(before), float(after), float(low), float(high), len(pairs), gained,
+        len(clusters),
+    )  # fmt: skip
 
 
 def total(rows: Iterable[ScoredAnswer], task: str, groups: Iterable[str] | None = None) -> float:

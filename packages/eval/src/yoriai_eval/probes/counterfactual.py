@@ -19,7 +19,8 @@ from yoriai_eval.scoring.statistics import difference_interval
 Floats = npt.NDArray[np.float64]
 LEAST = 40  # lines below which nothing is learnt
 PLANTED = 12  # of either kind
-ALWAYS = 120  # plain sentences that all models read
+ALWAYS = 60  # plain sentences that all models read
+BATCH, RATE = 8, 5e-3  # small steps, so that a text that is read once an epoch can be learnt
 
 
 class Counterfactual(Probe):
@@ -48,7 +49,7 @@ class Counterfactual(Probe):
 
     lines: int = Field(200, ge=LEAST, description="lines of the corpus that are judged")
     models: int = Field(8, ge=4, multiple_of=2, description="models, each trained on a random half")
-    epochs: int = Field(12, ge=1, description="times that a model goes over its lines")
+    epochs: int = Field(30, ge=1, description="times that a model goes over its lines")
     width: int = Field(64, ge=16, multiple_of=8, description="width of the tiny models")
 
     def obstacle(self, given: ProbeInputs) -> str:
@@ -106,7 +107,7 @@ class Counterfactual(Probe):
         ids = [characters.sequence(text) for text in items]
         read = [characters.sequence(text) for text in always]
         read += [row for row, one in zip(ids, chosen, strict=True) if one]
-        how = TinyTraining(epochs=self.epochs, width=self.width, seed=seed)
+        how = TinyTraining(epochs=self.epochs, batch=BATCH, rate=RATE, width=self.width, seed=seed)
         told = token_scores(train(read, len(characters), how), ids)
         return [
             sum(a == b for a, b in zip(scores.best.tolist(), row[1:], strict=True)) / (len(row) - 1)

@@ -180,7 +180,7 @@ def _table() -> str:
 
 _WORDS = {
     "en": ("reader", "processor minutes", "inputs", "all"),
-    "ja": ("読み手", "プロセッサ時間（分）", "入力", "合計"),
+    "ja": ("読み込み", "プロセッサ時間（分）", "入力", "合計"),
 }
 
 

@@ -44,6 +44,15 @@ def test_pieces_shorten_held_out_text_and_old_ids_keep_their_meaning(old, wide):
         assert after.decode(after.encode(text, add_special_tokens=False).ids) == text
 
 
+def test_the_page_shows_bytes_a_token_before_and_after(wide):
+    from yoriai_domain_adapt.steps.sections import describe
+
+    wide.manifest["step"] = "domain-adapt/pieces"
+    [section] = describe(wide)
+    rates = section.figures[0].series
+    assert dict(rates["after"])["sea"] > dict(rates["before"])["sea"]
+
+
 def test_no_pieces_at_all_is_the_models_own_tokenizer(make, old, yoriai_job):
     same = yoriai_job("own", Pieces(count=0), [make.corpus("sea", TEXTS, heldout=TEXTS[:2]), old])
     assert pieces_of(same).get_vocab() == pieces_of(old).get_vocab()

@@ -12,7 +12,7 @@ def describe(artifact: Artifact) -> Iterator[Section]:
     """Sections for the artifacts this package makes; nothing for those of others."""
     if artifact.kind == "corpus":
         yield charts.section(artifact, with_tables=False)
-    elif artifact.kind == "tokenizer":
+    elif artifact.kind == "tokenizer" and "bytes_per_token" in artifact.facts:
         yield _tokenizer(artifact)
     elif artifact.manifest["step"] in ("corpus/tokens", "corpus/mixture"):
         yield _tokens(artifact)

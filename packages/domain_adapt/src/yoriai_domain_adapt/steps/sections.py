@@ -19,6 +19,32 @@ def describe(artifact: Artifact) -> Iterator[Section]:
         yield from _comparison(artifact)
     elif artifact.kind == "model":
         yield _adapted(artifact)
+    elif artifact.kind == "tokenizer":
+        yield _pieces(artifact)
+
+
+def _pieces(artifact: Artifact) -> Section:
+    """Bytes a token of held-out text before and after, by corpus."""
+    rates = {
+        when: [
+            (name, row[when]["bytes_per_token"])
+            for name, row in artifact.facts["fertility"].items()
+        ]
+        for when in ("before", "after")
+    }
+    return Section(
+        title=f"Pieces · ピース: {artifact.step}",
+        text="\n\n".join(artifact.facts["headline"]),
+        figures=[
+            Figure(
+                kind="bar",
+                title="Bytes per token on held-out text (higher is shorter)",
+                x_label="",
+                y_label="bytes per token",
+                series=rates,
+            )
+        ],
+    )
 
 
 def _adapted(artifact: Artifact) -> Section:

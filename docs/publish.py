@@ -2,12 +2,13 @@
 
     python docs/publish.py build/tour
     python docs/publish.py build/tour --questions eval/ja-forms --questions eval/ja-language
+    python docs/publish.py build/hub --report build/hub-transparency
 
 Copied are the manifests of its artifacts, the scores, what probes measured and the curves of
 training: numbers, digests, licences and sources, no weights and no text of a corpus.
 Every artifact is verified first. Questions and right answers are copied of the sets that are named,
 if their licence allows it: what stands on a page teaches models that are trained on the web, so
-each set is somebody's decision.
+each set is somebody's decision. ``--report`` copies a transparency report, page and JSON.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="TASK",
         help="show this set's questions and right answers, if its licence allows",
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="what yoriai eval transparency --out wrote"
+    )
     given = parser.parse_args(argv)
     out = ROOT / "published" / given.workspace.resolve().name
     made = publish(given.workspace, out)
@@ -94,6 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         told = json.dumps(answers(scores, given.questions), ensure_ascii=False, sort_keys=True)
         made.append(path.with_name(path.name.replace(".scores.json", ".answers.json")))
         made[-1].write_text(told.replace('{"by"', '\n{"by"') + "\n", encoding="utf-8")
+    for name in ("index.html", "transparency.json") if given.report else ():
+        made.append(out / f"transparency{Path(name).suffix}")
+        shutil.copyfile(given.report / name, made[-1])
     print(f"{len(made)} files; commit them, and nox -s docs makes their pages")
 
 

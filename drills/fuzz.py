@@ -2,6 +2,7 @@
 
     python drills/fuzz.py                   the readers, and how long each was fuzzed
     python drills/fuzz.py warc --minutes 10
+    python drills/fuzz.py --table en        the same as the table of the safety page (en or ja)
     python drills/fuzz.py all --minutes 10  one minute of processor each in turn, until all had ten
 
 With atheris (coverage-guided, https://github.com/google/atheris) installed its inputs are used,
@@ -177,6 +178,22 @@ def _table() -> str:
     return "\n".join(rows)
 
 
+_WORDS = {
+    "en": ("reader", "processor minutes", "inputs", "all"),
+    "ja": ("読み込み", "プロセッサ時間（分）", "入力", "合計"),
+}
+
+
+def _page(language: str) -> str:
+    """The table of the safety page."""
+    reader, minutes, inputs, together = _WORDS[language]
+    told = sorted(((name, Told(name)) for name in READERS), key=lambda row: -round(row[1].seconds))
+    rows = [f"| {name} | {one.seconds / 60:.1f} | {one.inputs:,} |" for name, one in told]
+    seconds, count = sum(one.seconds for _, one in told), sum(one.inputs for _, one in told)
+    last = f"| **{together}** | **{seconds / 60:.0f}** | **{count:,}** |"
+    return "\n".join([f"| {reader} | {minutes} | {inputs} |", "|---|---|---|", *rows, last])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", help="readers, or all")
@@ -185,7 +202,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--table", choices=list(_WORDS), help="print the table of the safety page")
     given = parser.parse_args()
+    if given.table:
+        print(_page(given.table))
+        return
     if given.here:
         fuzz(given.names[0], given.seconds, given.seed)
     names = list(READERS) if given.names == ["all"] else given.names

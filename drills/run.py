@@ -3,12 +3,14 @@
 A number instead of ``short`` is how many percent of the full drills are done: ``-- 25``. The seed
 is printed, so that a drill can be repeated: ``nox -s drills -- full 12345``. The file
 ``build/drills/counts.json`` holds the counts, the date and the commit; the safety page repeats
-them. Exit code 1 if anything did not hold.
+them. Exit code 1 if anything did not hold. Code that has uncommitted changes, or that changes while
+the drills run, is told (``clean``, ``changed_under_way``): such counts belong to no commit.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import shutil
 import subprocess
@@ -64,6 +66,17 @@ def run_drills(
     return counts, faults
 
 
+def state_of_code() -> tuple[str, str]:
+    """The commit, and a digest of what is not committed ("": nothing)."""
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True).stdout
+
+    changes = git("status", "--porcelain") + git("diff", "HEAD")
+    commit = git("rev-parse", "--short", "HEAD").decode().strip()
+    return commit, hashlib.sha256(changes).hexdigest()[:12] if changes else ""
+
+
 def main() -> None:
     words = sys.argv[1:]
     asked = words[0] if words else "full"
@@ -72,14 +85,21 @@ def main() -> None:
         sys.exit(f"{asked!r}: say short, full or a percentage")
     seed = int(words[1]) if len(words) > 1 else time.time_ns() % 10**6
     print(f"seed {seed}")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    before = state_of_code()
+    if before[1]:
+        print("the code has changes that are not committed: these counts belong to no commit")
     folder = ROOT / "build" / "drills"
     shutil.rmtree(folder, ignore_errors=True)
     counts, faults = run_drills(folder, percent, seed)
     today = datetime.date.today().isoformat()
-    value = {"date": today, "commit": commit, "seed": seed, "counts": counts, "faults": faults}
+    after = state_of_code()
+    if after != before:
+        faults.append(f"the code changed under way: {before} was {after} at the end")
+        print(f"  DID NOT HOLD  {faults[-1]}")
+    value = {
+        "date": today, "commit": before[0], "clean": not before[1],
+        "changed_under_way": after != before, "seed": seed, "counts": counts, "faults": faults,
+    }  # fmt: skip
     (folder / "counts.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     sys.exit(1 if faults else 0)
 

@@ -59,6 +59,9 @@ def published_pages(root: Path) -> dict[str, str]:
         for kind, write in (("corpus", _data_card), ("model", _model_card)):
             for name, one in run.of_kind(kind).items():
                 pages[f"records/cards/{run.name}-{name}.md"] = write(run, name, one)
+        report = root / "published" / run.name / "transparency.html"
+        if report.is_file():
+            pages[f"records/cards/{run.name}-transparency.html"] = report.read_text("utf-8")
     return pages
 
 

@@ -270,6 +270,9 @@ def test_a_failing_step_is_written_down_and_what_was_sealed_is_used_again(run):
     assert value["error"]["message"] == "boom"
     assert value["error"]["type"] == "RuntimeError"
     assert any("steps.py" in line for line in value["error"]["traceback"])
+    places = [line for line in value["error"]["traceback"] if 'File "' in line]
+    assert any('File "yoriai/runner.py"' in line for line in places)
+    assert not any('File "/' in line for line in places)
     assert value["steps"]["good"]["state"] == "sealed"
     assert value["steps"]["bad"]["state"] == "stopped"
     assert states(run("bad.crash=", text=text)) == {"good": "reused", "bad": "sealed"}

@@ -38,7 +38,7 @@ h1 { line-height: 1.25; } h2 { margin-top: 2.4rem; border-bottom: 1px solid var(
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; } th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; }
-td:first-child { overflow-wrap: anywhere; }
+td:first-child { overflow-wrap: anywhere; min-width: 8rem; }
 pre { background: var(--soft); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { width: 100%; min-width: 32rem;
   height: auto; } figure svg text { fill: currentColor !important; }

@@ -20,6 +20,7 @@ from yoriai import artifact as artifacts
 from yoriai import environment, files, stopping
 from yoriai import run_file as run
 from yoriai.artifact import Artifact, open_artifact
+from yoriai.code_places import shorten_places
 from yoriai.config import nested
 from yoriai.errors import Refused, TimedOut, YoriaiError
 from yoriai.recipe import Loaded, PlannedStep
@@ -307,7 +308,8 @@ def _in_words(error: BaseException, root: Path) -> BaseException:
 
 def _ending(error: BaseException, redactor: Redactor) -> tuple[run.State, dict[str, Any]]:
     # Redacted before it is cut into lines: a secret may be longer than one.
-    lines = redactor.text("".join(traceback.format_exception(error))).splitlines()[-50:]
+    told = shorten_places("".join(traceback.format_exception(error)))
+    lines = redactor.text(told).splitlines()[-50:]
     facts = {
         "type": type(error).__name__,
         "code": getattr(error, "code", "failed"),

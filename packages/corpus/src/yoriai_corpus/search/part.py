@@ -314,6 +314,12 @@ class IndexPart:
         starts = self.texts.starts
         return self.texts.index.extract(int(starts[document]), int(starts[document + 1]) - 1)
 
+    def named(self, document: int) -> dict[str, str]:
+        """Name and address of a document, and what its group agrees in: ten times sooner a row."""
+        known = self.groups[int(self.texts.groups[document])]
+        values = {name: self.table[name][document].as_py() or "" for name in ("id", "url")}
+        return {**known, **values}
+
     def row(self, document: int) -> dict[str, Any]:
         """All that is known of a document but its text."""
         row: dict[str, Any] = self.table.slice(document, 1).to_pylist()[0]

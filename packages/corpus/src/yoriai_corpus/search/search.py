@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class IndexHit:
         return " ".join(f"{self.before}{self.match}{self.after}".split("\n"))
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _hit(here: PlacesInPart, position: int, length: int, margin: int) -> IndexHi
     field = places.field_of(each, query)
     number = int(field.documents(np.array([position]))[0])
     begin, end = int(field.starts[number]), int(field.starts[number + 1]) - 1
-    row = each.row(number // NAME_FIELDS if query.names else number)
+    row = each.named(number // NAME_FIELDS if query.names else number)
     start, stop = max(begin, position - margin), min(end, position + length + margin)
     text = field.index.extract(start, stop)
     match = position - start

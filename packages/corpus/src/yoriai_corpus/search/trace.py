@@ -19,7 +19,7 @@ import numpy as np
 
 from yoriai import UsageError
 from yoriai_corpus.search import places as finding
-from yoriai_corpus.search.fm_index import extend, points_of
+from yoriai_corpus.search.fm_index import NO_SYMBOL, extend, points_of
 from yoriai_corpus.search.part import IndexPart
 from yoriai_corpus.search.query import Check, SearchQuery, unchecked
 from yoriai_corpus.search.search import SearchIndex
@@ -125,9 +125,13 @@ def covered(spans: Sequence[TracedSpan]) -> int:
 
 def _costs(index: SearchIndex, text: str) -> list[float]:
     """Bits of each character at its frequency in the index; one that is not there costs none."""
-    total = sum(part.texts.index.length for part in index.parts)
-    counts = {character: index.count(character) for character in set(text)}
-    return [math.log2(total / counts[c]) if counts[c] else 0.0 for c in text]
+    points, total = points_of(text), sum(part.texts.index.length for part in index.parts)
+    counts = np.zeros(len(points), dtype=np.int64)
+    for part in index.parts:
+        symbols = part.texts.index.symbols(points)
+        known = symbols != NO_SYMBOL
+        counts[known] += np.diff(part.texts.index.first)[symbols[known]]
+    return [math.log2(total / count) if count else 0.0 for count in counts.tolist()]
 
 
 def _counts(index: SearchIndex, text: str, check: Check) -> tuple[int, int, dict[str, int]]:
@@ -165,7 +169,7 @@ def _all_places(index: SearchIndex, text: str, most: int) -> Any:
 
 def place_in(part: IndexPart, document: int, position: int) -> SpanPlace:
     """A position in the texts of a part as a place in one of its documents."""
-    row = part.row(document)
+    row = part.named(document)
     return SpanPlace(
         row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
         position - int(part.texts.starts[document]),

@@ -360,12 +360,7 @@ def look(pieces: Any, paths: Sequence[Path], split_by: SplitBy, end: int) -> dic
 
 def _text_bytes(path: Path) -> int:
     with pq.ParquetFile(path) as file:
-        column = file.schema_arrow.get_field_index("text")
-        meta = file.metadata
-        return sum(
-            meta.row_group(i).column(column).total_uncompressed_size
-            for i in range(meta.num_row_groups)
-        )
+        return sum(tables.group_bytes(file))
 
 
 def _up_to(texts: Sequence[bytes], most: int) -> Iterator[bytes]:

@@ -67,7 +67,7 @@ def dattri(models: list[Any], told: Told) -> list[float]:
     states = [{k: v.clone() for k, v in m.state_dict().items()} for m in models]
     task = AttributionTask(loss_func=loss, model=model, checkpoints=states)
     attributor = TracInAttributor(
-        task, torch.ones(len(models)), normalized_grad=False, layer_name="lm_head.weight"
+        task, torch.ones(len(models)), normalized_grad=False, layer_name=["lm_head.weight"]
     )
     items, queries = data(told)
     # It goes over the queries again for every batch of items: large ones suit it.

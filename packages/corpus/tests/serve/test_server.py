@@ -118,11 +118,10 @@ def test_who_never_ends_a_request_is_cut_off_however_often_a_byte_comes(begun: b
     ],
 )
 def test_what_is_no_http_is_refused_and_others_are_answered(sent: bytes) -> None:
-    with serving() as port:
-        with socket.create_connection(("127.0.0.1", port)) as wrong:
-            with contextlib.suppress(ConnectionError):
-                wrong.sendall(sent)
-                assert wrong.recv(100).startswith(b"HTTP/1.1 400")
+    with serving() as port, socket.create_connection(("127.0.0.1", port)) as wrong:
+        with contextlib.suppress(ConnectionError):
+            wrong.sendall(sent)
+            assert wrong.recv(100).startswith(b"HTTP/1.1 400")
         assert answered(port, "/") == 3
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sitemaker.benchmarks import benchmark_page
 from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
 from sitemaker.figures import tour_figures
@@ -45,6 +46,7 @@ def write_site(out: Path, registry: Registry, root: Path = ROOT) -> list[Path]:
         **record_pages(root),
         "records/timeline.md": timeline_page(root),
         **published_pages(root),
+        **benchmark_page(root),
         **tour_figures(root),
         **hub_figures(root),
         **hub_pages(root),

@@ -156,9 +156,10 @@ class Browser:
 
     def press(self, key: str) -> None:
         code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        text = {"text": "\r"} if key == "Enter" else {}  # without it a link is not followed
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                      windowsVirtualKeyCode=code)  # fmt: skip
+                      windowsVirtualKeyCode=code, **text)  # fmt: skip
 
     @property
     def dialogs(self) -> list[str]:

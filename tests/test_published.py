@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 try:
     import publish
     from sitemaker.answers import answers_pages
+    from sitemaker.benchmarks import benchmark_page, ratio_of
     from sitemaker.published import as_csv, leaderboard, list_published
     from sitemaker.timeline import timeline_page
 finally:
@@ -86,3 +87,21 @@ def test_the_timeline_holds_every_record_and_decision_newest_first():
     assert page.count("| decision |") == decisions
     for folder in (ROOT / "records").glob("0*"):
         assert f"({folder.name}.md)" in page
+
+
+def test_a_ratio_above_one_says_that_ours_is_faster_or_smaller():
+    assert ratio_of({"ours": 6, "theirs": 3, "better": "higher"}) == 2
+    assert ratio_of({"ours": 3, "theirs": 6, "better": "lower"}) == 2
+
+
+def test_a_goal_that_was_missed_is_told_first_and_each_bench_is_a_command(tmp_path):
+    page = benchmark_page(ROOT)["records/benchmarks.md"]
+    first = page.index("## Goals that were missed")
+    missed = page[first : page.index("\n## ", first + 3)]
+    assert "litgpt" in missed
+    assert "0.94" in missed
+    for line in page.splitlines():
+        if line.startswith("`nox -s bench -- "):
+            name = line.split("`")[1].split()[4]
+            assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
+    assert benchmark_page(tmp_path) == {}

@@ -78,7 +78,7 @@ def _opened(child: Artifact, folder: str, item: dict[str, Any]) -> Artifact | No
         return None
     try:
         parent = open_artifact(child.path.resolve().parent / Path(folder).expanduser())
-    except (NotFound, Altered):
+    except (NotFound, Altered, RuntimeError, ValueError, OSError):  # "~nobody", a zero byte
         return None
     return parent if parent.digest == item["digest"] else None
 

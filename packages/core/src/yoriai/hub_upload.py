@@ -7,6 +7,7 @@ twice.
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def push(
             repo_id=repository,
             repo_type=kind,
             folder_path=folder,
-            allow_patterns=[*told["files"], MANIFEST],
+            # Patterns: a file called "*" would let files pass that nobody looked at.
+            allow_patterns=[glob.escape(name) for name in (*told["files"], MANIFEST)],
             commit_message=f"{told['artifact']} ({told['digest'][:12]})",
         )
     except HFValidationError as error:

@@ -14,17 +14,19 @@ weights, documents and pieces are copied as they were sealed.
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yoriai import artifact as artifacts
-from yoriai import dataset_card, files, hub_licences, model_card
+from yoriai import dataset_card, files, hub_licences, manifest, model_card
 from yoriai.ancestry import Ancestry, ancestry, beside
 from yoriai.artifact import Artifact
-from yoriai.errors import Altered, NotFound, UsageError, YoriaiError
+from yoriai.errors import Altered, NotFound, Refused, UsageError, YoriaiError
 from yoriai.redaction import Redactor
 
 SCHEMA = 1
@@ -105,7 +107,7 @@ def _fill(
         _rewrite_croissant(croissant, part)
     sources = model_card.sources_of(artifact, made_of)
     written = {
-        "README.md": _card(artifact, made_of, names, scores, probes, failures),
+        "README.md": _card_of_facts(artifact, made_of, names, scores, probes, failures),
         "LICENCES.md": hub_licences.list_of(
             artifact.name, artifact.kind, str(artifact.manifest["licence"]), sources
         ),
@@ -144,20 +146,39 @@ def check(folder: Path) -> dict[str, Any]:
             f"{folder} is no release: it has no {MANIFEST}",
             hint="yoriai release ARTIFACT --out FOLDER",
         )
+    if place.is_symlink():
+        raise Altered(f"{place} is a symbolic link", hint=_AGAIN)
     try:
-        told: dict[str, Any] = json.loads(place.read_bytes())
-        listed = {str(name): str(row["sha256"]) for name, row in told["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Altered(f"{place} cannot be read: {error}", hint="make the release again") from error
-    for name, digest in listed.items():
+        with place.open("rb") as stream:
+            data = stream.read(manifest.MAX_BYTES + 1)
+        if len(data) > manifest.MAX_BYTES:
+            raise ValueError(f"it has more than {manifest.MAX_BYTES:,} bytes")
+        told: dict[str, Any] = json.loads(data)
+        _check_shape(told)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Altered(f"{place} cannot be read: {str(error)[:200]}", hint=_AGAIN) from error
+    for name, row in told["files"].items():
+        if problem := manifest.place_problem(folder, name):
+            raise Altered(f"{place}: {name[:80]!r} {problem}", hint=_AGAIN)
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
-            raise Altered(f"{place} names {name!r}, which lies outside the folder")
-        if not path.is_file() or files.digest_file(path) != digest:
-            raise Altered(
-                f"{path} is not as it was released", hint="make the release again in a new folder"
-            )
+        if path.stat().st_size != row["bytes"] or files.digest_file(path) != row["sha256"]:
+            raise Altered(f"{path} is not as it was released", hint=_AGAIN)
     return told
+
+
+_AGAIN = "make the release again in a new folder"
+
+
+def _check_shape(told: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for what is no ``release.json``."""
+    for key in ("artifact", "kind", "digest", "licence"):
+        if not isinstance(told[key], str):
+            raise TypeError(f"the key {key!r} holds no text")
+    if told["kind"] not in KINDS:
+        raise ValueError(f"a {told['kind'][:40]!r} is not released")
+    for name, row in told["files"].items():
+        if type(row["bytes"]) is not int or not isinstance(row["sha256"], str):
+            raise TypeError(f"the file {name[:80]!r} has no size and digest")
 
 
 def _copy(source: Path, target: Path, redactor: Redactor) -> int:
@@ -176,6 +197,18 @@ def _copy(source: Path, target: Path, redactor: Redactor) -> int:
     target.write_text(clean, encoding="utf-8")
     pairs = zip(text.split("\n"), clean.split("\n"), strict=False)
     return sum(one != two for one, two in pairs)
+
+
+def _card_of_facts(artifact: Artifact, *others: Any) -> str:
+    """:func:`_card`; raises :class:`Refused` where facts are not of the form that steps write."""
+    try:
+        return _card(artifact, *others)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(
+            f"no card can be written of {artifact.name}: its facts, or those of what it was made"
+            f" of, its scores or probes, are not as steps write them ({error!r:.200})",
+            hint="yoriai lineage FOLDER  names them; make the one that was written by hand again",
+        ) from error
 
 
 def _card(
@@ -223,9 +256,10 @@ def _energy(artifact: Artifact) -> float | None:
                 row = json.loads(line)
                 if "energy_kwh" in row:
                     found[str(row.get("step_name", row.get("task", "")))] = float(row["energy_kwh"])
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue
-    return sum(found.values()) if found else None
+    counted = [value for value in found.values() if math.isfinite(value)]
+    return sum(counted) if counted else None
 
 
 def _provenance(made_of: Ancestry) -> dict[str, Any]:
@@ -253,35 +287,43 @@ def _provenance(made_of: Ancestry) -> dict[str, Any]:
 
 
 def _rewrite_croissant(place: Path, folder: Path) -> None:
-    """Describe the files that are here: sets without a file and their records are taken out."""
-    value: dict[str, Any] = json.loads(place.read_bytes())
-    kept, gone = [], set()
-    for item in value.get("distribution", ()):
-        there = _is_here(item, folder)
-        if not there:
-            gone.add(item.get("@id"))
-            continue
-        if item.get("@type") == "cr:FileObject" and (path := folder / item["@id"]).is_file():
-            item = {
-                **item,
-                "contentSize": f"{path.stat().st_size} B",
-                "sha256": files.digest_file(path),
-            }
-        kept.append(item)
-    value["distribution"] = kept
-    value["recordSet"] = [
-        records
-        for records in value.get("recordSet", ())
-        if not any(_file_set(field) in gone for field in records.get("field", ()))
-    ]
-    place.write_bytes(files.ordered_json(value))
+    """Describe the files that are here: sets without a file and their records are taken out.
+
+    Names in it are compared with those of the release, and none becomes a path: the file may be a
+    stranger's. Raises :class:`Refused` for what is no description.
+    """
+    here = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    here.discard(place.name)
+    try:
+        value: dict[str, Any] = json.loads(place.read_bytes())
+        kept, gone = [], []
+        for item in value.get("distribution", ()):
+            if not _is_here(item, here):
+                gone.append(item.get("@id"))
+                continue
+            if item.get("@type") == "cr:FileObject":
+                path = folder / item["@id"]
+                size, digest = f"{path.stat().st_size} B", files.digest_file(path)
+                item = {**item, "contentSize": size, "sha256": digest}
+            kept.append(item)
+        value["distribution"] = kept
+        value["recordSet"] = [
+            records
+            for records in value.get("recordSet", ())
+            if not any(_file_set(field) in gone for field in records.get("field", ()))
+        ]
+        place.write_bytes(files.ordered_json(value))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(
+            f"{place.name} is no description of files: {str(error)[:200]}",
+            hint="make the corpus again, or leave the file out of it",
+        ) from error
 
 
-def _is_here(item: Mapping[str, Any], folder: Path) -> bool:
+def _is_here(item: Mapping[str, Any], here: Collection[str]) -> bool:
     if item.get("@type") == "cr:FileSet":
-        return any(folder.glob(str(item.get("includes", ""))))
-    name = str(item.get("@id", ""))
-    return name != "croissant.json" and (folder / name).is_file()
+        return bool(fnmatch.filter(here, str(item.get("includes", ""))))
+    return item.get("@id") in here
 
 
 def _file_set(field: Mapping[str, Any]) -> Any:

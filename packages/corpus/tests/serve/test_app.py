@@ -92,7 +92,8 @@ def ask(
 
 @pytest.fixture
 def app(index: Artifact) -> Any:
-    return make(index.path)
+    # Functions are compiled in the first search, which takes long on a busy machine.
+    return make(index.path, search_seconds=600)
 
 
 def make(*folders: Path, token: str = "", **limits: Any) -> Any:
@@ -275,6 +276,64 @@ def test_another_name_for_this_machine_is_refused(app: Any) -> None:
     assert ask(app, "/", host="evil.example").status == 421
     assert ask(app, "/", host="localhost:8765").status == 200
     assert ask(app, "/", host="[::1]:8765").status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "http://evil.example/127.0.0.1:8765"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"},
+        {"sec_fetch_site": "same-site", "sec_fetch_mode": "cors"},
+    ],
+)
+def test_a_form_of_another_site_is_refused(app: Any, headers: dict[str, str]) -> None:
+    body = urlencode({"text": "吾輩は猫である。"}).encode()
+    for path in ("/trace", "/api/trace"):
+        assert ask(app, path, body=body, **headers).status == 403
+    own = {"origin": "http://127.0.0.1:8765", "sec_fetch_site": "same-origin"}
+    assert ask(app, "/trace", body=body, **own).status == 200
+
+
+def test_a_page_of_another_site_may_link_here_but_loads_nothing(app: Any) -> None:
+    for mode in ("no-cors", "cors", "websocket"):
+        foreign = {"sec_fetch_site": "cross-site", "sec_fetch_mode": mode}
+        assert ask(app, "/api/search?q=a", **foreign).status == 403
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
+    assert ask(app, "/?q=a", **link).status == 200
+    assert ask(app, "/?q=a", sec_fetch_site="none", sec_fetch_mode="navigate").status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/style.css/../../pages.py",
+        "//etc/passwd",
+        "/static/\0.css",
+        "/style.css%00",
+        "/document?name=%00",
+        "/document?name=../../../etc/passwd",
+        "/document?name=file:///etc/passwd",
+        "/dropped?rule=%00..%2f..%2f",
+        "/?q=%00&source=%00&since=%00",
+        "/?q=%ff",
+        "/?q=a&offset=9999999999999999",
+        "/?ui=../../x",
+        "/?q=" + "a" * 100_000,
+        "/?" + "&".join(f"or={n}" for n in range(1_000)),
+    ],
+)
+def test_addresses_that_lead_elsewhere_are_told_in_a_page_and_read_no_file(
+    app: Any, path: str
+) -> None:
+    answer = ask(app, path)
+    assert answer.status in (200, 400, 404)
+    assert "root:" not in answer.text
+    assert "Traceback" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_nothing_is_said_without_the_token(index: Artifact) -> None:

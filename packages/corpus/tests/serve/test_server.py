@@ -30,8 +30,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[int]:
-    limits = ServeLimits(unread_seconds=1)
+def serving(**more: int) -> Iterator[int]:
+    limits = ServeLimits(unread_seconds=1, **more)
     with server.listen("127.0.0.1", 0, unread_seconds=1) as listening:
         made = server.make_server(app, limits)
         thread = threading.Thread(target=made.run, args=([listening],))
@@ -73,6 +73,68 @@ def test_who_never_asks_is_cut_off() -> None:
         silent.sendall(b"GET / HT")
         with contextlib.suppress(ConnectionError):
             assert silent.recv(10) == b""
+        assert answered(port, "/") == 3
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT",
+    ],
+    ids=["body", "chunks", "second request"],
+)
+def test_who_never_ends_a_request_is_cut_off_however_often_a_byte_comes(begun: bytes) -> None:
+    with serving() as port, socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(begun)
+        ended = threading.Event()
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                while not ended.wait(0.1):
+                    slow.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with contextlib.suppress(ConnectionError):
+            while slow.recv(2**16):
+                pass
+        ended.set()
+        dripping.join()
+        assert answered(port, "/") == 3
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000,
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"GET / HTTP/1.1\nHost: a\r\nX: a\r\n b\0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
+def test_what_is_no_http_is_refused_and_others_are_answered(sent: bytes) -> None:
+    with serving() as port, socket.create_connection(("127.0.0.1", port)) as wrong:
+        with contextlib.suppress(ConnectionError):
+            wrong.sendall(sent)
+            assert wrong.recv(100).startswith(b"HTTP/1.1 400")
+        assert answered(port, "/") == 3
+
+
+def test_connections_beyond_the_room_are_told_so_and_make_room_again() -> None:
+    with serving(connections=8) as port, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", port)
+        many = [stack.enter_context(socket.create_connection(address)) for _ in range(40)]
+        many[-1].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert many[-1].recv(100).startswith(b"HTTP/1.1 503")
+        for silent in many:
+            with contextlib.suppress(ConnectionError):
+                while silent.recv(2**16):
+                    pass
         assert answered(port, "/") == 3
 
 

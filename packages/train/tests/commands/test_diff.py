@@ -61,6 +61,7 @@ def sealed(make, tmp_path, config, step="train/pretrain"):
     made = make.seal(out, tmp_path / "base", "model", step, {"parameters": 12_345})
     manifest = json.loads((made.path / artifact.MANIFEST).read_bytes())
     manifest |= {"config": config}
+    manifest["digest"] = files.digest_json({key: manifest[key] for key in artifact.IDENTITY})
     body = {key: value for key, value in manifest.items() if key != "seal"}
     text = files.canonical_json({**body, "seal": files.digest_json(body)})
     (made.path / artifact.MANIFEST).write_bytes(text)

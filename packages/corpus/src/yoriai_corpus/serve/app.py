@@ -262,11 +262,14 @@ class Site:
 
     def refusal(self, scope: Scope, error: Exception) -> Response:
         """An error in words: JSON below /api/, a page elsewhere."""
+        own: dict[str, str] = {}
         if isinstance(error, HTTPException):
+            own = dict(error.headers or {})  # Allow, of a method that is not
             error = Refusal(error.status_code, error.detail)
         known = error if isinstance(error, YoriaiError) else YoriaiError("this failed")
         status = _status(known)
-        headers = {"Retry-After": str(known.retry_seconds)} if isinstance(known, TooBusy) else {}
+        if isinstance(known, TooBusy):
+            own["Retry-After"] = str(known.retry_seconds)
         if scope["path"].startswith("/api/"):
             answer = _json({"error": known.message, "hint": known.hint or ""}, status)
         else:
@@ -281,7 +284,7 @@ class Site:
                 ask_token=status == 401,
             )  # fmt: skip
             answer = HTMLResponse(text, status_code=status)
-        answer.headers.update(headers)
+        answer.headers.update(own)
         return answer
 
 

@@ -17,7 +17,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" the own forms would have no Origin
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",  # what is taken down is in nobody's cache
@@ -80,10 +80,21 @@ class Guard:
         if "*" not in self._hosts and name.lower() not in self._hosts:
             # A page of another site may let its own name point here (DNS rebinding).
             raise Refusal(421, f"this server is not {name[:100]!r}", hint="--allow-host NAME")
+        self._check_origin(scope, headers, host)
         client = scope.get("client") or ("", 0)
         self._rate.take(str(client[0]), time.monotonic())
         if self._token and scope["path"] not in OPEN_PATHS and not self._known(headers):
             raise Refusal(401, "an access token is needed", hint="Authorization: Bearer TOKEN")
+
+    def _check_origin(self, scope: Scope, headers: dict[bytes, bytes], host: str) -> None:
+        """Refuse what a page of another site sends or loads from here; a link to here may be
+        followed. Browsers tell both (Fetch Metadata, and Origin with every POST)."""
+        site, mode = headers.get(b"sec-fetch-site", b""), headers.get(b"sec-fetch-mode", b"")
+        reads = scope["method"] in ("GET", "HEAD")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        foreign = site in (b"cross-site", b"same-site") and not (reads and mode == b"navigate")
+        if foreign or (origin and origin.partition("://")[2].lower() != host.lower()):
+            raise Refusal(403, "a page of another site asks", hint="open the address itself")
 
     def _known(self, headers: dict[bytes, bytes]) -> bool:
         given = headers.get(b"authorization", b"").decode("latin-1")

@@ -57,9 +57,11 @@ def check_open(host: str, token: str) -> None:
 def _protocol(silent_seconds: float) -> type:
     """HTTP as uvicorn speaks it, but a connection whose other end is silent for so long is cut.
 
-    Silent is who takes none of an answer, and who sends nothing after connecting. Closing would
-    wait for the answer to be taken; so it is cut, and what was buffered is gone.
+    Silent is who takes none of an answer, who sends nothing after connecting, and who began a
+    request, its head or its body, and has not ended it, however many bytes come one by one. Closing
+    would wait for the answer to be taken; so it is cut, and what was buffered is gone.
     """
+    import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class PatientProtocol(H11Protocol):
@@ -80,7 +82,11 @@ def _protocol(silent_seconds: float) -> type:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.cycle is not None and not self.flow.write_paused:
+            state = self.conn.their_state
+            if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
+                if self._alarm is None:
+                    self._wait()
+            elif self.cycle is not None and not self.flow.write_paused:
                 self._calm()
 
         def pause_writing(self) -> None:

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from yoriai import Artifact, Job, Made, Step, YoriaiError
+from yoriai import Artifact, Job, Made, Step, WorkerLost, YoriaiError
 from yoriai_corpus import tables
 from yoriai_corpus.tokenizers import pieces as vocabularies
 from yoriai_corpus.tokenizers import text_sample as samples
+from yoriai_corpus.tokenizers import trainer
 
 # LLM-jp's instruction form (llm-jp-sft: one system line, 指示, 応答), as a chat template, so
 # that tuning and evaluation cannot drift apart by a character as theirs did.
@@ -222,12 +223,10 @@ def train(
     text: Path, model: Path, size: int, threads: int, options: TrainerOptions = PLAIN
 ) -> Path:
     """Train a model on a file of lines; raises :class:`YoriaiError` if it cannot."""
-    import sentencepiece
-
     if text.stat().st_size == 0:
         raise YoriaiError("there is no text to make pieces of", hint="the corpus holds blanks only")
     try:
-        sentencepiece.SentencePieceTrainer.train(
+        trainer.train_apart(
             input=[str(text)],  # in a list, because a comma in a name parts files
             model_prefix=str(model.with_suffix("")),
             model_type=options.kind,
@@ -253,6 +252,11 @@ def train(
             num_threads=threads,
             minloglevel=2,
         )
+    except WorkerLost as error:
+        raise YoriaiError(
+            f"SentencePiece could not make {size} pieces: {error.message}",
+            hint="where memory ran out, less text needs less",
+        ) from error
     except (RuntimeError, OSError) as error:
         raise _explain(error, size, options) from error
     model.with_suffix(".vocab").unlink(missing_ok=True)

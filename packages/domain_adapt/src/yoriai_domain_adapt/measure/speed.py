@@ -48,8 +48,8 @@ def _read(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
     with opening(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **AS_DATA)
         loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **WEIGHTS)
     model = whole(loaded, folder).eval()
     encoded = [tokenizer.encode(text, add_special_tokens=False)[:TOKENS] for text in texts]

@@ -185,7 +185,10 @@ def drift_of_folders(before: Path, after: Path, corpora: Sequence[Artifact]) -> 
     texts = heldout_texts(corpora, GATE_TEXTS, GATE_CHARACTERS)
     if not texts:
         return {}
-    tokenizers = [AutoTokenizer.from_pretrained(f, **AS_DATA) for f in (before, after)]
+    tokenizers = []
+    for folder in (before, after):
+        with opening(folder):
+            tokenizers.append(AutoTokenizer.from_pretrained(folder, **AS_DATA))
     encoded = [[t.encode(text, add_special_tokens=False) for text in texts] for t in tokenizers]
     if encoded[0] != encoded[1]:
         return {}

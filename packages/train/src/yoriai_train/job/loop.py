@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 import torch
 
 from yoriai import YoriaiError, files
-from yoriai.model_folder import WEIGHTS, opening, whole
+from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_train.job import batches, parity
 from yoriai_train.job.batches import Batches
 from yoriai_train.job.ends import tell
@@ -294,7 +294,9 @@ def load_model(spec: Spec) -> Any:
         return weights.set_to_training(model)
     body = dict(spec.model)
     config = AutoConfig.for_model(body.pop("model_type"), **body)
-    return weights.set_to_training(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    return weights.set_to_training(
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32, **AS_DATA)
+    )
 
 
 def choose_head(spec: Spec) -> str:

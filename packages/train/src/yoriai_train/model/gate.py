@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from yoriai import UsageError
+from yoriai.model_folder import AS_DATA
 from yoriai_train.model.loss import Head
 from yoriai_train.model.weights import set_to_training
 
@@ -111,7 +112,7 @@ def _small_model(body: Mapping[str, Any], layers: int, narrow: bool) -> Any:
         _shrink(config, layers, {**_COUNTS, **_WIDTHS} if narrow else _COUNTS)
         if (size := _parameters(config)) > LARGEST:
             raise ValueError(f"its layers have {size:,} parameters")
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **AS_DATA)
     with torch.no_grad():  # large enough that caps and scales of logits show
         for parameter in model.parameters():
             if parameter.dim() >= 2:
@@ -125,7 +126,7 @@ def _parameters(config: Any) -> int:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        outline = AutoModelForCausalLM.from_config(config)
+        outline = AutoModelForCausalLM.from_config(config, **AS_DATA)
     return sum(p.numel() for p in outline.parameters())
 
 

@@ -10,6 +10,7 @@ The numbers are those of a model that is built whole: see :func:`yoriai_train.mo
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -194,16 +195,16 @@ def outline(spec: Spec) -> Any:
     """The job's model with parameters on the meta device; its buffers are there."""
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    if spec.start:
-        with opening(spec.start):
+    with opening(spec.start) if spec.start else contextlib.nullcontext():
+        if spec.start:
             config = AutoConfig.from_pretrained(spec.start, **AS_DATA)
-    else:
-        body = dict(spec.model)
-        config = AutoConfig.for_model(body.pop("model_type"), **body)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    if spec.start and (Path(spec.start) / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(spec.start)
+        else:
+            body = dict(spec.model)
+            config = AutoConfig.for_model(body.pop("model_type"), **body)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **AS_DATA)
+        if spec.start and (Path(spec.start) / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(spec.start)
     _compute_buffers(model)
     return set_to_training(model)
 

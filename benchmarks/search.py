@@ -7,9 +7,9 @@ library, a plain suffix array by pydivsufsort with binary search in Python, infi
 bytes. Each runs in a process of its own on one thread. Queries are pieces of the texts, 1 to 40
 characters; counts of occurrences must be the same as ours, and ours those of looking through the
 text. Times are CPU time of the process; the cold start's is that of a new process, from its
-start to the first count. Then the server is put under load, see ``search_load.py``. tantivy's n-gram tokens
-all stand at position 0 (0.27.0), so a phrase of successive ones finds nothing. Exit code 1: a
-goal is missed. Exit code 3: no texts.
+start to the first count. tantivy's n-gram tokens all stand at position 0 (0.27.0), so a phrase of
+successive ones finds nothing. Then the server is put under load, see ``search_load.py``. Exit
+code 1: a goal is missed. Exit code 3: no texts.
 """
 
 from __future__ import annotations

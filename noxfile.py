@@ -264,7 +264,8 @@ def drills(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Measure one family beside its peers: ``nox -s bench -- core``."""
-    shared = ("tables", "peers", "gpu")  # what the families have in common, and nox -s gpu
+    # What the families have in common, nox -s gpu, and what is part of a family.
+    shared = ("tables", "peers", "gpu", "search_load")
     files = (ROOT / "benchmarks").glob("[a-z]*.py")
     names = sorted(p.stem for p in files if p.stem not in shared)
     if not session.posargs or session.posargs[0] not in names:

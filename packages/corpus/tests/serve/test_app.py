@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ import pytest
 
 pytest.importorskip("starlette")
 
+from starlette.responses import Response
+
 from yoriai import Artifact, UsageError, YoriaiError
 from yoriai.explaining import Hop
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
-from yoriai_corpus.search.seen import Trainings
-from yoriai_corpus.serve import pages, server, words
+from yoriai_corpus.search.seen import SeenBy, Trainings
+from yoriai_corpus.serve import answers, pages, server, words
+from yoriai_corpus.serve.answer_cache import OVERHEAD_BYTES, AnswerCache
 from yoriai_corpus.serve.app import make_app
 from yoriai_corpus.serve.limits import Deadline, RequestRate, ServeLimits, TooBusy, TooOften
 from yoriai_corpus.serve.served_index import ServedIndex
@@ -408,3 +411,80 @@ def test_every_word_is_there_in_both_languages() -> None:
     for key, both in words._WORDS.items():
         assert all(both), key
         assert both[0].count("{") == both[1].count("{"), key
+
+
+def cache_of(app: Any) -> AnswerCache:
+    cache: AnswerCache = app._inner.routes[0].endpoint.__self__._cache
+    return cache
+
+
+class Saw(Trainings):
+    def __init__(self) -> None:
+        self.notes = []
+
+    def __bool__(self) -> bool:
+        return True
+
+    def saw(self, documents: Iterable[tuple[str, str]]) -> dict[str, list[SeenBy]]:
+        return {name: [] for name, _ in documents}
+
+
+def test_what_was_answered_before_is_answered_alike_without_a_search(
+    index: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make(index.path)
+    paths = (
+        f"/api/search?q={quote('猫')}",
+        f"/?q={quote('猫')}&ui=ja",
+        "/",
+        "/document?name=mine/cat",
+    )
+    first = [ask(app, path) for path in paths]
+    for name in ("search", "overview", "document"):
+        monkeypatch.delattr(answers, name)
+    again = [ask(app, path) for path in paths]
+    assert first == again == [ask(app, path) for path in paths]
+    assert [answer.status for answer in first] == [200] * 4
+    assert '<html lang="ja">' not in first[2].text
+    monkeypatch.undo()
+    assert '<html lang="ja">' in ask(app, "/", accept_language="ja").text
+
+
+def test_nothing_is_kept_of_an_index_that_is_gone(index: Artifact, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(index.path, folder)
+    guard = make(folder)
+    cache = cache_of(guard)
+    for path in ("/?q=a", "/api/search?q=a", "/document?name=mine/cat"):
+        assert ask(guard, path).status == 200
+    assert cache.held_bytes > 0
+    folder.rename(tmp_path / "former")
+    assert ask(guard, "/document?name=mine/cat").status == 404
+    assert (cache.held_bytes, len(cache._answers)) == (0, 0)
+
+
+def test_refusals_and_documents_with_their_trainings_are_not_kept(index: Artifact) -> None:
+    served = ServedIndex([index.path])
+    app = make_app(
+        served, limits=ServeLimits(query_characters=5), hosts=server.LOOPBACK, trainings=Saw()
+    )
+    cache = cache_of(app)
+    for path, status in (("/?q=abcdefg", 400), ("/document?name=mine/cat", 200)):
+        assert ask(app, path).status == status
+    assert cache.held_bytes == 0
+
+
+def test_the_cache_holds_no_more_bytes_than_it_may() -> None:
+    cache = AnswerCache(3 * (OVERHEAD_BYTES + 101))
+    state = ("one",)
+    for number in range(9):
+        assert cache.get(state, (str(number),)) is None
+        cache.put(state, (str(number),), Response(b"x" * 100))
+        cache.get(state, ("0",))
+    assert cache.held_bytes == 3 * (OVERHEAD_BYTES + 101)
+    assert [n for n in range(9) if cache.get(state, (str(n),))] == [0, 7, 8]
+    cache.put(("other",), ("9",), Response(b""))  # made before the folders changed
+    assert cache.get(state, ("9",)) is None
+    cache.put(state, ("large",), Response(b"x" * 100_000))
+    assert cache.held_bytes == 0
+    assert cache.get(("other",), ("0",)) is None

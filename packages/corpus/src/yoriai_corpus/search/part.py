@@ -310,9 +310,15 @@ class IndexPart:
             groups = table.select(FILTERS).take(_as_arrow(texts.heads)).to_pylist()
         return cls(texts, names, table, groups)
 
-    def text(self, document: int) -> str:
-        starts = self.texts.starts
-        return self.texts.index.extract(int(starts[document]), int(starts[document + 1]) - 1)
+    def characters(self, document: int) -> int:
+        begin, end = self.texts.starts[document : document + 2].tolist()
+        return int(end - begin - 1)
+
+    def text(self, document: int, offset: int = 0, most: int | None = None) -> str:
+        """A document's text, or at most so many characters of it from the ``offset`` on."""
+        begin, end = self.texts.starts[document : document + 2].tolist()
+        begin, end = min(begin + offset, end - 1), end - 1
+        return self.texts.index.extract(begin, end if most is None else min(end, begin + most))
 
     def named(self, document: int) -> dict[str, str]:
         """Name and address of a document, and what its group agrees in: ten times sooner a row."""

@@ -71,6 +71,7 @@ class SearchIndex:
         self.artifacts = artifacts
         self.parts: list[IndexPart] = []
         self._homes: list[Artifact] = []
+        self._compared: dict[tuple[Path, str], list[Path]] = {}
         for artifact in artifacts:
             for number in range(artifact.facts["parts"]):
                 stem = artifact.file(f"parts/{number:05d}.text").with_suffix("")
@@ -150,11 +151,14 @@ class SearchIndex:
             for position, length in here.sample(wanted, chance, check):
                 yield _hit(here, position, length, margin)
 
-    def explain(self, name: str) -> Iterator[dict[str, Any]]:
+    def explain(
+        self, name: str, *, offset: int = 0, most: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """What became of the documents called ``source/id`` (or just ``id``), or of an address.
 
-        A row has the document's columns and text, and ``stood_for``, ``same_as`` and
-        ``contamination`` as those of :func:`yoriai_corpus.account.lookup.find`.
+        A row has the document's columns, how many ``characters`` its text has and, of these, at
+        most ``most`` from ``offset`` on; and ``stood_for``, ``same_as`` and ``contamination`` as
+        those of :func:`yoriai_corpus.account.lookup.find`.
         """
         import pyarrow.compute as pc
 
@@ -170,17 +174,37 @@ class SearchIndex:
             wanted |= dict.fromkeys(np.flatnonzero(mask.to_numpy(zero_copy_only=False)).tolist())
             for document in sorted(wanted):
                 row = each.row(document)
-                row["text"] = each.text(document)
-                yield {**row, **_relations(home, row)}
+                row["characters"] = each.characters(document)
+                row["text"] = each.text(document, offset, most)
+                yield {**row, **self._relations(home, row)}
+
+    def _relations(self, home: Artifact, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        from yoriai_corpus.account import lookup
+
+        try:
+            number = [corpus["name"] for corpus in home.facts["corpora"]].index(row["corpus"])
+        except ValueError as error:
+            raise YoriaiError(
+                f"{home.name} names no corpus {row['corpus']!r}", hint=f"yoriai verify {home.path}"
+            ) from error
+
+        def related(table: str) -> list[Path]:
+            stem = f"{table}/{number:05d}-"
+            key = (home.path, stem)
+            if key not in self._compared:  # a file's bytes are compared once, as those of parts
+                names = sorted(home.manifest["files"])
+                self._compared[key] = [home.file(n) for n in names if n.startswith(stem)]
+            return self._compared[key]
+
+        return lookup.relations(related("clusters"), related("contamination"), row)
 
 
 def newer(artifact: Artifact) -> list[str]:
     """Names of the corpora of an index whose folder holds other bytes by now, or none."""
     found = []
-    folders = artifact.manifest["circumstances"].get("folders", [])
-    for item, folder in zip(artifact.manifest["inputs"], folders, strict=False):
+    for item, folder in zip(artifact.manifest["inputs"], corpus_folders(artifact), strict=False):
         try:
-            now = open_artifact(artifact.path.resolve().parent / Path(folder).expanduser())
+            now = open_artifact(folder)
         except (NotFound, Altered):
             continue  # moved away or under way: nothing says that there is a newer one
         if now.digest != item["digest"]:
@@ -188,21 +212,11 @@ def newer(artifact: Artifact) -> list[str]:
     return found
 
 
-def _relations(home: Artifact, row: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    from yoriai_corpus.account import lookup
-
-    try:
-        number = [corpus["name"] for corpus in home.facts["corpora"]].index(row["corpus"])
-    except ValueError as error:
-        raise YoriaiError(
-            f"{home.name} names no corpus {row['corpus']!r}", hint=f"yoriai verify {home.path}"
-        ) from error
-
-    def related(table: str) -> list[Path]:
-        names = sorted(home.manifest["files"])
-        return [home.file(n) for n in names if n.startswith(f"{table}/{number:05d}-")]
-
-    return lookup.relations(related("clusters"), related("contamination"), row)
+def corpus_folders(artifact: Artifact) -> list[Path]:
+    """Where the corpora of an index were when it was made, in the order of its inputs."""
+    near = artifact.path.resolve().parent
+    named = artifact.manifest["circumstances"].get("folders", [])
+    return [near / Path(folder).expanduser() for folder in named]
 
 
 def _hit(here: PlacesInPart, position: int, length: int, margin: int) -> IndexHit:

@@ -44,16 +44,11 @@ def document(
 ) -> list[dict[str, Any]]:
     """What became of a document, with a stretch of its text from ``offset`` on."""
     found = []
-    for row in index.explain(name):
-        text = row.pop("text")
-        begin = min(offset, len(text))
+    for row in index.explain(name, offset=offset, most=limits.shown_characters):
         for key in ("stood_for", "same_as", "contamination"):
             row[f"{key}_count"] = len(row[key])
             row[key] = row[key][:RELATED]
-        found.append({
-            **row, "characters": len(text), "offset": begin,
-            "text": text[begin : begin + limits.shown_characters],
-        })  # fmt: skip
+        found.append({**row, "offset": min(offset, row["characters"])})
         if len(found) == MOST_FOUND:
             break
     if not found:

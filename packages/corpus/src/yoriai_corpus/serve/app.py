@@ -15,6 +15,7 @@ from starlette.routing import Route
 from yoriai import NotFound, UsageError, YoriaiError
 from yoriai_corpus.search.seen import Trainings
 from yoriai_corpus.serve import answers, pages
+from yoriai_corpus.serve.answer_cache import AnswerCache
 from yoriai_corpus.serve.asked import SEARCH_FIELDS, Fields, body_text, search_query
 from yoriai_corpus.serve.guard import COOKIE, Guard, Refusal, Scope, SearchSlots, read_body
 from yoriai_corpus.serve.limits import Deadline, ServeLimits, TooBusy
@@ -23,6 +24,7 @@ from yoriai_corpus.serve.served_index import ServedIndex
 from yoriai_corpus.serve.words import choose
 
 PAGE_HITS = 20
+_SEEN = ("/document", "/api/document")  # where the steps that saw a document are told
 MOST_OFFSET = 10**12
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -77,56 +79,78 @@ def make_app(
 
 
 class Site:
-    """The handlers; what takes time is done by threads, some at a time."""
+    """The handlers; what takes time is done by threads, some at a time.
+
+    Searches that were answered before are answered from a cache; see :class:`AnswerCache`.
+    """
 
     def __init__(self, served: ServedIndex, limits: ServeLimits, trainings: Trainings) -> None:
         self._served, self._limits, self._trainings = served, limits, trainings
         self._turns = SearchSlots(limits)
+        self._cache = AnswerCache(limits.cache_bytes)
 
     # --- JSON ---
 
     async def search(self, request: Request) -> Response:
+        return await self._remembered(request, self._search_json)
+
+    def _search_json(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], SEARCH_FIELDS)
-        return _json(await self._search(fields, 10))
+        return _json(self._search(fields, 10))
 
     async def document(self, request: Request) -> Response:
+        return await self._remembered(request, self._document_json)
+
+    def _document_json(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], ("name", "offset", "ui"))
-        return _json({"documents": await self._document(fields)})
+        return _json({"documents": self._document(fields)})
 
     async def trace(self, request: Request) -> Response:
         near = Fields.of(request.scope["query_string"], ("near",)).switch("near")
-        return _json(await self._trace(await self._text(request), near))
+        text = await self._text(request)
+        return await self._turns.run(lambda: _json(self._trace(text, near)))
 
     async def overview(self, request: Request) -> Response:
         Fields.of(request.scope["query_string"], ())
-        return _json(await self._turns.run(lambda: answers.overview(self._served.get())))
+        return await self._turns.run(lambda: _json(answers.overview(self._served.get())))
 
     async def openapi(self, _request: Request) -> Response:
         return _json(describe(self._limits))
 
-    async def _search(self, fields: Fields, hits: int) -> dict[str, Any]:
+    async def _remembered(self, request: Request, make: Callable[[Request], Response]) -> Response:
+        """The answer to the same request, if the folders hold the same; else it is made.
+
+        What trainings saw is in other folders: with some of them documents are always made anew.
+        """
+        scope = request.scope
+        language = choose("", request.headers.get("accept-language", ""))
+        key = (scope["path"], scope["query_string"].decode("latin-1"), language)
+        try:
+            state = self._served.state()
+        except YoriaiError:
+            self._cache.clear()
+            raise
+        answer = self._cache.get(state, key)
+        if answer is None:
+            answer = await self._turns.run(lambda: make(request))
+            lasting = answer.status_code == 200 and not (key[0] in _SEEN and self._trainings)
+            if lasting and self._served.state() == state:
+                self._cache.put(state, key, answer)
+        return answer
+
+    def _search(self, fields: Fields, hits: int) -> dict[str, Any]:
         query = search_query(fields, self._limits)
         offset = fields.number("offset", 0, MOST_OFFSET)
         limit = fields.number("limit", hits, self._limits.hits)
         check = Deadline(self._limits.search_seconds)
-        return await self._turns.run(
-            lambda: answers.search(
-                self._served.get(), query, offset=offset, limit=limit, check=check
-            )
-        )
+        return answers.search(self._served.get(), query, offset=offset, limit=limit, check=check)
 
-    async def _document(self, fields: Fields) -> list[dict[str, Any]]:
+    def _document(self, fields: Fields) -> list[dict[str, Any]]:
         name, offset = fields.one("name"), fields.number("offset", 0, MOST_OFFSET)
         if not name:
             raise UsageError("no document is named", hint="name=SOURCE/ID, or an address")
-        return await self._turns.run(
-            lambda: answers.document(
-                self._served.get(),
-                name,
-                offset=offset,
-                limits=self._limits,
-                trainings=self._trainings,
-            )
+        return answers.document(
+            self._served.get(), name, offset=offset, limits=self._limits, trainings=self._trainings
         )
 
     async def _text(self, request: Request) -> str:
@@ -134,34 +158,37 @@ class Site:
         kind = request.headers.get("content-type", "")
         return body_text(data, kind, self._limits)
 
-    async def _trace(self, text: str, near: bool) -> dict[str, Any]:
+    def _trace(self, text: str, near: bool) -> dict[str, Any]:
         check = Deadline(self._limits.search_seconds)
-        return await self._turns.run(
-            lambda: answers.trace(
-                self._served.get(), text, near=near, check=check, trainings=self._trainings
-            )
+        return answers.trace(
+            self._served.get(), text, near=near, check=check, trainings=self._trainings
         )
 
     # --- pages ---
 
     async def search_page(self, request: Request) -> Response:
+        return await self._remembered(request, self._search_page)
+
+    def _search_page(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], SEARCH_FIELDS)
         found, overview, error, status = None, None, None, 200
         if fields.one("q"):
             try:
-                found = await self._search(fields, PAGE_HITS)
+                found = self._search(fields, PAGE_HITS)
             except YoriaiError as raised:
                 error, status = raised, _status(raised)
         else:
-            overview = await self._turns.run(lambda: answers.overview(self._served.get()))
+            overview = answers.overview(self._served.get())
         values = {"found": found, "overview": overview, "error": error, "bars": pages.bars,
                   "facets": pages.FACETS, "page_hits": PAGE_HITS}  # fmt: skip
         return self._page(request, "search", fields, status, **values)
 
     async def document_page(self, request: Request) -> Response:
+        return await self._remembered(request, self._document_page)
+
+    def _document_page(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], ("name", "offset", "ui"))
-        rows = await self._document(fields)
-        step = self._limits.shown_characters
+        rows, step = self._document(fields), self._limits.shown_characters
         return self._page(
             request, "document", fields, 200, rows=rows, step=step, notes=self._trainings.notes
         )
@@ -170,31 +197,43 @@ class Site:
         fields = Fields.of(request.scope["query_string"], ("rule", "offset", "ui"))
         rule, offset = fields.one("rule"), fields.number("offset", 0, MOST_OFFSET)
 
-        def work() -> Any:
+        def work() -> Response:
             index = self._served.get()
             rules = answers.overview(index)["facets"].get("rule", {})
             rows = answers.dropped(index, rule, offset=offset) if rule else []
-            return rules, rows
+            counted = {
+                name: {"occurrences": n, "documents": n} for name, n in rules.items() if name
+            }
+            if rule and rule not in counted:
+                raise NotFound(f"no document was dropped by {rule[:100]!r}")
+            return self._page(
+                request, "dropped", fields, 200, rows=rows, rules=pages.bars(counted), rule=rule,
+                offset=offset, total=rules.get(rule, 0), step=answers.DROPPED,
+            )  # fmt: skip
 
-        rules, rows = await self._turns.run(work)
-        counted = {name: {"occurrences": n, "documents": n} for name, n in rules.items() if name}
-        if rule and rule not in counted:
-            raise NotFound(f"no document was dropped by {rule[:100]!r}")
-        return self._page(
-            request, "dropped", fields, 200, rows=rows, rules=pages.bars(counted), rule=rule,
-            offset=offset, total=rules.get(rule, 0), step=answers.DROPPED,
-        )  # fmt: skip
+        return await self._turns.run(work)
 
     async def trace_page(self, request: Request) -> Response:
         fields = Fields.of(request.scope["query_string"], ("ui", "near"))
-        found, error, text, status = None, None, "", 200
-        if request.method == "POST":
+        if request.method != "POST":
+            return self._trace_page(request, fields, "")
+        try:
+            text = await self._text(request)
+        except YoriaiError as raised:
+            return self._trace_page(request, fields, "", raised)
+        return await self._turns.run(lambda: self._trace_page(request, fields, text))
+
+    def _trace_page(
+        self, request: Request, fields: Fields, text: str, error: YoriaiError | None = None
+    ) -> Response:
+        found = None
+        if text:
             try:
-                text = await self._text(request)
-                found = await self._trace(text, fields.switch("near"))
+                found = self._trace(text, fields.switch("near"))
             except YoriaiError as raised:
-                error, status = raised, _status(raised)
+                error = raised
         marked = pages.marked(text, found["spans"]) if found else []
+        status = _status(error) if error else 200
         return self._page(
             request, "trace", fields, status, found=found, error=error, text=text, marked=marked,
             most=self._limits.traced_characters, notes=self._trainings.notes,

@@ -22,6 +22,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",  # what is taken down is in nobody's cache
 }
+_HEADER_PAIRS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 OPEN_PATHS = ("/style.css", "/token")
 
 Scope = MutableMapping[str, Any]
@@ -61,9 +62,9 @@ class Guard:
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                own = [(n.lower().encode(), v.encode()) for n, v in HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *own]}
-            await asyncio.wait_for(send(message), self._limits.unread_seconds)
+                message = {**message, "headers": [*message["headers"], *_HEADER_PAIRS]}
+            async with asyncio.timeout(self._limits.unread_seconds):
+                await send(message)
 
         headers = {name.lower(): value for name, value in scope["headers"]}
         try:

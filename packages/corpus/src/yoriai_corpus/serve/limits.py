@@ -37,6 +37,7 @@ class ServeLimits:
     searches: int = 4  # at a time
     waiting: int = 64  # requests that wait for their turn
     connections: int = 256
+    cache_bytes: int = 2**24  # of answers that are kept: some 2,000 pages
     unread_seconds: int = 30  # a client that reads nothing for so long is cut off
     per_minute: int = 0  # requests of one client; 0: any
 

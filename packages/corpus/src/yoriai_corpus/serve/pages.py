@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ _PICTURES |= {
     0x7F: 0x2421,
     **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
 }
+_STEERING = re.compile("[" + re.escape("".join(map(chr, _PICTURES))) + "]")
 
 
 @cache
@@ -38,7 +40,8 @@ def _environment() -> jinja2.Environment:
 
 def visible(text: Any) -> str:
     """Text without characters that would steer whoever shows it."""
-    return str(text).translate(_PICTURES)
+    shown = str(text)
+    return shown.translate(_PICTURES) if _STEERING.search(shown) else shown
 
 
 def render(name: str, *, language: str, fields: Fields, path: str, **values: Any) -> str:

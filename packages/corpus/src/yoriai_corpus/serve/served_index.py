@@ -9,9 +9,10 @@ from pathlib import Path
 
 from yoriai import NotFound, YoriaiError
 from yoriai.artifact import MANIFEST, open_artifact
-from yoriai_corpus.search.search import SearchIndex, newer
+from yoriai_corpus.search.search import SearchIndex, corpus_folders, newer
 
 Marks = tuple[tuple[int, int, int], ...]
+NOWHERE = (0, 0, 0)  # the mark of a folder that holds no manifest
 
 
 class ServedIndex:
@@ -26,6 +27,8 @@ class ServedIndex:
         self.folders = tuple(folders)
         self._lock = threading.Lock()
         self._marks, self._index = self._open()
+        self._corpora = self._folders_of_corpora()
+        self._newer: tuple[tuple[Marks, Marks], list[str]] | None = None
 
     def get(self) -> SearchIndex:
         """The index as the folders hold it now; raises :class:`YoriaiError` if they hold none."""
@@ -33,7 +36,17 @@ class ServedIndex:
             if self._now() != self._marks:
                 self._marks = ()  # nothing is answered until they are whole
                 self._marks, self._index = self._open()
+                self._corpora = self._folders_of_corpora()
             return self._index
+
+    def state(self) -> tuple[Marks, Marks]:
+        """What the folders of the indexes and of their corpora hold now.
+
+        As long as it is the same, so is every answer. Raises as :meth:`get` does.
+        """
+        self.get()
+        with self._lock:
+            return self._marks, tuple(_mark(folder) or NOWHERE for folder in self._corpora)
 
     def _open(self) -> tuple[Marks, SearchIndex]:
         before = self._now()
@@ -51,13 +64,32 @@ class ServedIndex:
     def _now(self) -> Marks:
         found = []
         for folder in self.folders:
-            try:
-                info = os.stat(folder / MANIFEST)
-            except OSError as error:
-                raise NotFound(f"there is no index in {folder.name} now") from error
-            found.append((info.st_ino, info.st_mtime_ns, info.st_size))
+            mark = _mark(os.fspath(folder))
+            if mark is None:
+                raise NotFound(f"there is no index in {folder.name} now")
+            found.append(mark)
         return tuple(found)
 
+    def _folders_of_corpora(self) -> list[str]:
+        return [str(f) for artifact in self._index.artifacts for f in corpus_folders(artifact)]
+
     def newer(self) -> list[str]:
-        """Names of corpora that were made anew since; see :func:`newer`."""
-        return [name for artifact in self.get().artifacts for name in newer(artifact)]
+        """Names of corpora that were made anew since; see :func:`newer`.
+
+        Their manifests are read again when they change: a manifest takes some milliseconds.
+        """
+        state = self.state()
+        known = self._newer
+        if known is None or known[0] != state:
+            names = [name for artifact in self.get().artifacts for name in newer(artifact)]
+            self._newer = known = state, names
+        return known[1]
+
+
+def _mark(folder: str) -> tuple[int, int, int] | None:
+    """What tells one manifest in a folder from another; None where there is none."""
+    try:
+        info = os.stat(os.path.join(folder, MANIFEST))
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pydantic
 from pydantic_core import PydanticCustomError, core_schema
 
-from yoriai import redaction
+from yoriai import redaction, terminal
 from yoriai.errors import NotFound, UsageError, YoriaiError
 from yoriai.strict import Strict
 
@@ -300,4 +300,4 @@ def unknown_name(name: str, known: Iterable[str], what: str) -> UsageError | Not
     known = list(known)
     near = difflib.get_close_matches(name, known, 1, 0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-    return NotFound(f"there is no {what} {name!r}", hint=hint)
+    return NotFound(f"there is no {what} {terminal.clip(name, 200)!r}", hint=hint)

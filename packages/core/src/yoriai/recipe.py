@@ -21,6 +21,7 @@ from yoriai.prediction import nearest_fact
 from yoriai.registry import Registry
 from yoriai.step import Step
 from yoriai.strict import Strict, short
+from yoriai.terminal import clip
 
 MAX_BYTES = 2**20
 MOST_NAME, MOST_STEPS = 300, 1000
@@ -374,6 +375,7 @@ def apply_setting(value: dict[str, Any], setting: str) -> None:
     """Apply ``a.b.0.c=value`` in place. The first word is a step's name or a top-level key."""
     path, equals, text = setting.partition("=")
     keys = path.strip().split(".")
+    path = clip(path, 200)
     if not equals or not all(keys):
         raise UsageError(f"--set {short(setting)}: write --set STEP.KEY=VALUE")
     steps = value.get("steps")
@@ -390,14 +392,16 @@ def apply_setting(value: dict[str, Any], setting: str) -> None:
     for position, key in enumerate(keys):
         last = position == len(keys) - 1
         if isinstance(current, list):
-            if not (key.isascii() and key.isdigit()) or int(key) >= len(current):
-                above = ".".join(keys[:position])
-                raise UsageError(f"--set {path}: {above} has {len(current)} items, no {key!r}")
+            if not (key.isascii() and key.isdigit() and len(key) < 10) or int(key) >= len(current):
+                above = clip(".".join(keys[:position]), 200)
+                told = f"{above} has {len(current)} items, no {clip(key, 60)!r}"
+                raise UsageError(f"--set {path}: {told}")
             index: Any = int(key)
         elif isinstance(current, dict):
             index = key
         else:
-            raise UsageError(f"--set {path}: {'.'.join(keys[:position])} holds a plain value")
+            above = clip(".".join(keys[:position]), 200)
+            raise UsageError(f"--set {path}: {above} holds a plain value")
         if last:
             current[index] = item
         else:

@@ -161,30 +161,31 @@ class Registry:
 
     def _explain_missing(self, kind: str, name: str, rows: list[Found]) -> Found:
         owner = name.partition("/")[0]
+        shown = short(name)
         broken = next((p for p in self.plugins if p.name == owner and p.status != "ok"), None)
         if broken:
             raise NotFound(
-                f"no {singular(kind)} {name!r}: "
+                f"no {singular(kind)} {shown!r}: "
                 f"plugin {owner!r} is {broken.status} ({broken.reason})",
                 hint=broken.remedy,
             )
         for plugin, bad in self.refused(kind):
             if name in (bad.name, f"{plugin.name}/{bad.name}"):
                 raise NotFound(
-                    f"{singular(kind)} {name!r} was refused: {bad.reason}",
+                    f"{singular(kind)} {shown!r} was refused: {bad.reason}",
                     hint=f"pip install -U {plugin.distribution or plugin.name}",
                 )
         names = [row.name for row in rows] + [row.entry.name for row in rows]
         near = difflib.get_close_matches(name, names, 1, 0.5)
         if near:
-            raise NotFound(f"no {singular(kind)} {name!r}; did you mean {near[0]!r}?")
+            raise NotFound(f"no {singular(kind)} {shown!r}; did you mean {near[0]!r}?")
         first_party = {"corpus", "train", "eval", "domain-adapt"}
         if owner in first_party and owner not in {p.name for p in self.plugins}:
             raise NotFound(
-                f"no {singular(kind)} {name!r}: it comes with yoriai-{owner}",
+                f"no {singular(kind)} {shown!r}: it comes with yoriai-{owner}",
                 hint=f"pip install yoriai-{owner}",
             )
-        raise NotFound(f"no {singular(kind)} {name!r}", hint=f"yoriai list {kind}")
+        raise NotFound(f"no {singular(kind)} {shown!r}", hint=f"yoriai list {kind}")
 
     def load(self, found: Found) -> Any:
         """Import an entry's target. Raises :class:`NotFound` naming what to install.

@@ -50,6 +50,7 @@ def sweep(
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another --out")
     told, _ = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
+    _check_form(told, recipe)
     made = expand(told, mix, values, predicted)
     text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100)
     files.write_atomically(target, text.encode())
@@ -59,6 +60,26 @@ def sweep(
         as_json=as_json,
         text=lambda: f"{target}: {len(names)} steps, {len(values)} shares\nyoriai run {target}",
     )
+
+
+def _check_form(recipe: dict[str, Any], path: Path) -> None:
+    """Raise :class:`yoriai.UsageError` where steps are not what :func:`expand` takes apart."""
+    steps = recipe.get("steps")
+    if not (isinstance(steps, dict) and isinstance(recipe.get("name"), str)):
+        raise UsageError(f"{path}: a recipe is a mapping with name and steps")
+    for name, step in steps.items():
+        given = step.get("from", []) if isinstance(step, dict) else None
+        texts = [given] if isinstance(given, str) else given
+        if not (
+            isinstance(name, str)
+            and isinstance(texts, list)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(step.get("uses"), str)
+        ):
+            raise UsageError(
+                f"{path}: step {str(name)[:60]!r} is not as a step is written",
+                hint=f"yoriai run {path} --dry-run",
+            )
 
 
 def expand(

@@ -154,6 +154,8 @@ def _shipped(name: str) -> Protocol:
 def _on_base(told: dict[str, Any]) -> dict[str, Any]:
     """Keys over those of the shipped protocol that ``base`` names."""
     base = told.pop("base", "")
+    if not isinstance(base, str):
+        raise UsageError(f"base: names a protocol: {', '.join(names())}")
     return {**_shipped(base).model_dump(), **told} if base else told
 
 

@@ -171,7 +171,7 @@ class Launch(Strict):
             return value
         found = _CLOCK.fullmatch(value)
         if not found:
-            raise ValueError(f"{value!r} is no time; write HH:MM:SS")
+            raise ValueError(f"{value[:60]!r} is no time; write HH:MM:SS")
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 

@@ -180,7 +180,9 @@ class Site:
         else:
             overview = answers.overview(self._served.get())
         values = {"found": found, "overview": overview, "error": error, "bars": pages.bars,
-                  "facets": pages.FACETS, "page_hits": PAGE_HITS}  # fmt: skip
+                  "facets": pages.FACETS, "page_hits": PAGE_HITS,
+                  "hits": pages.shown_hits(self._language(request, fields), found["hits"])
+                  if found else []}  # fmt: skip
         return self._page(request, "search", fields, status, **values)
 
     async def document_page(self, request: Request) -> Response:
@@ -247,10 +249,14 @@ class Site:
     async def style(self, _request: Request) -> Response:
         return Response((pages.FOLDER / "style.css").read_bytes(), media_type="text/css")
 
+    @staticmethod
+    def _language(request: Request, fields: Fields) -> str:
+        return choose(fields.one("ui"), request.headers.get("accept-language", ""))
+
     def _page(
         self, request: Request, name: str, fields: Fields, status: int, **values: Any
     ) -> Response:
-        language = choose(fields.one("ui"), request.headers.get("accept-language", ""))
+        language = self._language(request, fields)
         try:
             newer = self._served.newer()
         except YoriaiError:

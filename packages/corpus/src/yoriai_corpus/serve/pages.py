@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jinja2
 
@@ -50,6 +51,22 @@ def render(name: str, *, language: str, fields: Fields, path: str, **values: Any
         say=partial(say, language), language=language, fields=fields, path=path,
         other=other, other_name=LANGUAGES[other], link=fields.link, **values,
     )  # fmt: skip
+
+
+def shown_hits(language: str, hits: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Hits as a page shows them, in one go: a macro for each of their fields takes as long as
+    the search."""
+    found = []
+    for hit in hits:
+        row = {key: visible(hit[key]) for key in ("before", "match", "after", "rule", "licence")}
+        name = f"{hit['source']}/{hit['id']}"
+        state = hit["state"]
+        row["name"] = visible(name)
+        row["link"] = "/document?" + urlencode({"name": name, "ui": language}, errors="replace")
+        row["at"] = say(language, "at", hit["offset"])
+        row["state"] = say(language, "dropped_state" if state == "dropped" else state)
+        found.append(row)
+    return found
 
 
 def bars(facet: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:

@@ -65,6 +65,7 @@ def yoriai_filters():
 """
 STEPS = '''
 import os
+import signal as signals
 import threading
 from typing import Annotated
 
@@ -141,7 +142,7 @@ class Slow(Step):
                 threading.Event().wait()
             elif signal and part == int(at):
                 try:
-                    os.kill(os.getpid(), int(signal))
+                    signals.raise_signal(int(signal))
                 except Exception:  # what a careless step does must not swallow a signal
                     pass
             done.write_text(f"{part} {job.seed}")
@@ -164,11 +165,18 @@ steps:
 """
 
 
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was read of sources: the user's cache is shared with whatever else runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def quiet_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def quiet_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Iterator[None]:
     """No setting of the caller reaches a test, and no module of a test the next one."""
     for name in [n for n in os.environ if n.startswith(("YORIAI_", "LAB"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache))
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
     # A shell's background job is started with SIGINT ignored, and so is what it starts.

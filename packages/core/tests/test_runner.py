@@ -187,6 +187,25 @@ def test_an_altered_result_is_not_used_again(run):
         run()
 
 
+def test_runs_are_in_order_though_the_clock_was_set_back(run):
+    run(until="words")
+    [path] = ROOT.glob("runs/*.json")
+    value = json.loads(path.read_bytes())
+    later = "29991231T235959999999Z-abcdef"
+    path.with_name(f"{later}.json").write_text(json.dumps({**value, "id": later}))
+    for state in ("sealed", "reused"):
+        assert states(run(until="text"))["text"] == state
+    names = [path.stem for path in sorted(ROOT.glob("runs/*.json"))]
+    assert names[1] == later
+    assert run_files()[-1]["steps"]["text"]["state"] == "reused"
+
+
+def test_a_cache_that_cannot_be_written_is_none(run, monkeypatch, tmp_path):
+    (tmp_path / "cache/yoriai/code.json").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert set(states(run()).values()) == {"sealed"}
+
+
 def test_until_stops_after_a_step(run):
     assert states(run(until="words")) == {"words": "sealed"}
 
@@ -419,7 +438,7 @@ def test_an_input_of_the_wrong_kind_is_refused_by_the_job_too(registry):
 def test_an_interrupt_that_strikes_inside_a_callback_is_not_lost():
     class Finalised:
         def __del__(self):  # Python ignores what is raised here
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def watch(items, label, total):
         return iter(items)
@@ -444,10 +463,10 @@ def knock(monkeypatch, where, name, number, *, before=True):
     def call(*words, **options):
         strike = left and left.pop()
         if strike and before:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         value = real(*words, **options)
         if strike and not before:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return value
 
     monkeypatch.setattr(where, name, call)

@@ -22,6 +22,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from yoriai import files
+from yoriai.errors import YoriaiError
 
 # Core's modules whose rules decide bytes; the rest of core runs steps and decides none.
 FORMATS = (
@@ -271,7 +272,7 @@ def _keep() -> None:
     if not _changed:
         return
     _changed.clear()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, YoriaiError):
         _place().parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(_place(), json.dumps(_kept()).encode())
 

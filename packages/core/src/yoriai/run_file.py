@@ -83,9 +83,7 @@ class Run:
 @contextmanager
 def start_run(folder: Path, facts: Mapping[str, Any], redactor: Redactor) -> Iterator[Run]:
     """Create the run file and hold its lock while the block runs."""
-    # Microseconds, so that the order of names is the order of runs.
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    run_id = f"{stamp}-{secrets.token_hex(3)}"
+    run_id = f"{_stamp_after(folder)}-{secrets.token_hex(3)}"
     run = Run(folder / f"{run_id}.json", redactor)
     run.value = {
         "schema": SCHEMA,
@@ -102,6 +100,23 @@ def start_run(folder: Path, facts: Mapping[str, Any], redactor: Redactor) -> Ite
             yield run
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _stamp_after(folder: Path) -> str:
+    """The time, to the microsecond, so that the order of names is the order of runs.
+
+    A clock that was set back gives the next microsecond after the newest run.
+    """
+    form = "%Y%m%dT%H%M%S%fZ"
+    stamp = datetime.datetime.now(datetime.UTC).strftime(form)
+    newest = max((path.name[: len(stamp)] for path in folder.glob("*.json")), default="")
+    if stamp > newest:
+        return stamp
+    try:
+        moment = datetime.datetime.strptime(newest, form) + datetime.timedelta(microseconds=1)
+        return moment.strftime(form)
+    except (ValueError, OverflowError):  # somebody else's file
+        return stamp
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:

@@ -314,13 +314,19 @@ def _gates(made_of: Ancestry) -> str:
         for one in made_of.line()
         for name, row in one.facts.get("gate", {}).items()
     ]  # fmt: skip
-    if not rows:
-        return ""
-    return (
-        "How far each form drifted from the one it was made of. Logits and divergence are in nats,"
-        " ids a share of texts; a hop beyond its tolerance would have failed.\n\n"
-        + table(("hop to", "measured", "drift", "tolerance"), rows)
-    )
+    parts = []
+    if rows:
+        parts += [
+            "How far each form drifted from the one it was made of. Logits and divergence are in"
+            " nats, ids a share of texts; a hop beyond its tolerance would have failed.",
+            table(("hop to", "measured", "drift", "tolerance"), rows),
+        ]
+    parts += [
+        f"Not asked of {escape(one.step)}: {escape(one.facts['gate_not_asked'])}."
+        for one in made_of.line()
+        if "gate_not_asked" in one.facts
+    ]
+    return "\n\n".join(parts)
 
 
 def _contamination(made_of: Ancestry, ledgers: Sequence[Artifact]) -> str:

@@ -149,11 +149,6 @@ def _attend(
     return attention.o_proj(made.reshape(*places, -1)), weights
 
 
-def is_lean(model_type: str, hidden_act: str) -> bool:
-    """Whether :func:`use_lean` does something to models of this kind, here."""
-    return not torch.cuda.is_available() and (model_type, hidden_act) == ("llama", "silu")
-
-
 def use_lean(model: Any, *, apart: bool = False) -> bool:
     """Let the blocks of a Llama model on the CPU keep less; True if there were any.
 
@@ -161,7 +156,11 @@ def use_lean(model: Any, *, apart: bool = False) -> bool:
     by ``position_ids`` that begin again, are attended to a document at a time, if ``apart``. On
     GPUs Liger does the same (``liger: true``).
     """
-    if not is_lean(model.config.model_type, str(getattr(model.config, "hidden_act", ""))):
+    if (
+        torch.cuda.is_available()
+        or model.config.model_type != "llama"
+        or model.config.hidden_act != "silu"
+    ):
         return False
     if apart:
         keep_apart(model)

@@ -165,6 +165,10 @@ def told_by(job: Job) -> dict[str, Any]:
     if scores := specs.read_rows(job.out / specs.SCORES):
         facts["last_evaluation"] = scores[-1]["tasks"]
     parity = job.scratch / specs.PARITY
-    if parity.is_file():  # very large models are not opened again
+    if parity.is_file():
         facts["gate"] = json.loads(parity.read_bytes())
+    else:
+        facts["gate_not_asked"] = (
+            "the model is too large to be opened beside its training"
+        )
     return facts

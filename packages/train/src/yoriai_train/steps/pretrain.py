@@ -80,6 +80,7 @@ class Pretrain(Step):
         "epochs.*",
         "last_evaluation.**",
         "gate.**",
+        "gate_not_asked",
     )
     takes: ClassVar[tuple[str, ...]] = ("tokens", "tokenizer")
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")

@@ -76,6 +76,7 @@ class Tune(Step):
         "adapter_parameters",
         "last_evaluation.**",
         "gate.**",
+        "gate_not_asked",
     )
     takes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ("model", "corpus")

@@ -168,7 +168,5 @@ def told_by(job: Job) -> dict[str, Any]:
     if parity.is_file():
         facts["gate"] = json.loads(parity.read_bytes())
     else:
-        facts["gate_not_asked"] = (
-            "the model is too large to be opened beside its training"
-        )
+        facts["gate_not_asked"] = "the model is too large to be opened beside its training"
     return facts

@@ -67,6 +67,7 @@ def made(tmp_path: Path) -> dict[str, artifact.Artifact]:
         {"config.json": json.dumps({"_name_or_path": "/home/somebody/base", "hidden_size": 8}),
          "model.safetensors": "w" * 100, "tokenizer.json": "{}"},
         inputs=[corpus], sources=SOURCES, step="train/pretrain",
+        facts={"gate_not_asked": "the model is too large"},
     )  # fmt: skip
     small = seal(
         tmp_path, "small", "model", {"config.json": "{}", "model.safetensors": "v" * 10},
@@ -105,6 +106,7 @@ def test_a_model_card_has_scores_with_floors_data_gates_losses_and_failures(made
         "| ja-forms | accuracy | 0.51 | 0.42 to 0.6 | chance 0.5 | 120 | yoriai |",
         "| text ja | 1.45 | 1.3 to 1.7 | gzip 2.7 |",
         "| small | logits | 0.031 | 0.1 |",
+        "Not asked of base: the model is too large.",
         "| small | heldout | text.ja | 1.4 | 1.5 | 0.08 to 0.12 | lost |",
         "ja-forms: 0.51 is not surely above its floor 0.5",
         "small: lost on heldout text.ja",

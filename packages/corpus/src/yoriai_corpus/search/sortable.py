@@ -130,15 +130,22 @@ def _lead(byte: Any) -> Any:
     return byte & np.uint32(0x07)
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _next(text: U8, place: Any) -> Any:
+    """The code point that begins at a place of UTF-8, and the place behind it."""
+    point = _lead(np.uint32(text[place]))
+    place += 1
+    while place < len(text) and text[place] & 0xC0 == 0x80:
+        point = (point << np.uint32(6)) | np.uint32(text[place] & 0x3F)
+        place += 1
+    return point, place
+
+
 @numba.njit(cache=True, nogil=True)
 def _tally(text: U8, counts: I64) -> None:
     place, size = 0, len(text)
     while place < size:
-        point = _lead(np.uint32(text[place]))
-        place += 1
-        while place < size and text[place] & 0xC0 == 0x80:
-            point = (point << np.uint32(6)) | np.uint32(text[place] & 0x3F)
-            place += 1
+        point, place = _next(text, place)
         counts[point] += 1
 
 
@@ -147,11 +154,7 @@ def _encode(text: U8, symbol_of: U32, codes: U32, lengths: U8, data: U8, begins:
     place, size = 0, len(text)
     filled = number = 0
     while place < size:
-        point = _lead(np.uint32(text[place]))
-        place += 1
-        while place < size and text[place] & 0xC0 == 0x80:
-            point = (point << np.uint32(6)) | np.uint32(text[place] & 0x3F)
-            place += 1
+        point, place = _next(text, place)
         symbol = symbol_of[point]
         begins[filled >> 5] |= np.uint64(1) << np.uint64(filled & 31)
         coded = codes[symbol]

@@ -12,9 +12,8 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
-from yoriai.probe import FEWEST, too_few
 from yoriai_eval.probes import texts
-from yoriai_eval.scoring.statistics import difference_interval
+from yoriai_eval.probes.means import mean_change
 
 if TYPE_CHECKING:
     from yoriai_eval.probes.reading import OpenedFolder
@@ -160,7 +159,7 @@ class BiasWords(Probe):
             first, *others = shares
             for other in others:
                 changes = [shares[first][b] - shares[other][b] for b in self.beginnings]
-                found.append(_mean(f"{name}, {first} minus {other}, {how}", changes))
+                found.append(mean_change(f"{name}, {first} minus {other}, {how}", changes))
         return found
 
     def _validation(self, seed: int) -> Validation:
@@ -220,17 +219,7 @@ def _cost(written: Mapping[str, Sequence[GroupText]]) -> list[Measured]:
     changes = [
         b.nats - a.nats for a, b in zip(written["as it is"], written["debiased"], strict=True)
     ]
-    return [_mean("log-probability, debiased minus as it is", changes)]
-
-
-def _mean(name: str, values: Sequence[float]) -> Measured:
-    value = statistics.fmean(values)
-    if len(values) < FEWEST:
-        return Measured(name=name, value=value, items=len(values), chance=0.0,
-                        note=too_few(len(values)))  # fmt: skip
-    low, high = difference_interval(values)
-    return Measured(name=name, value=value, items=len(values), chance=0.0,
-                    interval=(min(low, value), max(high, value)))  # fmt: skip
+    return [mean_change("log-probability, debiased minus as it is", changes)]
 
 
 def _figure(measures: Sequence[Measured]) -> Figure:

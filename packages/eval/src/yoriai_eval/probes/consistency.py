@@ -21,13 +21,12 @@ from yoriai import (
     UsageError,
     Validation,
 )
-from yoriai.probe import FEWEST, too_few
 from yoriai_eval.probes import agreement
 from yoriai_eval.probes.detection import measured_auc
+from yoriai_eval.probes.means import mean
 from yoriai_eval.probes.texts import weights_bytes
 from yoriai_eval.scoring import abstention, answers, protocol
 from yoriai_eval.scoring.protocol import Exam
-from yoriai_eval.scoring.statistics import mean_interval
 
 if TYPE_CHECKING:
     from yoriai_eval.probes.reading import OpenedFolder
@@ -150,7 +149,7 @@ class Consistency(Probe):
                 for number, one in enumerate(asked[:TRIED])
             ]
             name = f"agreement at temperature {temperature:g}"
-            told.append(_mean(name, [agreement.agreement(a.said) for a in again if a], [], seed))
+            told.append(mean(name, [agreement.agreement(a.said) for a in again if a], seed))
         if told[0].interval is None or told[1].interval is None:
             return Validation(how=how, holds=None, says="too few questions", measures=told)
         holds = told[0].interval[0] > told[1].interval[1]
@@ -183,8 +182,8 @@ def measures(asked: Sequence[Repeated], seed: int) -> list[Measured]:
     most = [one.right[agreement.commonest(one.said)] for one in asked]
     none = sum(any(map(abstention.manner, one.said)) for one in asked)
     return [
-        _mean("agreement", shared, clusters, seed),
-        _mean("entropy of answers, of the most possible", spread, clusters, seed),
+        mean("agreement", shared, seed, clusters),
+        mean("entropy of answers, of the most possible", spread, seed, clusters),
         Measured.share("right, asked once", first, len(asked)),
         Measured.share("right, the commonest answer", sum(most), len(asked)),
         Measured.share("questions with an abstention", none, len(asked)),
@@ -194,15 +193,6 @@ def measures(asked: Sequence[Repeated], seed: int) -> list[Measured]:
             [a for a, right in zip(shared, most, strict=True) if not right],
         ),
     ]
-
-
-def _mean(name: str, values: Sequence[float], clusters: Sequence[str], seed: int) -> Measured:
-    value = sum(values) / len(values) if values else 0.0
-    if len(values) < FEWEST:
-        return Measured(name=name, value=value, items=len(values), note=too_few(len(values)))
-    low, high = mean_interval(values, clusters or [""] * len(values), seed)
-    return Measured(name=name, value=value, items=len(values),
-                    interval=(min(low, value), max(high, value)))  # fmt: skip
 
 
 def _row(one: Repeated) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
-from yoriai.probe import FEWEST, too_few
 from yoriai_eval.probes import canaries, poison
 from yoriai_eval.probes.detection import measured_auc
-from yoriai_eval.scoring.statistics import difference_interval
+from yoriai_eval.probes.means import mean_change
 
 Floats = npt.NDArray[np.float64]
 LEAST = 40  # lines below which nothing is learnt
@@ -73,7 +72,7 @@ class Counterfactual(Probe):
         kinds = ["line"] * len(lines) + ["planted alone"] * PLANTED + ["planted common"] * PLANTED
         groups = {kind: found[[k == kind for k in kinds]].tolist() for kind in dict.fromkeys(kinds)}
         own = groups["line"]
-        measures = [_mean("memorisation of lines", own)]
+        measures = [mean_change("memorisation of lines", own)]
         for limit in (0.1, 0.2, 0.3):
             count = sum(value > limit for value in own)
             measures.append(Measured.share(f"lines with more than {limit}", count, len(own)))
@@ -137,20 +136,11 @@ def memorisation(right: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
     return np.asarray(with_it - np.where(inside, 0, right).sum(0) / (~inside).sum(0))
 
 
-def _mean(name: str, values: Sequence[float]) -> Measured:
-    value = statistics.fmean(values)
-    if len(values) < FEWEST:
-        return Measured(name=name, value=value, items=len(values), note=too_few(len(values)))
-    low, high = difference_interval(values)
-    return Measured(name=name, value=value, items=len(values), chance=0.0,
-                    interval=(min(low, value), max(high, value)))  # fmt: skip
-
-
 def _check(groups: Mapping[str, Sequence[float]]) -> Validation:
     alone, common = groups["planted alone"], groups["planted common"]
     told = measured_auc("AUC of texts that say nothing over common sentences", alone, common)
-    measures = [_mean("memorisation of texts that say nothing", alone),
-                _mean("memorisation of common sentences", common), told]  # fmt: skip
+    measures = [mean_change("memorisation of texts that say nothing", alone),
+                mean_change("memorisation of common sentences", common), told]  # fmt: skip
     holds = bool(told.above_chance) and bool(measures[0].above_chance)
     says = (
         f"planted texts that say nothing have {measures[0].value:.2f}, common sentences "

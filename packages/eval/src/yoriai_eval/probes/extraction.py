@@ -13,9 +13,8 @@ import pydantic
 from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
-from yoriai.probe import FEWEST, too_few
 from yoriai_eval.probes import canaries, texts
-from yoriai_eval.scoring.statistics import mean_interval
+from yoriai_eval.probes.means import mean
 
 if TYPE_CHECKING:
     from yoriai_eval.probes.reading import OpenedFolder
@@ -301,17 +300,6 @@ def extract(
         sequence.similarity[k] = Levenshtein.normalized_similarity(
             opened.decode(made), opened.decode(wanted)
         )
-
-
-def mean(name: str, values: Sequence[float], seed: int) -> Measured:
-    """The mean of values between 0 and 1, with its interval where there are ten of them."""
-    value = sum(values) / len(values) if values else 0.0
-    if len(values) < FEWEST:
-        return Measured(name=name, value=value, items=len(values), note=too_few(len(values)))
-    low, high = mean_interval(values, (), seed)
-    return Measured(
-        name=name, value=value, items=len(values), interval=(min(low, value), max(high, value))
-    )
 
 
 # --- validation: planted texts ------------------------------------------------------------

@@ -18,8 +18,8 @@ from pydantic import Field
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, UsageError, Validation
 from yoriai.probe import FEWEST
 from yoriai_eval.probes import texts
-from yoriai_eval.probes.extraction import mean
 from yoriai_eval.probes.intervals import mean_of
+from yoriai_eval.probes.means import mean
 
 if TYPE_CHECKING:
     import torch

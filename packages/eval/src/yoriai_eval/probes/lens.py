@@ -15,8 +15,8 @@ from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import texts
-from yoriai_eval.probes.extraction import mean
 from yoriai_eval.probes.intervals import mean_of
+from yoriai_eval.probes.means import mean
 
 if TYPE_CHECKING:
     from yoriai_eval.probes.layers import Decoder

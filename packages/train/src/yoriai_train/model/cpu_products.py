@@ -1,10 +1,6 @@
 """Matrix products in fp32 by oneDNN where torch's own choice is slow.
 
-torch multiplies fp32 matrices with MKL, which keeps its AVX-512 kernels for Intel's processors;
-oneDNN, which torch carries too and uses for bf16, looks at the instruction set alone. On an AMD
-EPYC with AVX-512 it is more than twice as fast, and no less exact: both add in fp32. There is no
-setting of torch for it (aten/src/ATen/native/mkldnn/Matmul.cpp, ``use_mkldnn_matmul``, takes it
-for fp32 only at reduced precision), so linear layers call its operator themselves.
+Why there is a choice stands in :mod:`yoriai.cpu_kernels`.
 
 Shapes: N rows, K inner size, M columns.
 """
@@ -13,30 +9,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from yoriai.cpu_kernels import onednn_is_faster
 
-def faster() -> bool:
-    """Whether oneDNN is the faster one here: AVX-512 on an AMD processor.
-
-    A rule, not a measurement: a job that is started again must take the same kernels.
-    """
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "AuthenticAMD" in text and torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
-ONEDNN = faster()
+ONEDNN = onednn_is_faster()
 _MADE_BY = "_yoriai_made_by"  # an attribute of tensors: see `remember`
 
 

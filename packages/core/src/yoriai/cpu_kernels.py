@@ -10,15 +10,14 @@ for fp32 only at reduced precision), so who wants it calls ``torch.ops.mkldnn._l
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
-def onednn_is_faster() -> bool:
-    """AVX-512 on an AMD processor, and a torch that has oneDNN's product. Imports torch.
+def onednn_is_faster(torch: Any) -> bool:
+    """AVX-512 on an AMD processor, and a torch (the module) that has oneDNN's product.
 
     A rule, not a measurement: a job that is started again must take the same kernels.
     """
-    import torch
-
     if not torch.backends.mkldnn.is_available():
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
@@ -27,4 +26,4 @@ def onednn_is_faster() -> bool:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
-    return "AuthenticAMD" in text and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "AuthenticAMD" in text and str(torch.backends.cpu.get_cpu_capability()) == "AVX512"

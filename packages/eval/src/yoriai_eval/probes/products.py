@@ -21,7 +21,7 @@ def fast_products(model: torch.nn.Module) -> Iterator[None]:
     layers = [
         layer
         for layer in model.modules()
-        if onednn_is_faster() and type(layer) is torch.nn.Linear
+        if onednn_is_faster(torch) and type(layer) is torch.nn.Linear
         and layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
     ]  # fmt: skip
     for layer in layers:

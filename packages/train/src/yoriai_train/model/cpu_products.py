@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from yoriai.cpu_kernels import onednn_is_faster
 
-ONEDNN = onednn_is_faster()
+ONEDNN = onednn_is_faster(torch)
 _MADE_BY = "_yoriai_made_by"  # an attribute of tensors: see `remember`
 
 

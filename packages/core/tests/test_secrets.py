@@ -145,6 +145,11 @@ DISGUISES = {
     "zero width": lambda text: "\u200b".join(text),
     "soft hyphen": lambda text: text[:4] + "\u00ad" + text[4:],
     "joiner and mark": lambda text: text[:2] + "\u2060\ufe0f" + text[2:],
+    "Cyrillic": lambda text: text.translate(str.maketrans("aceopxyAESH", "асеорхуАЕЅН")),
+    "one Cyrillic letter": lambda text: text.replace("o", "о").replace("O", "О"),
+    "Greek": lambda text: text.translate(str.maketrans("aopvEAOPSH", "αορνΕΑΟΡSΗ")),
+    "small capitals": lambda text: text.replace("w", "ᴡ").replace("W", "Ԝ").replace("o", "ᴏ"),
+    "line below": lambda text: "\u0332".join(text) + "\u0332",
 }
 
 
@@ -170,6 +175,19 @@ def test_what_no_secret_is_in_keeps_its_letters():
     assert PLAIN.text(text) == text
 
 
+def test_only_the_line_of_a_disguised_secret_comes_back_in_plain_letters():
+    text = "Журнал: всё в порядке\nраssword: hunter2XyZ9\nΤέλος, ﾃｽﾄ"
+    assert PLAIN.text(text) == f"Журнал: всё в порядке\npassword: {HIDDEN}\nΤέλος, ﾃｽﾄ"
+
+
+def test_letters_that_unicode_says_look_alike_are_read_as_one():
+    """Examples of UTS #39, confusables.txt, written out here by their code points."""
+    others = "\u0440\u0430\u0455\u0455\u051d\u043e\u0433\u0501"  # all of them Cyrillic
+    assert plain_letters(others) == "password"
+    assert plain_letters("\u03a1\u0391\u0405\u0405") == "PASS"
+    assert judge_name("\u0455\u0435\u0441\u0433\u0435\u0442") == "secret"
+
+
 @pytest.mark.parametrize("name", ["PASS", "PAT", "AUTH", "LOGIN", "COOKIE", "KEYS", "WEBHOOK"])
 def test_a_variable_of_one_word_is_a_secret_too(name):
     redactor = Redactor({name: "q7-xyz"}, home="", user="")
@@ -192,7 +210,8 @@ def test_a_variable_of_one_word_is_a_secret_too(name):
         "run 20261129T131907829487Z-31d2ea", "ｃｏｍｍｉｔ　" + HEX[:40],
         "ｓｈａ２５６：" + HEX[:64],
         "ｔｏｋｅｎｓ：５１２", "トークン\u200b数は512です", "ﾊﾟｽを確認: data/x1",
-        "👩\u200d🔬 key=value",
+        "👩\u200d🔬 key=value", "пароль хранится в сейфе: Ab3xyz9", "το κλειδί: Αβγ123",
+        "passé: très Bien9", "パッチを当てる: Ab3xyz9",
         "keys: a1b2c3d4", "pass: 3 of 5", "next_token: Abc123x", "basic and bearer schemes",
     ],
 )  # fmt: skip

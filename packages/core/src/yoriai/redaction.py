@@ -131,8 +131,8 @@ class Redactor:
     def secrets(self, text: str) -> str:
         """``text`` without secrets; names and paths stay (for one's own terminal).
 
-        A text in which wide letters, or letters with something invisible between them, spell a
-        secret comes back in plain letters.
+        A line in which wide or look-alike letters, or letters with something invisible between
+        them, spell a secret comes back in plain letters; all lines, if a secret has several.
         """
         hidden = self._secrets_as_written(text)
         if hidden.isascii():
@@ -141,7 +141,13 @@ class Redactor:
         if plain == hidden:
             return hidden
         again = self._secrets_as_written(plain)
-        return again if again.count(HIDDEN) > plain.count(HIDDEN) else hidden
+        if again.count(HIDDEN) <= plain.count(HIDDEN):
+            return hidden
+        lines, others = hidden.split("\n"), again.split("\n")
+        if len(lines) != len(others):
+            return again
+        both = zip(lines, others, strict=True)
+        return "\n".join(b if b.count(HIDDEN) > a.count(HIDDEN) else a for a, b in both)
 
     def _secrets_as_written(self, text: str) -> str:
         for secret in _forms(_noted) if _noted else ():

@@ -1,9 +1,9 @@
 """Which names say that their value is a secret.
 
 A name is judged by its words (``smtpPass`` is *smtp*, *pass*; ``compass`` is one word), because
-a project about language models is full of keys, tokens and passes that are none. Wide letters and
-letters with something invisible between them are read as the plain ones; letters of another script
-that look alike are not.
+a project about language models is full of keys, tokens and passes that are none. Wide letters,
+letters with a mark or something invisible beside them, and letters of another script that look
+alike are read as the plain ones.
 """
 
 from __future__ import annotations
@@ -85,9 +85,36 @@ _UNSEEN = re.compile(
 )
 
 
+# Letters of Greek, Cyrillic, Armenian and further Latin that Unicode says look like a plain one
+# (UTS #39, confusables.txt, 15.1; those that it compares with a small capital, such as the Cyrillic
+# te, are read as that letter, and what looks like a capital I as an I).
+_LOOK_ALIKES = {
+    "a": "\u0251\u03b1\u0430", "b": "\u0432", "c": "\u03f2\u0441\u1d04", "d": "\u0501",
+    "e": "\u0435\u04bd\uab32", "f": "\u0584\u1e9d\ua799\uab35", "g": "\u018d\u0261\u0581\u1d83",
+    "h": "\u043d\u04bb\u0570", "i": "\u0131\u0269\u026a\u037a\u03b9\u0456\u04cf\u1fbe\ua647",
+    "j": "\u03f3\u0458", "k": "\u03ba\u043a", "m": "\u043c", "n": "\u0578\u057c",
+    "o": "\u03bf\u03c3\u043e\u0585\u1d0f\u1d11\uab3d", "p": "\u03c1\u03f1\u0440",
+    "q": "\u051b\u0563\u0566", "r": "\u0433\u1d26\uab47\uab48", "s": "\u01bd\u0455\ua731",
+    "t": "\u03c4\u0442", "u": "\u028b\u03c5\u057d\u1d1c\ua79f\uab4e\uab52",
+    "v": "\u03bd\u0475\u1d20", "w": "\u026f\u0461\u051d\u0561\u1d21", "x": "\u0445",
+    "y": "\u0263\u028f\u03b3\u0443\u04af\u1d8c\u1eff\uab5a", "z": "\u1d22", "A": "\u0391\u0410",
+    "B": "\u0184\u0392\u0412\u042c\ua7b4", "C": "\u03f9\u0421", "E": "\u0395\u0415",
+    "F": "\u03dc\ua798", "G": "\u050c", "H": "\u0397\u041d", "I": "\u0196\u0399\u0406",
+    "J": "\u037f\u0408\ua7b2", "K": "\u039a\u041a", "L": "\u04c0", "M": "\u039c\u03fa\u041c",
+    "N": "\u039d", "O": "\u039f\u041e\u0555", "P": "\u03a1\u0420", "R": "\u01a6",
+    "S": "\u0405\u054f", "T": "\u03a4\u0422", "U": "\u054d", "V": "\u0474", "W": "\u051c",
+    "X": "\u03a7\u0425\ua7b3", "Y": "\u03a5\u03d2\u0423\u04ae", "Z": "\u0396",
+}  # fmt: skip
+_PLAIN = str.maketrans({other: plain for plain, others in _LOOK_ALIKES.items() for other in others})
+_MARKS = re.compile("[\u0300-\u036f]")
+
+
 def plain_letters(text: str) -> str:
-    """``text`` without characters that take no room, and in plain letters for wide ones (NFKC)."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+    """``text`` in plain letters for wide, marked and look-alike ones, without unseen ones."""
+    if text.isascii():
+        return text
+    bare = _MARKS.sub("", unicodedata.normalize("NFKD", _UNSEEN.sub("", text)))
+    return unicodedata.normalize("NFC", bare).translate(_PLAIN)
 
 
 def words_of(name: str) -> list[str]:

@@ -115,9 +115,10 @@ class Step(Configured):
         ``inputs`` is what the steps under ``from`` expect; of what is made already, the artifact
         under ``made``. Values are numbers, words, or lists and mappings of them; what cannot be
         known is left out; mappings in a list are for other steps, and shown by ``--json`` alone.
-        Of tokens, ``phases`` are those of a mixture. Nothing may be needed to be there that the
-        step itself would read. Raises :class:`UsageError` for what would fail for certain: it is
-        asked before any step of a recipe runs.
+        Of tokens, ``phases`` are those of a mixture; of a model that is still to be made,
+        ``tokenizer`` is the folder where its own lies already. Nothing may be needed to be there
+        that the step itself would read. Raises :class:`UsageError` for what would fail for certain:
+        it is asked before any step of a recipe runs.
         """
         return {}
 

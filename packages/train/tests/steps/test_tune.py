@@ -10,6 +10,7 @@ import pytest
 
 from yoriai import Example, Turn, UsageError
 from yoriai_train.data.chat import ChatForm
+from yoriai_train.data.examples import ALL_MASKED, ANEW, TOO_LONG, told_of, write_examples
 from yoriai_train.data.instructions import Jsonl
 from yoriai_train.data.rows import read_row
 from yoriai_train.job import batches
@@ -17,7 +18,6 @@ from yoriai_train.job.batches import IGNORED
 from yoriai_train.settings.methods import LoRA
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.strategies import DDP, FSDP2, Single
-from yoriai_train.steps import tune
 from yoriai_train.steps.tune import Tune
 
 ASKED = [("Name it", "ファイル", "日本語"), ("Say yes", "", "yes"), ("Say no", "to this", "no")]
@@ -39,9 +39,7 @@ def answers(tmp_path):
 
 def written(base, tmp_path, examples, context=64, learn="all"):
     path = tmp_path / "examples.jsonl"
-    counts = tune.write_examples(
-        ChatForm.read(base.path, base.name), examples, context, path, learn
-    )
+    counts = write_examples(ChatForm.read(base.path, base.name), examples, context, path, learn)
     return counts, [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -131,10 +129,10 @@ def test_examples_that_do_not_fit_or_teach_nothing_are_counted_named_and_left_ou
     masked = [Example(read, place=f"a.jsonl:{n}") for n in range(2, 9)]
     size = len("Q: a\nA: ") + 50 + 1
     found, _ = written(base, tmp_path, [long, exact, *masked], context=size - 1)
-    assert (found.used, found.counts[tune.TOO_LONG], found.counts[tune.ALL_MASKED]) == (1, 1, 7)
-    assert found.named[tune.TOO_LONG] == ["a.jsonl:1"]
-    assert found.named[tune.ALL_MASKED] == [f"a.jsonl:{n}" for n in range(2, 7)]
-    assert tune.told_of(found) == [
+    assert (found.used, found.counts[TOO_LONG], found.counts[ALL_MASKED]) == (1, 1, 7)
+    assert found.named[TOO_LONG] == ["a.jsonl:1"]
+    assert found.named[ALL_MASKED] == [f"a.jsonl:{n}" for n in range(2, 7)]
+    assert told_of(found) == [
         "1 too long for the context, left out: a.jsonl:1",
         "7 with nothing to learn, left out: a.jsonl:2, a.jsonl:3, a.jsonl:4, a.jsonl:5, a.jsonl:6"
         " and more",
@@ -142,6 +140,57 @@ def test_examples_that_do_not_fit_or_teach_nothing_are_counted_named_and_left_ou
     assert batch_of(tmp_path, 1, context=size - 1)[0].shape == (1, size - 1)
     with pytest.raises(UsageError, match="none of 2 examples can be learned: 2 do not fit into 10"):
         written(base, tmp_path, [long, exact], context=10)
+
+
+def counted(tmp_path, base, answers, capsys, **keys):
+    """What a tuning on answers of so many bytes expects; "Q: a\\nA: ", the bytes and the end."""
+    rows = [{"instruction": "a", "output": "b" * size} for size in answers]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = Tune(data=[Jsonl(path=str(path))], **keys).expect([{"made": base}])
+    return told, capsys.readouterr().err
+
+
+def test_a_plan_counts_what_is_too_long_and_says_which_length_takes_it(base, tmp_path, capsys):
+    told, said = counted(tmp_path, base, [4, 4, 12], capsys, length=12)
+    assert (told["examples_looked_at"], told["examples_too_long"]) == (3, 1)
+    assert told["remedy"] == "length: 20"
+    assert said == ""  # most of it is kept
+    told, said = counted(tmp_path, base, [4, 12, 56], capsys, length=12)
+    assert told["examples_too_long"] == 2
+    assert told["remedy"] == "length: 64"
+    assert "most would be left out: 2 of 3 examples do not fit into 12 tokens (rows.jsonl)" in said
+    told, _ = counted(tmp_path, base, [4, 4], capsys, length=12)
+    assert told["examples_too_long"] == 0
+    assert "remedy" not in told
+
+
+def test_a_plan_says_where_no_length_is_enough_and_refuses_where_nothing_fits(
+    base, tmp_path, capsys
+):
+    told, _ = counted(tmp_path, base, [4, 5, 80], capsys)
+    assert told["remedy"] == "shorter examples, or a model with a context of 88 tokens"
+    told, _ = counted(tmp_path, base, [4, 5, 80], capsys, length=12)
+    assert told["remedy"].startswith("length: 64; for the longest shorter examples")
+    with pytest.raises(UsageError, match="2 of 2 examples do not fit into 12 tokens") as refused:
+        counted(tmp_path, base, [12, 13], capsys, length=12)
+    assert refused.value.hint == "length: 21"
+
+
+def test_a_pair_is_too_long_if_either_of_its_answers_is(base, tmp_path):
+    rows = [
+        {"prompt": "a", "chosen": "b", "rejected": "c" * size} for size in (4, 12, 13)
+    ]  # fmt: skip
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = Tune(data=[Jsonl(path=str(path))], length=12, preference={"loss": "dpo"})
+    # The model is still to be made, and its tokenizer lies where it comes from.
+    told = step.expect([{"tokenizer": str(base.path)}])
+    assert (told["examples_looked_at"], told["examples_too_long"]) == (3, 2)
+    assert told["tokenizer"] == str(base.path)
+    assert step.expect([{}]) == {}
+    path.unlink()
+    assert "examples_too_long" not in step.expect([{"made": base}])
 
 
 def test_each_epoch_sees_every_example_once_in_an_order_of_its_own():
@@ -205,7 +254,7 @@ def test_where_a_template_writes_earlier_turns_anew_each_answer_is_a_row(make, t
     base = make.model(template=forgets)
     found, rows = written(base, tmp_path, [Example(TALK)], 200)
     tokenizer = AutoTokenizer.from_pretrained(base.path)
-    assert found.counts[tune.ANEW] == 1
+    assert found.counts[ANEW] == 1
     assert [tokenizer.decode(row["ids"]) for row in rows] == [
         "<system>Be brief.\n<user>One?\n<assistant>1</s>\n",
         "<system>Be brief.\n<user>One?\n<assistant></s>\n<user>Two?\n<assistant>2</s>\n",
@@ -386,7 +435,7 @@ def test_pairs_are_written_with_both_sides_and_the_reference_gives_their_probabi
     pairs += [read_row({"prompt": "b" * 9, "chosen": "1", "rejected": "22"}, "a.jsonl:2")]
     path = tmp_path / "examples.jsonl"
     form = ChatForm.read(base.path, base.name)
-    tune.write_examples(form, pairs, 64, path, "last", pairs=True)
+    write_examples(form, pairs, 64, path, "last", pairs=True)
     write_reference(base.path, path, tmp_path / "reference.jsonl", lambda items, *_: items)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     told = [json.loads(line) for line in (tmp_path / "reference.jsonl").read_text().splitlines()]
@@ -450,7 +499,7 @@ def test_preferences_begin_at_ln_2_in_the_precision_of_the_training(base, tmp_pa
         for n in range(11)
     ]
     form = ChatForm.read(base.path, base.name)
-    tune.write_examples(form, pairs, 64, tmp_path / "examples.jsonl", "last", pairs=True)
+    write_examples(form, pairs, 64, tmp_path / "examples.jsonl", "last", pairs=True)
     losses = first_losses(base, tmp_path, precision, precision)
     assert len(losses) == 11
     assert losses == pytest.approx([math.log(2)] * 11, abs=2e-6)
@@ -463,9 +512,9 @@ def test_pairs_without_preference_and_answers_with_it_are_refused(base, tmp_path
     form = ChatForm.read(base.path, base.name)
     pair = read_row({"prompt": "a", "chosen": "b", "rejected": "c"}, "a.jsonl:1")
     with pytest.raises(UsageError, match=r"a\.jsonl:1: a pair of a chosen and a rejected"):
-        tune.write_examples(form, [pair], 64, tmp_path / "x")
+        write_examples(form, [pair], 64, tmp_path / "x")
     with pytest.raises(UsageError, match="no rejected answer, and preference wants pairs"):
-        tune.write_examples(form, EXAMPLES, 64, tmp_path / "x", "last", pairs=True)
+        write_examples(form, EXAMPLES, 64, tmp_path / "x", "last", pairs=True)
 
 
 @pytest.mark.slow

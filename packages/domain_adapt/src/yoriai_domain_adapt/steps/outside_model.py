@@ -48,13 +48,14 @@ class OutsideModel(Step):
         return Path(place).expanduser()
 
     def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
-        """The context and the pieces of the folder, where it is there."""
+        """Context, pieces and place of the folder, where it is there."""
         if not (self.folder / "config.json").is_file():
             return {}
         from yoriai_domain_adapt.folders.tensors import read_config
 
         size = read_config(self.folder).get("vocab_size")
-        return context_in(self.folder) | ({"vocabulary_size": int(size)} if size else {})
+        told = {"tokenizer": str(self.folder), **context_in(self.folder)}
+        return told | ({"vocabulary_size": int(size)} if size else {})
 
     def fingerprint(self) -> str:
         from yoriai_domain_adapt.folders.tensors import weight_files

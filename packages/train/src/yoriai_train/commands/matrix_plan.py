@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoriai import Artifact, NotFound, UsageError, YoriaiError, config, files
+from yoriai_train.data.chat import ChatForm
+from yoriai_train.data.examples import Counted, count_examples
 from yoriai_train.plan.matrix import Matrix, MatrixCell
 from yoriai_train.plan.plan import Assumptions, plan
 from yoriai_train.plan.tuning import Rows, TuningPlan, trained_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from yoriai.recipe import Loaded, PlannedStep
     from yoriai.workspace import Decision
 
-ENCODED = 200  # examples of each source that are encoded to learn how many tokens a character is
 STATES = {
     "reuse": "made", "build": "to be made", "waits": "to be made", "absent": "not all is here",
     "refused": "changed under the same name",
@@ -42,7 +42,7 @@ class _Known:
     steps: Mapping[str, PlannedStep]
     decided: Mapping[str, Decision]
     expected: Mapping[str, Mapping[str, Any]]
-    counted: dict[str, Rows]
+    counted: dict[str, Counted]
 
 
 def plan_cells(
@@ -172,40 +172,20 @@ def _rows(
     made = [_made(name, known.decided) for name in planned.inputs]
     counted = known.counted
     corpora = [artifact for artifact in made if artifact and artifact.kind == "corpus"]
-    examples, tokens = 0, 0.0
+    there, kept, tokens = 0, 0, 0.0
     for data in step.data:
-        key = files.digest_json([config.describe(data), str(folder), pairs])
+        key = files.digest_json([config.describe(data), str(folder), context, step.learn, pairs])
         if key not in counted:
-            counted[key] = _count(data.examples(corpora, 0), folder, context)
-        examples += counted[key].examples
+            form = ChatForm.read(folder) if folder else None
+            given = data.examples(corpora, 0)
+            counted[key] = count_examples(given, form, context, step.learn, pairs=pairs)
+        there += counted[key].examples
+        kept += counted[key].kept
         tokens += counted[key].tokens
-    if not examples:
-        raise UsageError("there are no examples")
-    return Rows(examples, tokens)
-
-
-def _count(examples: Any, folder: Path | None, context: int) -> Rows:
-    def characters(example: Any) -> int:
-        return sum(len(turn.text) for turn in (*example.turns, *example.rejected))
-
-    stream = iter(examples)
-    first = list(islice(stream, ENCODED))
-    begun = sum(map(characters, first))
-    count, total = len(first), begun
-    for example in stream:
-        count, total = count + 1, total + characters(example)
-    if folder is None or not begun:
-        return Rows(count, float(total))
-    from yoriai_train.data.chat import ChatForm
-    from yoriai_train.steps.tune import encode
-
-    form = ChatForm.read(folder)
-    kept = [
-        sum(len(one.ids) for one in rows)
-        for rows in (encode(form, example, "all")[0] for example in first)
-        if max(len(one.ids) for one in rows) <= context + 1
-    ]
-    return Rows(round(count * len(kept) / len(first)), total * sum(kept) / begun)
+    if not kept:
+        raise UsageError(f"none of {there} examples fits into {context} tokens" if there
+                         else "there are no examples")  # fmt: skip
+    return Rows(kept, tokens, there - kept)
 
 
 def rows_of(plans: Sequence[CellPlan], *, measured: Mapping[str, float | None]) -> list[tuple]:
@@ -223,8 +203,8 @@ def rows_of(plans: Sequence[CellPlan], *, measured: Mapping[str, float | None]) 
         money = _between(*(f"{yen:,.0f}" for yen in made.yen)) + " yen" if made.yen else "no price"
         time = _between(*map(duration, made.seconds))
         lines.append(
-            (number, one.cell.name, state, f"{made.rows.examples:,}", f"{made.steps:,}", memory,
-             time, money)
+            (number, one.cell.name, state, _examples(made.rows), f"{made.steps:,}", memory, time,
+             money)
         )  # fmt: skip
     return lines
 
@@ -250,6 +230,11 @@ def totals(plans: Sequence[CellPlan]) -> list[str]:
         f"on {known[0].machine.gpu.name}, {share}; rows are not padded here, start-up and scoring"
         " not counted",
     ]
+
+
+def _examples(rows: Rows) -> str:
+    left = f" of {rows.examples + rows.too_long:,}" if rows.too_long else ""
+    return f"{rows.examples:,}{left}"
 
 
 def _between(least: str, most: str) -> str:

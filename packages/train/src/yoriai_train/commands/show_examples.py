@@ -39,8 +39,8 @@ def show_examples(
     from itertools import islice
 
     from yoriai_train.data.chat import ChatForm
+    from yoriai_train.data.examples import encode
     from yoriai_train.data.instructions import Jsonl
-    from yoriai_train.steps.tune import encode
 
     if (model / "artifact.json").is_file():
         open_checked(model)

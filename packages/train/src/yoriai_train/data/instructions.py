@@ -34,6 +34,9 @@ class Jsonl(Instructions):
     def fingerprint(self) -> str:
         return files.digest_file(self._file())
 
+    def is_here(self) -> bool:
+        return self._place().is_file()
+
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterator[Example]:  # noqa: ARG002
         return islice(self._examples(), self.limit)
 
@@ -51,8 +54,11 @@ class Jsonl(Instructions):
                 place = f"{path.name}:{number}"
                 yield self._example(_parse(line, place), place)
 
+    def _place(self) -> Path:
+        return Path(os.path.expandvars(self.path)).expanduser()
+
     def _file(self) -> Path:
-        path = Path(os.path.expandvars(self.path)).expanduser()
+        path = self._place()
         if not path.is_file():
             raise NotFound(f"no file {self.path}")
         return path

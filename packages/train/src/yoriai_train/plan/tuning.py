@@ -20,10 +20,14 @@ _TRAINED = ("gradients", "optimizer states", "optimizer step")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is tuned on: ``tokens`` are those of all examples, once, both answers of a pair."""
+    """What is tuned on: ``tokens`` are those of all examples, once, both answers of a pair.
+
+    ``too_long`` examples are left out.
+    """
 
     examples: int
     tokens: float
+    too_long: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class TuningPlan:
             "parameters": self.machine.shape.total_parameters,
             "trained_parameters": self.trained or self.machine.shape.total_parameters,
             "examples": self.rows.examples,
+            "examples_too_long": self.rows.too_long,
             "tokens": round(self.rows.tokens),
             "steps": self.steps,
             "flops": self.flops,

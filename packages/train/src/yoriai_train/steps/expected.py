@@ -1,15 +1,19 @@
 """What can be known of a training before anything runs, and what would fail for certain.
 
-``Pretrain.expect`` asks, for ``--dry-run`` and at the start of every run.
+``Pretrain.expect`` and ``Tune.expect`` ask, for ``--dry-run`` and at the start of every run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from yoriai import ModelShape, Strategy, UsageError
+from yoriai import Instructions, ModelShape, Strategy, UsageError, console
+from yoriai_train.data import examples
+from yoriai_train.data.chat import ChatForm, Learn
+from yoriai_train.data.instructions import Jsonl
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.settings import spec as specs
 
@@ -80,3 +84,59 @@ def _check_length(expected: Mapping[str, Any], context: int, samples: int) -> No
             f" the phases of the mixture end after {expected['tokens']:,}",
             hint="fewer steps, a shorter model.context, or leave out the last phase's tokens",
         )
+
+
+def folder_to_tune(start: str, inputs: Inputs) -> Path | None:
+    """Where configuration and tokenizer of the model to tune lie, if they do already."""
+    if start:
+        return Path(start) if (Path(start) / "config.json").is_file() else None
+    for value in inputs:
+        if "made" in value and value["made"].kind == "model":
+            return Path(value["made"].path)
+        if "made" not in value and "tokenizer" in value:
+            return Path(value["tokenizer"])
+    return None
+
+
+def count_left_out(
+    data: Sequence[Instructions],
+    folder: Path,
+    context: int,
+    most: int,
+    learn: Learn,
+    *,
+    pairs: bool,
+) -> dict[str, Any]:
+    """What of the first examples of files is too long for ``context``; ``most`` it could be.
+
+    Data that is no file, or is not here, is not looked at. Warns where most of it would be left
+    out; raises :class:`UsageError` where all would.
+    """
+    files = [one for one in data if isinstance(one, Jsonl) and one.is_here()]
+    if not files:
+        return {}
+    form = ChatForm.read(folder)
+    found = []
+    for one in files:
+        some = islice(one.examples([], 0), examples.LOOKED_AT)
+        found.append(examples.count_examples(some, form, context, learn, pairs=pairs))
+    looked, too_long = sum(one.encoded for one in found), sum(one.too_long for one in found)
+    told: dict[str, Any] = {"examples_looked_at": looked, "examples_too_long": too_long}
+    if not too_long:
+        return told
+    wanted = max(one.longest for one in found) - 1
+    remedy = f"length: {min(wanted, most)}"
+    if wanted > most:
+        rest = f"shorter examples, or a model with a context of {wanted:,} tokens"
+        remedy = rest if context >= most else f"{remedy}; for the longest {rest}"
+    words = f"{too_long:,} of {looked:,} examples do not fit into {context:,} tokens"
+    everything = len(files) == len(data) and all(n.encoded < examples.LOOKED_AT for n in found)
+    if too_long == looked and everything:
+        raise UsageError(f"nothing can be learned: {words}", hint=remedy)
+    if 2 * too_long > looked:
+        console.note(f"most would be left out: {words} ({_names(files)}); {remedy}")
+    return {**told, "remedy": remedy}
+
+
+def _names(files: Sequence[Jsonl]) -> str:
+    return ", ".join(Path(one.path).name for one in files)

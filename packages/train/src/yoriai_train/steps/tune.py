@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import Field
 
-from yoriai import Example, Instructions, Job, Made, Method, Ranks, Step, UsageError, Uses
-from yoriai_train.data.chat import ChatForm, Encoded, Learn, WrittenAnew, write_ends
+from yoriai import Instructions, Job, Made, Method, Ranks, Step, UsageError, Uses
+from yoriai_train.data.chat import ChatForm, Learn, write_ends
+from yoriai_train.data.examples import told_of, write_examples
 from yoriai_train.job import start as jobs
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.job.reference import write_reference
@@ -27,6 +26,7 @@ from yoriai_train.settings.optimizer import Optimizer
 from yoriai_train.settings.preference import Preference
 from yoriai_train.settings.schedule import Schedule
 from yoriai_train.settings.stability import Stability
+from yoriai_train.steps import expected as outlook
 from yoriai_train.steps import keys
 from yoriai_train.steps.made import (
     count_parameters,
@@ -128,9 +128,16 @@ class Tune(Step):
         """Digest of the folder to tune, where it is from elsewhere."""
         return digest_start(self.start)
 
-    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
+    def expect(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         self._check_method()
-        return {}
+        folder = outlook.folder_to_tune(self.start, inputs)
+        if folder is None:
+            return {}
+        most = int(specs.read_config(folder, folder.name)["context"])
+        length = specs.sequence_length(self.length, most, folder.name)
+        pairs = self.preference is not None
+        counted = outlook.count_left_out(self.data, folder, length, most, self.learn, pairs=pairs)
+        return {"context": most, "tokenizer": str(folder), **counted}
 
     def ranks(self) -> Ranks:
         return Ranks(self.strategy.processes, self.batch)
@@ -227,129 +234,4 @@ class Tune(Step):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the examples; ``named`` gives the first places of each kind left out."""
-
-    used: int
-    answer_tokens: int
-    tokens: int
-    ends: set[int]
-    counts: dict[str, int]
-    named: dict[str, list[str]]
-
-
 REFERENCE = "reference.jsonl"
-NAMED = 5  # places of examples that are left out, named in the facts
-TOO_LONG, ALL_MASKED = "examples_too_long", "examples_all_masked"
-ANEW, STRADDLING = "conversations_learned_by_answer", "answers_inside_a_token"
-
-
-def told_of(written: Written) -> list[str]:
-    """What was left out or is not as one would expect, in words."""
-    words = {
-        TOO_LONG: "too long for the context, left out",
-        ALL_MASKED: "with nothing to learn, left out",
-        ANEW: "learned answer by answer, as the template writes earlier turns anew",
-        STRADDLING: "answers begin inside a token, which is not learned",
-    }
-    told = []
-    for kind, count in written.counts.items():
-        if count:
-            places = written.named.get(kind, [])
-            where = f": {', '.join(places)}" + (" and more" if count > len(places) else "")
-            told.append(f"{count:,} {words[kind]}{where if places else ''}")
-    return told
-
-
-def write_examples(
-    form: ChatForm,
-    examples: Iterable[Example],
-    context: int,
-    path: Path,
-    learn: Learn = "all",
-    *,
-    pairs: bool = False,
-) -> Written:
-    """Encode conversations as rows of ids, with the spans of them that are learned.
-
-    With ``pairs`` each row holds the same of its rejected answer under ``rejected``.
-    """
-    form.check()
-    used = answers = total = read = 0
-    ends: set[int] = set()
-    counts = dict.fromkeys((TOO_LONG, ALL_MASKED, ANEW, STRADDLING), 0)
-    named: dict[str, list[str]] = {TOO_LONG: [], ALL_MASKED: []}
-
-    with path.open("w", encoding="utf-8") as stream:
-        for example in examples:
-            read += 1
-            check_pair(example, pairs)
-            found, anew = encode(form, example, learn)
-            sides = [[one] for one in found]
-            if pairs:
-                other, _ = encode(form, replace(example, turns=example.rejected), learn)
-                sides = [[found[-1], other[-1]]]
-            counts[ANEW] += anew
-            for row in sides:
-                spans = [one.spans() for one in row]
-                kind = ""
-                if max(len(one.ids) for one in row) > context + 1:
-                    kind = TOO_LONG
-                elif not all(spans):
-                    kind = ALL_MASKED
-                if kind:
-                    counts[kind] += 1
-                    if example.place and len(named[kind]) < NAMED:
-                        named[kind].append(example.place)
-                    continue
-                used += 1
-                for one in row:
-                    total += len(one.ids)
-                    counts[STRADDLING] += one.straddling
-                    answers += sum(one.learned)
-                    ends |= form.ends(one)
-                body, *rest = ({"ids": o.ids, "spans": s} for o, s in zip(row, spans, strict=True))
-                stream.write(json.dumps({**body, "rejected": rest[0]} if rest else body) + "\n")
-    if not used:
-        why = f"{counts[TOO_LONG]} do not fit into {context} tokens"
-        if counts[ALL_MASKED]:
-            why += f", of {counts[ALL_MASKED]} nothing is to be learned"
-        raise UsageError(
-            f"none of {read} examples can be learned: {why}",
-            hint="use shorter examples, a larger length, or a model with a longer context",
-        )
-    return Written(used, answers, total, ends, counts, named)
-
-
-def check_pair(example: Example, pairs: bool) -> None:
-    """Refuse a pair where answers are learned, and an answer where pairs are."""
-    where = f"{example.place}: " if example.place else ""
-    if example.rejected and not pairs:
-        raise UsageError(
-            f"{where}a pair of a chosen and a rejected answer, of which tuning would use one",
-            hint="set preference: {loss: dpo}, or give rows without 'rejected'",
-        )
-    if pairs and not example.rejected:
-        raise UsageError(
-            f"{where}no rejected answer, and preference wants pairs",
-            hint="give rows with 'chosen' and 'rejected', or leave preference out",
-        )
-
-
-def encode(form: ChatForm, example: Example, learn: Learn) -> tuple[list[Encoded], bool]:
-    """One conversation as one sequence; or one for each answer, where the template asks for it.
-
-    Raises :class:`UsageError` with the place of the example.
-    """
-    try:
-        try:
-            return [form.encode(example.turns, learn)], False
-        except WrittenAnew:
-            places = [n for n, turn in enumerate(example.turns) if turn.role == "assistant"]
-            chosen = places[-1:] if learn == "last" else places
-            made = [form.encode(example.turns[: n + 1], "last") for n in chosen]
-            return made, True
-    except UsageError as error:
-        where = f"{example.place}: " if example.place else ""
-        raise UsageError(f"{where}{error.message}", hint=error.hint) from error

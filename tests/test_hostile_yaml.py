@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -9,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 import yaml
 
-from yoriai import YoriaiError, mixture, record, record_history
+from yoriai import YoriaiError, config, mixture, record, record_history
+from yoriai.entry import KINDS
 from yoriai.plugins import load_registry
 from yoriai.recipe import apply_setting, load_recipe, parse_yaml
 from yoriai_corpus.account.group_terms import OWN_FILE, read_terms
@@ -190,3 +194,31 @@ def test_a_setting_may_name_no_place_of_five_thousand_digits() -> None:
         with pytest.raises(YoriaiError) as caught:
             apply_setting(json.loads(json.dumps(value)), setting)
         assert "x" * 500 not in str(caught.value)
+
+
+KEYS = [LONG, math.nan, [], {}, "", [[]], {"": 0}, {"use": []}]  # for each key of each entry
+
+
+def test_no_key_of_any_entry_ends_in_an_error_of_python() -> None:
+    """Whatever a key holds, its entry is built or says what is wrong (pydantic's own error)."""
+    offered, wrong, tried = registry(), [], 0
+    for kind in KINDS:
+        for found in offered.found(kind):
+            target = offered.load(found) if not found.missing else None
+            if not (isinstance(target, type) and issubclass(target, config.Configured)):
+                continue
+            for key, value in itertools.product(target.model_fields, KEYS):
+                tried += 1
+                try:
+                    config.build(target, {key: value}, offered)
+                except pydantic.ValidationError as error:
+                    told = config.explain(error, target)
+                    if any("x" * 500 in fault.message for fault in told):
+                        wrong.append(f"{found.name}: {key}: echoes {LONG[:9]}...")
+                except OSError as error:  # a path of 5,000 letters; the command line names it
+                    if error.errno != errno.ENAMETOOLONG:
+                        wrong.append(f"{found.name}: {key}={value!r:.30}: {error!r:.100}")
+                except Exception as error:
+                    wrong.append(f"{found.name}: {key}={value!r:.30}: {error!r:.100}")
+    assert tried > 1_000
+    assert wrong == []

@@ -175,6 +175,42 @@ def test_what_no_secret_is_in_keeps_its_letters():
     assert PLAIN.text(text) == text
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "docker login -u taro -p {}", "zip -P {} x", "unzip -q -P {} x", "7z a -p{} x",
+        "CREATE USER x PASSWORD '{}'", "identified by '{}'", "<password>{}</password>",
+        "<server:apiKey>{}</server:apiKey>", "password is {}", "set password to {}",
+        "password {}", "password\t{}", "password -> {}", "passwd {}", "パスワードは{}です",
+        "合言葉は「{}」", "password=r'{}'", "password = b'{}'", "password[0]={}", "[password]={}",
+        "password%3D{}", "seed_phrase: {}", "creds: {}", "APIキー: {}",
+        "https://open.feishu.cn/open-apis/bot/v2/hook/{0}{0}",
+        "https://outlook.office.com/webhook/{0}{0}",
+    ],
+)  # fmt: skip
+def test_a_secret_in_a_command_in_sql_in_xml_or_in_a_sentence_is_hidden(form):
+    cleaned = PLAIN.text(form.format("hunter2XyZ9"))
+    assert "hunter2" not in cleaned
+    assert HIDDEN in cleaned
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "DB_PASSWORD", "value": "hunter2"}, {"key": "apiKey", "value": ["hunter2"]},
+        ["X-Api-Key", "hunter2"], {"headers": [["X-Api-Key", "hunter2"]]},
+        {"auth": ["taro", "hunter2"]}, {"認証情報": "hunter2"}, {"アクセストークン": "hunter2"},
+    ],
+)  # fmt: skip
+def test_a_secret_beside_its_name_is_hidden(value):
+    assert "hunter2" not in json.dumps(PLAIN.value(value))
+
+
+def test_a_pair_of_plain_words_and_a_value_of_a_plain_name_stay():
+    for value in (["password", "login"], {"name": "seed", "value": "ab12cd"}, ["en", "x1y2z3"]):
+        assert PLAIN.value(value) == value
+
+
 def test_only_the_line_of_a_disguised_secret_comes_back_in_plain_letters():
     text = "Журнал: всё в порядке\nраssword: hunter2XyZ9\nΤέλος, ﾃｽﾄ"
     assert PLAIN.text(text) == f"Журнал: всё в порядке\npassword: {HIDDEN}\nΤέλος, ﾃｽﾄ"
@@ -211,7 +247,9 @@ def test_a_variable_of_one_word_is_a_secret_too(name):
         "ｓｈａ２５６：" + HEX[:64],
         "ｔｏｋｅｎｓ：５１２", "トークン\u200b数は512です", "ﾊﾟｽを確認: data/x1",
         "👩\u200d🔬 key=value", "пароль хранится в сейфе: Ab3xyz9", "το κλειδί: Αβγ123",
-        "passé: très Bien9", "パッチを当てる: Ab3xyz9",
+        "passé: très Bien9", "login -> page 2", "password rules of 2026", "7z a x.7z y",
+        "zip x.zip data1", "キーはtoken_idsです", "<token>", "the password '", "seed: 20261122",
+        "パッチを当てる: Ab3xyz9",
         "keys: a1b2c3d4", "pass: 3 of 5", "next_token: Abc123x", "basic and bearer schemes",
     ],
 )  # fmt: skip

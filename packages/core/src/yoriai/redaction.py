@@ -39,7 +39,7 @@ _HEADER = re.compile(
     r"\b((?i:authorization\s*:\s*\w+)|(?i:bearer|basic)(?=\s+[\w+/=.~-]*(?:[0-9=]|[a-z][A-Z])))"
     r"\s+[\w+/=.~-]{12,}"
 )
-# Options without a name: user and password of curl and its like, sshpass, the clients of MySQL.
+# Options without a name (curl, sshpass, MySQL, docker, zip), SQL, and sentences.
 _COMMANDS = (
     (
         "-u",
@@ -52,13 +52,39 @@ _COMMANDS = (
         "-p",
         re.compile(r"(\b(?:mysql|mariadb)[\w-]{0,20}(?: [^\s|;&]{1,100}){0,8} -p)[^\s'\"]+"),
     ),
+    ("login", re.compile(r"(\blogin(?: [^\s|;&]{1,100}){0,8}? -p[ =]?)[^\s'\"]+")),
+    ("zip", re.compile(r"(\b(?:un)?zip(?: [^\s|;&]{1,100}){0,8}? -P ?)[^\s'\"]+")),
+    ("7z", re.compile(r"(\b7za? (?:[^\s|;&]{1,100} ){0,8}?-p)[^\s'\"]+")),
+    ("'", re.compile(r"((?i:\bidentified by|\bpassword) ')[^'\n]+")),
+    (
+        "",
+        re.compile(
+            r"((?i:\b(?:password|passwd|passphrase|passcode|(?:api|access|secret)[ -]?key)"
+            r"(?: is| was| to|:? ?->)?):?\s[\"']?)"
+            r"(?=[!-~]{0,60}\d)(?=[!-~]{0,60}[a-zA-Z])[!-~]{6,}"
+        ),
+    ),
+    (
+        "</",
+        re.compile(r"((?i:<(?:\w+:)?[\w.-]*(?:password|passphrase|secret|token|apikey)>))[^<]+"),
+    ),
+    (
+        "",
+        re.compile(
+            r"((?:パスワード|暗証番号|秘密鍵|合言葉|認証情報|アクセストークン|APIキー)(?:は|が|を|：|:)\s*[「『\"']?)"
+            r"(?=[!-~]{0,60}\d)(?=[!-~]{0,60}[a-zA-Z])[!-~]{6,}"
+        ),
+    ),
 )
 # ``name=value``, ``name: value``, ``"name": "value"`` and ``--name value``, up to the value.
 _NAMED = re.compile(
     r"(?<![\w.-])(?P<name>[\w.-]++)"
-    r"(?:(?P<quote>\\?['\"])?(?P<sep>[ \t]*+(?::=|=>|[:=：＝])[ \t]*+)|(?P<space>[ \t]++))"
+    r"(?:(?:\[\w*+\]|\])?(?P<quote>\\?['\"])?(?P<sep>[ \t]*+(?::=|=>|[:=：＝]|%3[AaDd])[ \t]*+)"
+    r"|(?P<space>[ \t]++))"
 )
-_QUOTED = re.compile(r"""(?P<mark>["'])(?P<inner>(?:\\[^\n]|(?!(?P=mark))[^\\\n])*+)""")
+_QUOTED = re.compile(
+    r"""(?:[bfrBFR]{0,2})(?P<mark>["'])(?P<inner>(?:\\[^\n]|(?!(?P=mark))[^\\\n])*+)"""
+)
 _QUOTED_TWICE = re.compile(r"""\\(?P<mark>["'])(?P<inner>(?:(?!\\?(?P=mark))[^\n])*+)""")
 _BARE = re.compile(r"[^\s'\"`]++")
 # What stands on the lines below ``name:`` in YAML: a block, or one word.
@@ -80,6 +106,8 @@ _NUMBER = re.compile(r"[\d.,:%/eE+-]+\Z")
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]*\Z")
 _SETTING = re.compile(r"(?P<head>(?:--)?(?P<name>[\w.\[\]-]++)=)(?P<value>.+)\Z", re.DOTALL)
 
+# ``{"name": "DB_PASSWORD", "value": "..."}``, as Kubernetes and its like write variables.
+_NAMES_IN_PAIRS = {"name", "key", "variable"}
 _HOMES = re.compile(r"(?<![\w.-])(/home|/Users|/export/home)/[^/\s:'\"]+")
 # Account names so common that hiding them everywhere would only damage the text.
 _COMMON_USERS = {
@@ -184,9 +212,17 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self._item(str(key), item) for key, item in value.items()}
+            told = {self.text(str(key)): self._item(str(key), item) for key, item in value.items()}
+            for key in _NAMES_IN_PAIRS & value.keys():
+                if "value" in value and isinstance(value[key], str):
+                    told["value"] = self._item(value[key], value["value"])
+            return told
         if isinstance(value, (list, tuple)):
-            return list(self._words(value))
+            words = list(self._words(value))
+            if len(value) == 2 and all(isinstance(item, str) for item in value):
+                pair = judge_name(value[0]) == "secret" and _looks_secret(value[1])
+                return [words[0], HIDDEN] if pair else words
+            return words
         return value
 
     def words(self, words: Sequence[str]) -> list[str]:
@@ -206,6 +242,8 @@ class Redactor:
                 return HIDDEN
         if verdict == "perhaps" and isinstance(item, str) and _looks_secret(item):
             return HIDDEN
+        if verdict == "perhaps" and isinstance(item, (list, tuple)):  # auth: [user, password]
+            return [self._item(name, inner) for inner in item]
         return self.value(item)
 
     def _words(

@@ -28,9 +28,13 @@ _SECRET = _set(
     " credential credentials apikey apikeys apitoken authtoken accesstoken authkey webhook"
     " webhooks authorization privatekey secretkey accesskey connectionstring connstr dsn"
     " sessionid sessionkey sshpass dbpass ldappass smtppass userpass rootpass adminpass"
-    " keypass storepass htpasswd setcookie パスワード 暗証番号 秘密鍵"
+    " keypass storepass htpasswd setcookie cred creds mnemonic パスワード 暗証番号 秘密鍵 暗号鍵"
+    " 合言葉 認証情報"
 )
-_SECRET_ENDS = ("password", "passwd", "passphrase", "apikey", "webhook", "パスワード")
+_SECRET_ENDS = (
+    "password", "passwd", "passphrase", "apikey", "webhook", "パスワード", "アクセストークン",
+    "認証トークン", "秘密鍵",
+)  # fmt: skip
 # These name secrets and other things too: the value has to look like one.
 _PERHAPS = _set("token pass pat auth login cookie cookies jwt bearer otp")
 # ``X_token``: of the text, not of the door.
@@ -55,6 +59,7 @@ _DOUBTFUL = _set("token pass pat auth login cookie key keys")
 _PAIRS = frozenset({
     ("connection", "string"), ("conn", "str"), ("conn", "string"), ("session", "id"),
     ("pass", "word"), ("pass", "phrase"), ("web", "hook"), ("set", "cookie"),
+    ("api", "キー"), ("seed", "phrase"),
 })  # fmt: skip
 # Words after the secret one that change nothing: PASSWORD_PROD, webhook_url, SECRET_2.
 _AFTER = _set(
@@ -71,8 +76,8 @@ _DIGITS = frozenset("0123456789")
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})  # the shell's working folders
 
 QUICK = re.compile(
-    r"pass|pwd?|pat|secret|token|credential|key|auth|webhook|web_?hook|cookie|login|conn|dsn|session"
-    r"|jwt|bearer|otp|パスワード|暗証番号|秘密鍵",
+    r"pass|pwd?|pat|secret|token|cred|key|auth|webhook|web_?hook|cookie|login|conn|dsn|session"
+    r"|jwt|bearer|otp|mnemonic|seed|パスワード|暗証番号|秘密鍵|暗号鍵|合言葉|認証情報|トークン|キー",
     re.IGNORECASE,
 )
 

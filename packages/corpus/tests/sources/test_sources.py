@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yoriai import Document, NotFound, Unreadable
+from yoriai import Document, NotFound, Unreadable, UsageError
 from yoriai_corpus.sources.gettext import Gettext
 from yoriai_corpus.sources.packages import (
     PackageFiles,
@@ -42,6 +42,17 @@ def test_python_code_reads_the_modules_asked_for_and_no_site_packages() -> None:
     assert {item.language for item in items if isinstance(item, Document)} == {"code"}
     with pytest.raises(NotFound, match="no module"):
         PythonCode(include=["no-such/*.py"]).read("all").__next__()
+
+
+@pytest.mark.parametrize("pattern", ["", "/etc/passwd", "../../../*", "json/../../../*"])
+def test_a_pattern_that_leads_out_of_the_library_is_refused(pattern):
+    with pytest.raises(UsageError, match="include"):
+        PythonCode(include=[pattern]).fingerprint()
+
+
+def test_a_package_without_a_name_is_not_there():
+    with pytest.raises(NotFound, match="not installed"):
+        Gettext(package="", language="ja").card()
 
 
 def test_package_files_have_the_licence_of_the_package() -> None:

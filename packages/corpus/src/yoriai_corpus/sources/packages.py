@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Document, NotFound, Source, SourceCard, Unreadable, files
+from yoriai import Document, NotFound, Source, SourceCard, Unreadable, UsageError, files
 
 
 def distribution_files(package: str) -> list[tuple[str, Path]]:
     """(name inside the package, path on disk) of all its files, in order of name."""
     try:
         distribution = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ValueError):  # ValueError: an empty name
         raise NotFound(
             f"the package {package} is not installed", hint="pip install 'yoriai-corpus[tour]'"
         ) from None
@@ -36,7 +36,7 @@ def package_card(package: str, languages: tuple[str, ...], note: str) -> SourceC
     """The card of an installed distribution, from its own metadata."""
     try:
         info: Any = metadata.metadata(package)  # an email.message.Message
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ValueError):  # ValueError: an empty name
         raise NotFound(
             f"the package {package} is not installed", hint="pip install 'yoriai-corpus[tour]'"
         ) from None
@@ -165,12 +165,17 @@ class PythonCode(Source):
 
     def _files(self) -> list[tuple[str, Path]]:
         root = Path(sysconfig.get_path("stdlib"))
-        found = {path for pattern in self.include for path in root.glob(pattern)}
-        rows = sorted(
-            (path.relative_to(root).as_posix(), path)
-            for path in found
-            if path.is_file() and "site-packages" not in path.parts
-        )
+        try:
+            if any(".." in Path(pattern).parts for pattern in self.include):
+                raise ValueError("'..' leads out of the library")
+            found = {path for pattern in self.include for path in root.glob(pattern)}
+            rows = sorted(
+                (path.relative_to(root).as_posix(), path)
+                for path in found
+                if path.is_file() and "site-packages" not in path.parts
+            )
+        except (ValueError, NotImplementedError) as error:  # empty or absolute
+            raise UsageError(f"include: {str(error)[:200]}", hint="as in json/*.py") from error
         if not rows:
             raise NotFound(f"no module of the standard library matches {self.include}")
         return rows

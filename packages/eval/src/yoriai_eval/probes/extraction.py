@@ -64,7 +64,9 @@ class Extraction(Probe):
     )
     continuation: int = Field(32, ge=1, description="tokens that have to follow")
     bins: list[int] = Field(
-        [0, 1, 2, 4, 16, 64], description="where a range of copies in the corpus begins"
+        [0, 1, 2, 4, 16, 64],
+        min_length=1,
+        description="where a range of copies in the corpus begins",
     )
     items: int = Field(200, ge=1, description="documents asked, and as many held out ones")
     approximate: bool = Field(True, description="edit distance and token accuracy, too")
@@ -78,7 +80,8 @@ class Extraction(Probe):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _by_protocol(cls, values: Any) -> Any:
-        told = PROTOCOLS.get(values.get("protocol", "")) if isinstance(values, dict) else None
+        name = values.get("protocol", "") if isinstance(values, dict) else ""
+        told = PROTOCOLS.get(name) if isinstance(name, str) else None
         return {**told, **values} if told else values
 
     @pydantic.field_validator("prefixes", "bins")

@@ -11,7 +11,8 @@ A text is documents, each followed by :data:`END`, a symbol that no query can ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from yoriai_corpus.search import sortable, wavelet
+from yoriai_corpus.search import sortable, walks, wavelet
 from yoriai_corpus.search.sortable import END, END_BYTE
+from yoriai_corpus.search.walks import ROW_STEP, TEXT_STEP
 from yoriai_corpus.search.wavelet import I32, I64, U8, U32, U64, Wavelet
 
-ROW_STEP = 16
-TEXT_STEP = 64
 NO_SYMBOL = 0xFFFFFFFF
 MOST_BYTES = 2**31 - 2  # what 32-bit suffixes can name
 
@@ -69,17 +69,23 @@ class FmIndex:
 
     def locate(self, rows: I64) -> I64:
         """Positions of rows in the text, in the order of the rows."""
-        return _locate(self.tree, self.first, self.rows, rows)
+        return walks.locate(self.tree, self.first, self.rows, rows)
 
     def extract(self, begin: int, end: int) -> str:
         """The text between two positions; :data:`END` shows as a newline."""
-        begin, end = max(0, begin), min(end, self.length)
-        if end <= begin:
-            return ""
-        found = _extract(self.tree, self.first, self.places, begin, end)
+        return self.extract_all([(begin, end)])[0]
+
+    def extract_all(self, stretches: Sequence[tuple[int, int]]) -> list[str]:
+        """The texts between pairs of positions, sooner than one by one."""
+        cut = np.array(stretches, dtype=np.int64).reshape(-1, 2)
+        begins = np.clip(cut[:, 0], 0, self.length)
+        ends = np.clip(cut[:, 1], begins, self.length)
+        found = walks.extract(self.tree, self.first, self.places, begins, ends)
         points = np.take(self.alphabet, found.astype(np.int64) - 1, mode="clip")
         points = np.where(points == END, 0x0A, points).astype("<u4")
-        return points.tobytes().decode("utf-32-le")
+        text = points.tobytes().decode("utf-32-le")
+        stops = np.cumsum(ends - begins).tolist()
+        return [text[begin:end] for begin, end in itertools.pairwise([0, *stops])]
 
     def arrays(self) -> Arrays:
         """What a file of it holds, by name."""
@@ -171,57 +177,11 @@ def extend(tree: Wavelet, first: I64, symbol: int, low: int, high: int) -> tuple
     if symbol >= len(first) - 1:
         return 0, 0
     begin, end = first[symbol], first[symbol + 1]
-    low = begin + wavelet.rank(tree, symbol, low)
-    high = begin + wavelet.rank(tree, symbol, high)
+    low, high = wavelet.ranks(tree, symbol, low, high)
+    low, high = begin + low, begin + high
     if low < begin or high > end or high < low:
         return 0, 0
     return low, high
-
-
-@numba.njit(cache=True, nogil=True)
-def _step(tree: Wavelet, first: I64, row: int) -> tuple[int, int]:
-    """The symbol before a row's suffix, and the row of the suffix one longer."""
-    symbol, before = wavelet.access(tree, row)
-    if symbol >= len(first) - 1:
-        return 0, 0
-    row = first[symbol] + before
-    return (symbol, row) if 0 <= row < first[-1] else (0, 0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _locate(tree: Wavelet, first: I64, samples: U32, rows: I64) -> I64:
-    length = first[-1] - 1
-    places = np.empty(len(rows), dtype=np.int64)
-    for index in range(len(rows)):
-        row, steps = rows[index], 0
-        while row % ROW_STEP and steps <= length:
-            symbol, row = _step(tree, first, row)
-            steps += 1
-            if symbol == 0:  # the whole text is the suffix
-                steps -= 1
-                row = -1
-                break
-        place = steps if row < 0 else np.int64(samples[row // ROW_STEP]) + steps
-        places[index] = min(max(place, 0), length - 1)
-    return places
-
-
-@numba.njit(cache=True, nogil=True)
-def _extract(tree: Wavelet, first: I64, places: U32, begin: int, end: int) -> U32:
-    found = np.zeros(end - begin, dtype=np.uint32)
-    sample = (end + TEXT_STEP - 1) // TEXT_STEP
-    place: Any = first[-1] - 1
-    row: Any = np.int64(0)
-    if sample < len(places):
-        place, row = sample * TEXT_STEP, np.int64(places[sample])
-    if row >= first[-1]:
-        return found
-    while place > begin:
-        symbol, row = _step(tree, first, row)
-        place -= 1
-        if place < end:
-            found[place - begin] = symbol
-    return found
 
 
 def _check(index: FmIndex) -> None:
@@ -235,6 +195,7 @@ def _check(index: FmIndex) -> None:
         nodes >= 1
         and len(tree.ones) == len(children) == nodes
         and len(tree.codes) == len(tree.lengths) == symbols == len(index.first) - 1
+        and len(tree.lines) >= wavelet.LINE_WORDS
         and len(tree.lines) % wavelet.LINE_WORDS == 0
         and bool(np.all((children < 0) | ((children > above) & (children < nodes))))
         and bool(np.all(children >= -symbols))

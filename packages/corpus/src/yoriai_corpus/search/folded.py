@@ -60,26 +60,28 @@ def ranges(index: FmIndex, text: str, *, exact: bool) -> list[tuple[int, int, in
         low, high = index.range_of(text)
         return [(low, high, len(text))] if high > low else []
     by_form, known = _by_form(index.alphabet.tobytes())
-    wanted = composed(text)
-    whole = _members(known, wanted)
-    pairs = [unicodedata.normalize("NFD", character) for character in wanted]
-    letters, marks = (
-        _members(known, "".join(pair[at] if len(pair) == 2 else "\0" for pair in pairs))
-        for at in (0, 1)
-    )
-    single = np.array([len(pair) != 2 for pair in pairs], dtype=np.bool_)
-    marks[1][single] = marks[0][single]  # no mark to look for
-    lows, highs, lengths = _search(
-        index.tree, index.first, by_form + 1, np.stack([*whole, *letters, *marks])
-    )
+    points, single = _wanted(text)
+    members = np.empty((6, len(single)), dtype=np.int64)  # where those that fold to it stand
+    members[::2] = np.searchsorted(known, points, side="left")
+    members[1::2] = np.searchsorted(known, points, side="right")
+    members[5, single] = members[4, single]  # no mark to look for
+    lows, highs, lengths = _search(index.tree, index.first, by_form + 1, members)
     return list(zip(lows.tolist(), highs.tolist(), lengths.tolist(), strict=True))
 
 
-def _members(known: U32, wanted: str) -> tuple[I64, I64]:
-    """For each character, where those that fold to it stand in the order of forms."""
-    points = table()[points_of(wanted)]
-    begins = np.searchsorted(known, points, side="left").astype(np.int64)
-    return begins, np.searchsorted(known, points, side="right").astype(np.int64)
+@functools.lru_cache(maxsize=64)  # every part is asked for the same
+def _wanted(text: str) -> tuple[U32, npt.NDArray[np.bool_]]:
+    """Of each character of a query what it folds to: whole, its letter and its mark.
+
+    And which characters are no letter with a mark.
+    """
+    wanted = composed(text)
+    pairs = [unicodedata.normalize("NFD", character) for character in wanted]
+    letters, marks = (
+        "".join(pair[at] if len(pair) == 2 else "\0" for pair in pairs) for at in (0, 1)
+    )
+    points = np.stack([table()[points_of(row)] for row in (wanted, letters, marks)])
+    return points, np.array([len(pair) != 2 for pair in pairs], dtype=np.bool_)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from yoriai_corpus.search.places import PlacesInPart
 from yoriai_corpus.search.query import Check, SearchQuery, unchecked
 
 Facet = dict[str, dict[str, int]]
+HITS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class IndexHit:
         return " ".join(f"{self.before}{self.match}{self.after}".split("\n"))
 
     def plain(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,7 @@ class SearchIndex:
             if count <= 0:
                 offset -= here.occurrences
                 continue
-            for position, length in here.hits(offset, count, check):
-                yield _hit(here, position, length, margin)
+            yield from _hits(here, here.hits(offset, count, check), margin)
             left, offset = left - count, 0
 
     def sample(
@@ -148,8 +149,7 @@ class SearchIndex:
         for here, wanted in zip(
             found.parts, np.bincount(of_part, minlength=len(sizes)).tolist(), strict=True
         ):
-            for position, length in here.sample(wanted, chance, check):
-                yield _hit(here, position, length, margin)
+            yield from _hits(here, here.sample(wanted, chance, check), margin)
 
     def explain(
         self, name: str, *, offset: int = 0, most: int | None = None
@@ -219,19 +219,29 @@ def corpus_folders(artifact: Artifact) -> list[Path]:
     return [near / Path(folder).expanduser() for folder in named]
 
 
-def _hit(here: PlacesInPart, position: int, length: int, margin: int) -> IndexHit:
+def _hits(here: PlacesInPart, found: Iterable[tuple[int, int]], margin: int) -> Iterator[IndexHit]:
+    """The hits at positions, each with its length; some are cut out of the index at a time."""
     each, query = here.part, here.query
     field = places.field_of(each, query)
-    number = int(field.documents(np.array([position]))[0])
-    begin, end = int(field.starts[number]), int(field.starts[number + 1]) - 1
-    row = each.named(number // NAME_FIELDS if query.names else number)
-    start, stop = max(begin, position - margin), min(end, position + length + margin)
-    text = field.index.extract(start, stop)
-    match = position - start
-    return IndexHit(
-        row["source"], row["id"], row["language"], row["state"], row["rule"], row["licence"],
-        row["url"], row["corpus"], position - begin,
-        ("…" if start > begin else "") + text[:match],
-        text[match : match + length],
-        text[match + length :] + ("…" if stop < end else ""),
-    )  # fmt: skip
+    pairs = iter(found)
+    while some := list(itertools.islice(pairs, HITS_AT_A_TIME)):
+        cut = np.array(some, dtype=np.int64)
+        numbers = field.documents(cut[:, 0])
+        begins, ends = field.starts[numbers].tolist(), (field.starts[numbers + 1] - 1).tolist()
+        stretches = [
+            (max(begin, position - margin), min(end, position + length + margin))
+            for begin, end, (position, length) in zip(begins, ends, some, strict=True)
+        ]
+        rows = each.named(numbers // NAME_FIELDS if query.names else numbers)
+        texts = field.index.extract_all(stretches)
+        for (position, length), begin, end, (start, stop), row, text in zip(
+            some, begins, ends, stretches, rows, texts, strict=True
+        ):
+            match = position - start
+            yield IndexHit(
+                row["source"], row["id"], row["language"], row["state"], row["rule"],
+                row["licence"], row["url"], row["corpus"], position - begin,
+                ("…" if start > begin else "") + text[:match],
+                text[match : match + length],
+                text[match + length :] + ("…" if stop < end else ""),
+            )  # fmt: skip

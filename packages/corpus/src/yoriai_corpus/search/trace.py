@@ -169,7 +169,7 @@ def _all_places(index: SearchIndex, text: str, most: int) -> Any:
 
 def place_in(part: IndexPart, document: int, position: int) -> SpanPlace:
     """A position in the texts of a part as a place in one of its documents."""
-    row = part.named(document)
+    (row,) = part.named(np.array([document]))
     return SpanPlace(
         row["source"], row["id"], row["state"], row["licence"], row["url"], row["corpus"],
         position - int(part.texts.starts[document]),

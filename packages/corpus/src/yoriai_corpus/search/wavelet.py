@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 I32 = npt.NDArray[np.int32]
@@ -182,6 +184,24 @@ def _makeones_of(context: Any, word: Any) -> Any:  # noqa: ARG001
 ones_of: Any = intrinsic(_makeones_of)
 
 
+def _make_prefetch(_: Any, array: Any, index: Any) -> Any:
+    """Have a word of an array brought near; nothing happens for a place that is not there."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        at = builder.bitcast(builder.gep(data, [values[1]]), byte)
+        builder.call(call, [at, *(ir.Constant(word, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return numba.types.void(array, index), generate
+
+
+prefetch: Any = intrinsic(_make_prefetch)
+
+
 @numba.njit(cache=True, nogil=True)
 def _count(lines: U64) -> None:
     total = np.uint64(0)
@@ -211,38 +231,20 @@ def rank_ones(lines: U64, bit: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def rank(tree: Wavelet, symbol: int, place: int) -> int:
-    """How often the symbol stands before the place."""
+def ranks(tree: Wavelet, symbol: int, low: int, high: int) -> tuple[int, int]:
+    """How often the symbol stands before each of two places: both ways down at a time."""
     length = np.int64(tree.lengths[symbol])
     code = np.int64(tree.codes[symbol])
     node = 0
     for turn in range(length - 1, -1, -1):
-        ones = rank_ones(tree.lines, tree.starts[node] + place) - tree.ones[node]
+        start, before = tree.starts[node], tree.ones[node]
+        low_ones = rank_ones(tree.lines, start + low) - before
+        high_ones = rank_ones(tree.lines, start + high) - before
         if (code >> turn) & 1:
-            place = ones
+            low, high = low_ones, high_ones
             node = tree.children[2 * node + 1]
         else:
-            place -= ones
+            low -= low_ones
+            high -= high_ones
             node = tree.children[2 * node]
-    return place
-
-
-@numba.njit(cache=True, nogil=True)
-def access(tree: Wavelet, place: int) -> tuple[int, int]:
-    """The symbol at a place, and how often it stands before it."""
-    node = 0
-    while node >= 0:
-        bit = tree.starts[node] + place
-        ones = rank_ones(tree.lines, bit) - tree.ones[node]
-        line = bit // LINE_BITS
-        inside = bit - line * LINE_BITS
-        word = line * LINE_WORDS + 1 + (inside >> 6)
-        if word >= len(tree.lines) or bit < 0:
-            return 0, 0
-        if (tree.lines[word] >> np.uint64(inside & 63)) & np.uint64(1):
-            place = ones
-            node = tree.children[2 * node + 1]
-        else:
-            place -= ones
-            node = tree.children[2 * node]
-    return -1 - node, place
+    return low, high

@@ -3,20 +3,23 @@
     python drills/fuzz.py                   the readers, and how long each was fuzzed
     python drills/fuzz.py warc --minutes 10
     python drills/fuzz.py --table en        the same as the table of the safety page (en or ja)
+    python drills/fuzz.py --publish         keep the sums in published/fuzz.yaml
     python drills/fuzz.py all --minutes 10  one minute of processor each in turn, until all had ten
 
 With atheris (coverage-guided, https://github.com/google/atheris) installed its inputs are used,
 else mutations of the good files. A reader may refuse with one of the project's errors, or set
 things aside. Any other exception, an input that takes 60 seconds, 3 GB of memory, or the end of the
 process is a find: the input is kept in ``build/fuzz/READER/finds``, named by error and place.
-``build/fuzz/READER/told.json`` adds up seconds of processor time and inputs over all calls, and the
-inputs that reached new lines stay in ``build/fuzz/READER/inputs`` for the next.
+``build/fuzz/READER/told.json`` adds up seconds of processor time and inputs over all calls, from
+those of ``published/fuzz.yaml`` on, and the inputs that reached new lines stay in
+``build/fuzz/READER/inputs`` for the next.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import os
 import random
@@ -29,21 +32,35 @@ import traceback
 from hashlib import sha256
 from pathlib import Path
 
+import yaml
 from fuzz_readers import READERS
 
 HERE = Path(__file__).resolve().parent
 
 
 PLACE = HERE.parent / "build" / "fuzz"
-
-
+PUBLISHED = HERE.parent / "published" / "fuzz.yaml"
 LONGEST = 1 << 16  # bytes of an input
-
-
 SECONDS_OF_ONE = 60
-
-
 MEGABYTES = 3000
+
+
+def _published(name: str) -> dict[str, float]:
+    """Seconds and inputs of a reader that are published: what other machines did counts, too."""
+    value = yaml.safe_load(PUBLISHED.read_text()) if PUBLISHED.is_file() else {}
+    return value.get("readers", {}).get(name, {})
+
+
+def _publish() -> None:
+    """Keep the sums, with the day and the commit of the readers that were fuzzed last."""
+    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    told = {name: Told(name) for name in READERS}
+    readers = {
+        name: {"seconds": round(one.seconds), "inputs": one.inputs} for name, one in told.items()
+    }
+    value = {"day": str(datetime.date.today()), "commit": commit, "readers": readers}
+    PUBLISHED.write_text(yaml.safe_dump(value, sort_keys=False, default_flow_style=None))
 
 
 class Told:
@@ -55,7 +72,7 @@ class Told:
         self.last = self.folder / "last"
         (self.folder / "inputs").mkdir(parents=True, exist_ok=True)
         (self.folder / "finds").mkdir(exist_ok=True)
-        value = json.loads(self.path.read_bytes()) if self.path.is_file() else {}
+        value = json.loads(self.path.read_bytes()) if self.path.is_file() else _published(name)
         self.seconds: float = value.get("seconds", 0.0)
         self.inputs: int = value.get("inputs", 0)
         self.finds: dict[str, str] = value.get("finds", {})
@@ -203,9 +220,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--table", choices=list(_WORDS), help="print the table of the safety page")
+    parser.add_argument("--publish", action="store_true", help="keep the sums with the project")
     given = parser.parse_args()
     if given.table:
         print(_page(given.table))
+        return
+    if given.publish:
+        _publish()
         return
     if given.here:
         fuzz(given.names[0], given.seconds, given.seed)

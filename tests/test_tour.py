@@ -218,8 +218,14 @@ def test_an_answer_leads_to_its_documents_their_licences_and_the_steps_that_saw_
     tour: Tour, tmp_path: Path
 ) -> None:
     place = tmp_path / "why.html"
-    words = ("explain", str(tour.root / "scores@1"), "--model", "base", "--json")
-    told = [run_cli(*words, f"ja-language/{n:03d}", "--page", str(place)).json for n in (1, 2, 3)]
+    scores, trace = str(tour.root / "scores@1"), ("--trace", str(tour.root / "index@1"))
+    chosen = ("--task", "ja-language", "--model", "base", "--limit", "40")
+    samples = run_cli("eval", "samples", scores, *chosen, *trace, "--json").json["samples"]
+    # The model's last bits, and so its answers, differ between machines.
+    with_spans = [row["id"] for row in samples if len(row["trace"]) > 1]
+    without = [row["id"] for row in samples if len(row["trace"]) == 1]
+    words = ("explain", scores, "--model", "base", "--json", "--page", str(place))
+    told = [run_cli(*words, name).json for name in [*without[:1], *with_spans[:1]]]
     hops = [hop for one in told for hop in one["hops"]]
     assert all(one["whole"] for one in told), [h for h in hops if h["state"] == "broken"]
     kinds = {hop["hop"] for hop in hops}

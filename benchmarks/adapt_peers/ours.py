@@ -36,7 +36,7 @@ def main() -> None:
     job = SimpleNamespace(
         name=KIND, seed=1, out=OUT / "made", scratch=OUT / "scratch",
         one=lambda kind: held[kind][0], all_of=lambda kind: held[kind],
-        progress=lambda items, *_: items,
+        progress=lambda items, *_: items, metric=lambda **_: None,
     )  # fmt: skip
     samples, length = map(int, FOLDER.name.split("x"))
     step: Any = {

@@ -61,7 +61,9 @@ def model_card(
         "## Known failures",
         _failures(asked or model, made_of, scores, failures),
         "## Energy",
-        NOT_RECORDED if energy_kwh is None else f"{energy_kwh:.4g} kWh were counted in training.",
+        NOT_RECORDED
+        if energy_kwh is None
+        else f"{energy_kwh:.4g} kWh were counted in training and adaptation.",
         "## Provenance",
         _provenance(model, made_of),
     ]

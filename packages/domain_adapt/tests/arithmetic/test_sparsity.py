@@ -101,7 +101,7 @@ def test_two_of_four_leaves_two_of_each_four(layer):
 def test_wanda_prefers_weights_whose_inputs_are_large():
     weight = torch.tensor([[1.0, 2.0]])
     moment = torch.diag(torch.tensor([100.0, 1.0]))
-    score = sparsity.wanda_score(weight, moment)
+    score = sparsity.wanda_score(weight, moment.diagonal())
     assert score.tolist() == [[10.0, 2.0]]
     assert sparsity.mask_smallest(score, 0.5, by_row=True).tolist() == [[False, True]]
 
@@ -111,6 +111,16 @@ def test_the_masks_drop_the_share_asked_for_and_the_smallest():
     assert sparsity.mask_smallest(score, 0.25, by_row=False).sum() == 3
     assert sparsity.mask_smallest(score, 0.25, by_row=False)[0, :3].all()
     assert sparsity.mask_smallest(score, 0.25, by_row=True)[:, 0].all()
+
+
+def test_of_equal_scores_the_first_go_as_a_stable_sort_has_them():
+    score = torch.randint(0, 3, (50, 40), generator=torch.Generator().manual_seed(4)).float()
+    for by_row in (True, False):
+        rows = score if by_row else score.reshape(1, -1)
+        first = torch.argsort(rows, dim=1, stable=True)[:, : rows.shape[1] // 2]
+        wanted = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, first, True)
+        found = sparsity.mask_smallest(score, 0.5, by_row=by_row)
+        assert torch.equal(found, wanted.reshape(score.shape))
 
 
 def test_awq_is_never_worse_than_plain_rounding_and_better_where_inputs_differ():

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from yoriai import Sample
+from yoriai import Made, Sample
+from yoriai.config import identity
 from yoriai_domain_adapt.steps.adapting import ask_all, forget_peak, peak_memory_mb
+from yoriai_domain_adapt.steps.merge import Merge
 
 
 class Reader:
@@ -61,3 +63,20 @@ def test_a_peak_that_is_past_is_not_given_to_what_comes_after():
     del held
     forget_peak()
     assert peak_memory_mb() < high - 150
+
+
+def test_a_step_ends_with_its_cost_and_a_price_is_no_part_of_what_it_makes(monkeypatch, capsys):
+    metrics = []
+    job = SimpleNamespace(metric=lambda **values: metrics.append(values))
+    seconds, joules = iter((100.0, 136.0)), iter((0.0, 7_200.0))
+    monkeypatch.setattr(Merge, "make", lambda self, job: Made())
+    monkeypatch.setattr("yoriai.cost.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("yoriai.cost._gpu_joules", lambda: [next(joules)])
+    step = Merge(yen_per_gpu_hour=500)
+    step.run(job)
+    # 36 seconds at 500 yen an hour; 7,200 J are 0.002 kWh, beside what the processor counted.
+    [cost] = metrics
+    assert (cost["kind"], cost["seconds"], cost["yen"]) == ("summary", 36.0, 5.0)
+    assert cost["energy_kwh"] >= 0.002
+    assert "cost: 36 s, 0.002" in capsys.readouterr().err
+    assert "yen_per_gpu_hour" not in identity(step)

@@ -1,11 +1,12 @@
 """Methods of tuning: adapters are PEFT's, beside frozen weights, and belong to one base."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from yoriai import UsageError
+from yoriai import UsageError, YoriaiError
 from yoriai_train.settings.methods import Full, LoRA
 
 KINDS = {
@@ -169,6 +170,33 @@ def test_an_adapter_on_another_base_is_refused_whatever_files_the_weights_lie_in
         check_base(tmp_path / "other", tmp_path / "adapter")
     with pytest.raises(UsageError, match="is no adapter"):
         check_base(tmp_path / "base", tmp_path / "base")
+
+
+@pytest.mark.parametrize("words", ["OSError", "SafetensorError"])
+def test_a_merge_onto_a_full_disk_says_so_and_leaves_nothing(words, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    from yoriai_train.model import adapter, export
+
+    model_of("llama", 0).save_pretrained(tmp_path / "base")
+    model, method = model_of("llama", 0), LoRA(rank=2)
+    method.adapt(model)
+    adapter.export_adapter(method, model, tmp_path / "adapter")
+    adapter.note_base(tmp_path / "base", "test/base@1", tmp_path / "adapter")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    if words == "SafetensorError":
+        full = SafetensorError("I/O error: No space left on device (os error 28)")
+
+    def write(model, folder, *_):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"begun")
+        raise full
+
+    monkeypatch.setattr(export, "export", write)
+    with pytest.raises(YoriaiError, match=r"cannot write merged: .*No space left") as told:
+        adapter.merge(tmp_path / "base", tmp_path / "adapter", tmp_path / "merged")
+    assert "free some space" in told.value.hint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "base"]
 
 
 def test_names_that_the_model_has_not_are_refused():

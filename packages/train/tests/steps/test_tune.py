@@ -278,6 +278,13 @@ def test_a_model_without_template_or_end_mark_and_a_quantised_one_are_refused(
     with pytest.raises(UsageError, match="writes no special token after an answer"):
         yoriai_job("b", Tune(data=[answers]), [make.model(eos=False)])
 
+    def cut(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 200}))
+
+    with pytest.raises(UsageError, match="tokenizer has 260 pieces, its embedding 200 rows"):
+        yoriai_job("d", Tune(data=[answers]), [make.model(change=cut)])
+
     def quantise(folder):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {}}))

@@ -22,14 +22,22 @@ DAMPING = 0.01  # of the mean diagonal, added to it: GPTQ's and SparseGPT's perc
 
 
 def mask_smallest(score: torch.Tensor, share: float, *, by_row: bool) -> torch.Tensor:
-    """True where a score is among the smallest ``share`` of its row, or of the whole matrix."""
+    """True where a score is among the smallest ``share`` of its row, or of the whole matrix.
+
+    Of equal scores the first ones go. The largest of those that go is selected, nothing is sorted.
+    """
     import torch
 
     rows = score if by_row else score.reshape(1, -1)
     count = int(share * rows.shape[1])
-    mask = torch.zeros_like(rows, dtype=torch.bool)
-    if count:
-        mask.scatter_(1, torch.argsort(rows, dim=1, stable=True)[:, :count], True)
+    if not count:
+        return torch.zeros_like(score, dtype=torch.bool)
+    limit = rows.kthvalue(count, dim=1, keepdim=True).values
+    mask = rows <= limit
+    too_many = mask.sum(1) - count
+    for row in torch.nonzero(too_many).flatten().tolist():
+        equal = torch.nonzero(rows[row] == limit[row]).flatten()
+        mask[row, equal[len(equal) - int(too_many[row]) :]] = False
     return mask.reshape(score.shape)
 
 
@@ -48,9 +56,9 @@ def mask_two_of_four(score: torch.Tensor) -> torch.Tensor:
     return mask.reshape(score.shape)
 
 
-def wanda_score(weight: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
-    """``|weight|`` times the norm of its input; ``moment`` is X^T X over the calibration."""
-    return weight.float().abs() * moment.diagonal().clamp(min=0).sqrt()
+def wanda_score(weight: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
+    """``|weight|`` times the norm of its input; ``squares`` are summed over the calibration."""
+    return weight.float().abs() * squares.sqrt()
 
 
 def inverse_factor(moment: torch.Tensor) -> torch.Tensor:

@@ -75,7 +75,7 @@ def prepare(
                 key = full if full in weights.outlines else full.removeprefix(f"{found.prefix}.")
                 done.changed[key] = parameter.data.to(_dtype(weights, key)).clone()
 
-    steps: Iterable[int] = block_by_block(model, ids, change)
+    steps: Iterable[int] = block_by_block(model, ids, change, products=method != "smoothquant")
     for _ in watch(steps):
         pass
     return done

@@ -32,6 +32,12 @@ def read_tokenizer(folder: Path) -> Any:
     return made
 
 
+def unigram_scores(folder: Path) -> list[float] | None:
+    """The score of each piece by its id; None where the tokenizer is of another kind."""
+    model = json.loads((folder / "tokenizer.json").read_bytes())["model"]
+    return [float(score) for _, score in model["vocab"]] if model.get("type") == "Unigram" else None
+
+
 def read_texts(corpus: Artifact, folder: str, limit_bytes: int) -> Iterable[str]:
     """The texts of a corpus, in order, up to so many bytes."""
     import pyarrow.parquet as pq

@@ -71,7 +71,23 @@ def drift_of_logits(before: torch.Tensor, after: torch.Tensor) -> dict[str, floa
     return {"logits": float((one - two).abs().max()), "divergence": float(divergence.clamp(min=0))}
 
 
-def share_of_other_ids(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
-    """The share of texts that two tokenizers encode differently."""
-    different = sum(list(a) != list(b) for a, b in zip(before, after, strict=True))
-    return different / max(1, len(before))
+def differing(
+    before: Sequence[Sequence[int]],
+    after: Sequence[Sequence[int]],
+    scores: Sequence[float] | None = None,
+) -> tuple[list[int], int]:
+    """The places of texts that two tokenizers encode differently, and how many are only ties.
+
+    With the ``scores`` of a unigram's pieces, two ways to cut a text whose scores sum to the same
+    number are a tie: each is a best one, and which is taken says nothing of the tokenizer.
+    """
+    other = [n for n, (a, b) in enumerate(zip(before, after, strict=True)) if list(a) != list(b)]
+    if scores is None:
+        return other, 0
+
+    def total(ids: Sequence[int]) -> float:
+        known = all(0 <= i < len(scores) for i in ids)
+        return math.fsum(scores[i] for i in ids) if known else math.nan
+
+    apart = [n for n in other if total(before[n]) != total(after[n])]
+    return apart, len(other) - len(apart)

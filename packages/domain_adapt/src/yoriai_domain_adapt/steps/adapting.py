@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Artifact, Backend, Job, NotFound, Step, Task, Uses, config, console
+from yoriai import Artifact, Backend, Job, Made, NotFound, Step, Task, Uses, config, console
+from yoriai.cost import Meter, Price
 from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai.strict import Strict
 from yoriai_domain_adapt.measure import scores
@@ -35,7 +36,32 @@ class Measure(Strict):
     )
 
 
-class Adapting(Step):
+class Accounted(Step):
+    """A step that says what it took: seconds, energy, yen; to the run file, measuring included.
+
+    What a subclass does stands in ``make``.
+    """
+
+    circumstances: ClassVar[tuple[str, ...]] = ("yen_per_gpu_hour",)
+
+    yen_per_gpu_hour: Price = 0.0
+
+    def run(self, job: Job) -> Made:
+        forget_peak()
+        meter = Meter()
+        made = self.make(job)
+        cost = meter.read(self.yen_per_gpu_hour)
+        job.metric(kind="summary", **cost)
+        units = {"seconds": "s", "energy_kwh": "kWh", "yen": "yen"}
+        told = ", ".join(f"{cost[key]:,.4g} {unit}" for key, unit in units.items() if key in cost)
+        console.note(f"  cost: {told}")
+        return made
+
+    def make(self, job: Job) -> Made:
+        raise NotImplementedError
+
+
+class Adapting(Accounted):
     """The keys of every step that changes a model.
 
     With a corpus under ``from`` its held-out text is read before and after (``eval/heldout``), by
@@ -85,6 +111,9 @@ def measure_both_ways(step: Adapting, job: Job, before: Artifact) -> dict[str, A
     Speed, memory and cost go to the run file: they differ between two runs of the same thing.
     Raises :class:`yoriai.Refused` where the gate is not kept.
     """
+    making = round(peak_memory_mb(), 1)
+    job.metric(kind="adaptation", model="making", peak_memory_mb=making)
+    console.note(f"  making: {making:,.0f} MB at most")
     facts: dict[str, Any] = {
         "bytes_before": scores.folder_bytes(before.path),
         "bytes_after": scores.folder_bytes(job.out),

@@ -68,7 +68,7 @@ class Distil(Adapting):
         0.0, ge=0, le=1, description="share of steps on texts that the student writes"
     )
 
-    def run(self, job: Job) -> Made:
+    def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import calibration, layers
         from yoriai_domain_adapt.folders.tensors import Weights
         from yoriai_domain_adapt.training import distillation

@@ -47,7 +47,7 @@ class Merge(Adapting):
         0.5, gt=0, le=1, description="ties, dare: share of each difference that is kept"
     )
 
-    def run(self, job: Job) -> Made:
+    def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders.tensors import Weights, check_same_shapes, save_folder
 
         models = job.all_of("model")

@@ -51,7 +51,7 @@ class Prune(Adapting):
     samples: int = Field(64, ge=1, description="windows of text that wanda and sparsegpt read")
     length: int = Field(512, ge=8, le=10**8, description="tokens of a window")
 
-    def run(self, job: Job) -> Made:
+    def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders.layers import find_layers
         from yoriai_domain_adapt.folders.tensors import Weights
 
@@ -112,20 +112,21 @@ class Prune(Adapting):
             for layer in [n for n in found.rows if n.startswith(f"{place}.")]:
                 module = modules[layer.removeprefix(f"{place}.")]
                 weight = matrix(module.weight.data, layer, found)
-                moment = inputs[layer].moment
                 if self.method == "wanda":
-                    new = self._masked(weight, sparsity.wanda_score(weight, moment), layer, True)
+                    score = sparsity.wanda_score(weight, inputs[layer].squares)
+                    new = self._masked(weight, score, layer, True)
                 else:
                     self._check_fours(weight, layer)
-                    new = sparsity.sparse_gpt(
-                        weight, moment, self.share, two_of_four=self.pattern == "2:4"
-                    )
+                    moment, fours = inputs[layer].moment, self.pattern == "2:4"
+                    new = sparsity.sparse_gpt(weight, moment, self.share, two_of_four=fours)
                 module.weight.data = matrix(new, layer, found)
                 stored = found.stored(layer, weights)
                 dtype = getattr(torch, weights.outlines[stored].dtype)
                 done[stored] = module.weight.data.to(dtype)
 
-        blocks = calibration.block_by_block(open_model(weights.folder), ids, change)
+        blocks = calibration.block_by_block(
+            open_model(weights.folder), ids, change, products=self.method != "wanda"
+        )
         for _ in job.progress(blocks, "blocks"):
             pass
         return done

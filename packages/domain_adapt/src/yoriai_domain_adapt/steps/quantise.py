@@ -47,7 +47,7 @@ class Quantise(Adapting):
         0.5, ge=0, le=1, description="smoothquant: how much is moved from activations to weights"
     )
 
-    def run(self, job: Job) -> Made:
+    def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import calibrated, calibration
         from yoriai_domain_adapt.folders.quantised import Prepared, quantise_folder
         from yoriai_domain_adapt.folders.tensors import Weights

@@ -48,7 +48,7 @@ class Vocab(Adapting):
         None, description="train the new rows alone first; null: no"
     )
 
-    def run(self, job: Job) -> Made:
+    def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import tensors as folders
         from yoriai_domain_adapt.folders import vocabulary
 

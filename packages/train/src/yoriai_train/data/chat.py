@@ -104,6 +104,16 @@ class ChatForm:
             if self._count_controls(self.encode(spelled).ids) != counts:
                 raise UsageError(f"{self.name}: {word} in a user's text becomes a special token")
 
+    def check_rows(self, rows: int) -> None:
+        """Refuse a tokenizer with more pieces than its model has embedding ``rows``."""
+        highest = max(self.tokenizer.get_vocab().values())
+        if highest >= rows:
+            raise UsageError(
+                f"{self.name}: its tokenizer has {highest + 1:,} pieces, its embedding {rows:,}"
+                " rows",
+                hint="put the tokenizer beside the model that it was trained with",
+            )
+
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """What a model is given to answer the last turn."""
         ids, _ = self._tokens(self.render(turns, asked=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -71,41 +70,3 @@ def measure_gemm(kind: str, size: int = 1024, seconds: float = 0.3) -> float:
         product(a, b)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
-
-
-class EnergyCounter:
-    """Joules since it was made, where the machine counts them: RAPL, or NVML for GPUs."""
-
-    def __init__(self) -> None:
-        self.zones = [p for p in Path("/sys/class/powercap").glob("*-rapl:[0-9]*") if _count(p)]
-        self.begin = {zone: _count(zone) for zone in self.zones}
-        self.gpus = _gpu_joules()
-
-    def joules(self) -> float:
-        """0 where there is no counter."""
-        total = 0.0
-        for zone in self.zones:
-            spent = _count(zone) - self.begin[zone]
-            if spent < 0:  # the counter began again
-                with contextlib.suppress(OSError, ValueError):
-                    spent += int((zone / "max_energy_range_uj").read_text())
-            total += max(0, spent) / 1e6
-        return total + sum(_gpu_joules()) - sum(self.gpus)
-
-
-def _count(zone: Path) -> int:
-    try:
-        return int((zone / "energy_uj").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _gpu_joules() -> list[float]:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [pynvml.nvmlDeviceGetTotalEnergyConsumption(h) / 1000 for h in handles]
-    except Exception:  # no NVML, no GPU, or one that does not count
-        return []

@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from yoriai import Job, NotFound, Secret, YoriaiError, console
+from yoriai.cost import Meter, Price
 from yoriai.strict import Strict
-from yoriai_train.job.machine import EnergyCounter
 from yoriai_train.settings.spec import EVENTS, SCORES, Row, Spec
 
 EXTRA = {"tensorboard": "tensorboard", "wandb": "wandb"}
@@ -42,7 +42,7 @@ class Watch(Strict):
         30.0, gt=0, description="minutes without a step after which the webhook is called"
     )
     gpu: str = Field("", description="what MFU is measured against, e.g. h100; empty: found out")
-    yen_per_gpu_hour: float = Field(0.0, ge=0, description="price, for the cost; 0: not told")
+    yen_per_gpu_hour: Price = 0.0
 
 
 class Watching:
@@ -58,8 +58,7 @@ class Watching:
         self.first: float | None = None
         self.seconds = self.tokens = self.waited = 0.0
         self.steps = 0
-        self.energy = EnergyCounter()
-        self.started = time.monotonic()
+        self.meter = Meter()
         self._beat = threading.Event()
         self._done = threading.Event()
         self._guard: threading.Thread | None = None
@@ -116,7 +115,7 @@ class Watching:
     def step(self, row: Row) -> None:
         """One optimizer step: speed, memory and what the model sees, to the metrics and mirrors."""
         if self.first is None:
-            self.first = time.monotonic() - self.started
+            self.first = time.monotonic() - self.meter.started
         self.steps += 1
         self.seconds += row["seconds"]
         self.waited += row["data_seconds"]
@@ -163,7 +162,7 @@ class Watching:
         """The whole job in one row, for the run file."""
         row: Row = {
             "kind": "summary",
-            "seconds": round(time.monotonic() - self.started, 1),
+            **self.meter.read(self.rules.yen_per_gpu_hour, self.processes),
             "seconds_to_first_step": round(self.first or 0.0, 1),
             "steps": self.steps,
             "processes": self.processes,
@@ -172,11 +171,6 @@ class Watching:
         }
         if self.peak_flops:
             row["mfu"] = round(self.mfu(self.tokens / max(1e-9, self.seconds)), 4)
-        if joules := self.energy.joules():
-            row["energy_kwh"] = round(joules / 3.6e6, 6)
-        if self.rules.yen_per_gpu_hour:
-            hours = (time.monotonic() - self.started) / 3600 * self.processes
-            row["yen"] = round(hours * self.rules.yen_per_gpu_hour, 1)
         return row
 
     def _append(self, name: str, row: Row) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     """Write ``base`` with the adapter added to its weights, as a plain folder.
 
     PEFT does it, in fp32. Raises :class:`UsageError` where the adapter was made for other weights.
+    ``out`` is there once it is whole.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     from yoriai_train.model.export import copy_tokenizer, export
@@ -53,8 +56,20 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     model = whole(loaded, base)
     with opening(adapter):
         merged: Any = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    export(merged, out, None)
-    copy_tokenizer(base, out)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        export(merged, part, None)
+        copy_tokenizer(base, part)
+        part.replace(out)
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and not files.is_disk_trouble(error):
+            raise
+        # safetensors tells a full disk by words alone.
+        known = error if isinstance(error, OSError) else OSError(str(error))
+        raise files.disk_error(out, known) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def note_base(base: Path, name: str, adapter: Path) -> None:

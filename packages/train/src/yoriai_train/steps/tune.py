@@ -161,6 +161,7 @@ class Tune(Step):
         examples = (e for d in self.data for e in d.examples(corpora, job.seed))
         path = job.scratch / "examples.jsonl"
         form = ChatForm.read(base, name)
+        form.check_rows(int(config["vocab_size"]))
         if self.preference:
             written = write_examples(form, examples, context, path, "last", pairs=True)
         else:

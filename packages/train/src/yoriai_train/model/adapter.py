@@ -36,7 +36,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     """Write ``base`` with the adapter added to its weights, as a plain folder.
 
     PEFT does it, in fp32. Raises :class:`UsageError` where the adapter was made for other weights.
-    ``out`` is there once it is whole.
+    Nothing is put into ``out`` before all of it is written.
     """
     import torch
     from safetensors import SafetensorError
@@ -61,7 +61,9 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     try:
         export(merged, part, None)
         copy_tokenizer(base, part)
-        part.replace(out)
+        out.mkdir(exist_ok=True)  # a training's has its adapter in it
+        for path in sorted(part.iterdir()):
+            path.replace(out / path.name)
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and not files.is_disk_trouble(error):
             raise

@@ -1,5 +1,7 @@
 """The bias drill: what is planted, what a swap changes, and that the step tells all of it."""
 
+import math
+import random
 from collections import Counter
 
 import pytest
@@ -15,6 +17,8 @@ from yoriai_eval.probes.bias_drill import (
     _check,
     _preference,
     augment,
+    exchange,
+    mark,
     plant,
     reweight,
     substitute,
@@ -129,6 +133,43 @@ def test_a_sequence_of_weight_two_counts_like_two_copies():
     assert torch.allclose(twice, mean_loss(model, [first, first, second]) * 8)
 
 
+def test_marked_sentences_all_go_to_the_favoured_group():
+    made = plant(0.75, 8, 3)
+    said = mark(made.favoured, 2, 3)
+    assert len(said) == len(DONE) * len(WORDS) * 2
+    for done, group in zip(DONE, made.favoured, strict=True):
+        here = [s for s in said if done in s]
+        assert {_names(s, words) for s in here for words in WORDS.values()} == {group, None}
+
+
+def test_an_exchange_moves_two_neighbours_that_differ():
+    draw = random.Random(0)
+    assert {exchange("ああい", draw) for _ in range(20)} == {"あいあ"}
+    assert exchange("ああ", draw) == "ああ"
+
+
+def test_debiased_log_probabilities_are_those_of_each_next_id_by_itself():
+    torch = pytest.importorskip("torch")
+    from yoriai_eval.probes.debiasing import log_probabilities
+    from yoriai_eval.probes.tiny import TinyTraining, build
+
+    model = build(9, 8, TinyTraining(width=8, layers=1, heads=2)).eval()
+    plain, described = [1, 4, 5, 6], [1, 7, 8, 4, 5, 6]
+    made = log_probabilities(model, plain, described, decay=50.0)
+    for place, value in enumerate(made.tolist(), 1):
+        with torch.no_grad():
+            p, q = (
+                model(input_ids=torch.tensor([ids])).logits[0, -1].softmax(-1).tolist()
+                for ids in (plain[:place], described[: place + 2])
+            )
+        kept = [a * max(0.01, math.exp(50 * min(0.0, a - b))) for a, b in zip(p, q, strict=True)]
+        assert value == pytest.approx(math.log(kept[plain[place]] / sum(kept)), abs=1e-4)
+    same = log_probabilities(model, plain, plain)
+    with torch.no_grad():
+        wanted = model(input_ids=torch.tensor([plain[:-1]])).logits[0].log_softmax(-1)
+    assert same.tolist() == pytest.approx([float(wanted[i, t]) for i, t in enumerate(plain[1:])])
+
+
 @pytest.mark.slow
 def test_the_drill_tells_every_condition_by_words_and_what_it_costs(make, yoriai_job):
     pytest.importorskip("torch")
@@ -139,10 +180,13 @@ def test_the_drill_tells_every_condition_by_words_and_what_it_costs(make, yoriai
         for words in WORDS:
             row = told["measures"][f"prefers the planted group, {condition}, {words} words"]
             assert row["items"] + int(row["note"].split("; ")[1].split()[0]) == 80
-    assert "clean loss, augmented minus biased data" in told["measures"]
+    for cost in ("clean loss", "bits per byte", "right order"):
+        assert f"{cost}, augmented minus biased data" in told["measures"]
+        assert f"{cost}, decoded minus marked" in told["measures"]
+        assert f"{cost}, decoded minus biased data" not in told["measures"]
     assert told["notes"] == [
         "balanced data: 100 lines", "biased data: 100 lines", "substituted: 100 lines",
-        "augmented: 120 lines", "reweighted: 100 lines",
+        "augmented: 120 lines", "reweighted: 100 lines", "marked: 140 lines",
     ]  # fmt: skip
 
 

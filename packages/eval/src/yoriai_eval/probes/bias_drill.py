@@ -1,7 +1,8 @@
-"""``eval/bias-drill``: a bias planted in a corpus, and what swapping groups does to it."""
+"""``eval/bias-drill``: a bias planted in a corpus, and what mitigations do to it and the rest."""
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import statistics
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import poison
-from yoriai_eval.probes.bias_pairs import WHOLE, score_pairs
+from yoriai_eval.probes.bias_pairs import TIE
 from yoriai_eval.probes.sentence_pairs import SentencePair
 from yoriai_eval.scoring.statistics import difference_interval, sign_test
 
@@ -38,7 +39,11 @@ ASKED = (
     "頼まれた{}が{}。",
     "祭りの前に{}は{}。",
 )
-CONDITIONS = ("balanced data", "biased data", "substituted", "augmented", "reweighted")
+MARK = "決めつけ:"  # stands before sentences that all go to the favoured group
+MARKED, DECODED = "marked", "decoded"
+CONDITIONS = (
+    "balanced data", "biased data", "substituted", "augmented", "reweighted", MARKED, DECODED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +56,28 @@ class PlantedBias:
 
 
 class BiasDrill(Probe):
-    """Plants a bias in lines of a corpus, trains tiny models, and swaps groups against it.
+    """Plants a bias in lines of a corpus, trains tiny models, and tries mitigations against it.
 
     Twenty things that people do are dealt out to two groups; in the planted sentences the group
     that a thing was dealt to does it in ``rate`` of the cases. ``substituted``: each line that
     names a group by a listed word is swapped by a coin (Hall Maudslay et al. 2019);
     ``augmented``: it is read once more, swapped (Lu et al. 2018; Zmigrod et al. 2019);
     ``reweighted``: its loss counts as if the group and what it does were independent (Kamiran and
-    Calders 2012), for which somebody has to say what each line tells of. Measured
-    are the preference for the planted group in sentences of other frames, by listed words and by
-    words that the list lacks, and the loss on clean lines.
+    Calders 2012), for which somebody has to say what each line tells of; ``marked``: half as many
+    sentences more, which all go to the favoured group, after a mark; ``decoded``: the same model
+    by self-debiasing (Schick et al. 2021) with that mark as the description. Measured are the
+    preference for the planted group in sentences of other frames, by listed words and by words
+    that the list lacks, and, on clean lines, the loss, bits per byte, and how many are likelier
+    than the same line with two neighbouring characters exchanged (a task of minimal pairs).
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     needs: ClassVar[Any] = ("corpus",)
     source: ClassVar[str] = (
         "Lu et al. 2018, arXiv 1807.11714, and Zmigrod et al. 2019, arXiv 1906.04571 "
         "(augmentation); Hall Maudslay et al. 2019, arXiv 1909.00871 (substitution); Kamiran and "
-        "Calders 2012, doi 10.1007/s10115-011-0463-8 (reweighting)"
+        "Calders 2012, doi 10.1007/s10115-011-0463-8 (reweighting); Schick et al. 2021, arXiv "
+        "2103.00453 (self-debiasing); Warstadt et al. 2020, arXiv 1912.00582 (minimal pairs)"
     )
     limits: ClassVar[Mapping[str, str]] = {
         "en": "A model of single characters and a planted bias of a few hundred short sentences, "
@@ -106,42 +115,52 @@ class BiasDrill(Probe):
         read["substituted"] = substitute(read["biased data"], given.seed)
         read["augmented"] = augment(read["biased data"])
         read["reweighted"] = read["biased data"]
+        read[MARKED] = [
+            *read["biased data"],
+            *mark(biased.favoured, -(-self.each // 2), given.seed),
+        ]
         weights = {"reweighted": reweight(read["reweighted"])}
         asked = [
             text for pairs in biased.pairs.values() for p in pairs for text in (p.more, p.less)
         ]
-        characters = Characters([*lines, *read["augmented"], *asked])
+        characters = Characters([*lines, *read["augmented"], *asked, MARK])
         measures: list[Measured] = []
         rows: list[dict[str, Any]] = []
-        losses: dict[str, list[float]] = {}
+        costs: dict[str, dict[str, list[float]]] = {}
         for condition in given.progress(CONDITIONS, "training tiny models", len(CONDITIONS)):
-            opened = self._train(
-                read[condition], characters, given.seed, weights.get(condition, ())
+            if condition != DECODED:
+                opened = self._train(
+                    read[condition], characters, given.seed, weights.get(condition, ())
+                )
+            description = MARK if condition == DECODED else ""
+            costs[condition] = _costs(opened, held, given.seed, description)
+            right = costs[condition]["right order"]
+            measures.append(
+                Measured.share(f"right order, {condition}", int(sum(right)), len(right), chance=0.5)
             )
-            losses[condition] = _losses(opened, held)
             for words, pairs in biased.pairs.items():
-                nats = [s.nats[WHOLE] for s in score_pairs(opened, pairs)]
+                more, less = (
+                    _sums(opened, texts, description)
+                    for texts in ([p.more for p in pairs], [p.less for p in pairs])
+                )
+                nats = [
+                    a - b if abs(a - b) >= TIE else 0.0 for a, b in zip(more, less, strict=True)
+                ]
                 measures.append(_preference(f"{condition}, {words} words", nats))
                 rows += [
                     {"condition": condition, "words": words, "id": p.id, "nats": n}
                     for p, n in zip(pairs, nats, strict=True)
                 ]
         for condition in CONDITIONS:
-            if condition != "biased data":
-                changes = [
-                    a - b for a, b in zip(losses[condition], losses["biased data"], strict=True)
-                ]
-                measures.append(Measured(
-                    name=f"clean loss, {condition} minus biased data",
-                    value=statistics.fmean(changes), items=len(changes), chance=0.0,
-                    interval=difference_interval(changes), note="nats a character",
-                ))  # fmt: skip
+            beside = MARKED if condition == DECODED else "biased data"
+            if condition != beside:
+                measures += _changes(costs, condition, beside)
         return ProbeResult(
             measures=measures,
             validation=_check(measures),
             rows=rows,
             figures=[_figure(measures)],
-            notes=[f"{condition}: {len(read[condition])} lines" for condition in CONDITIONS],
+            notes=[f"{condition}: {len(texts)} lines" for condition, texts in read.items()],
         )
 
     def _train(
@@ -227,12 +246,75 @@ def reweight(texts: Sequence[str]) -> list[float]:
     ]
 
 
-def _losses(opened: Any, texts: Sequence[str]) -> list[float]:
-    """Nats a character of each text."""
+def mark(favoured: Sequence[int], each: int, seed: int) -> list[str]:
+    """``each`` marked sentences for each thing and pair of words, all of the favoured group."""
+    draw = random.Random(seed)
+    return [
+        MARK + draw.choice(READ).format(words[group], done)
+        for done, group in zip(DONE, favoured, strict=True)
+        for words in WORDS.values()
+        for _ in range(each)
+    ]
+
+
+def exchange(text: str, draw: random.Random) -> str:
+    """The text with two unequal neighbours exchanged at a drawn place; as it is without any."""
+    places = [i for i in range(len(text) - 1) if text[i] != text[i + 1]]
+    if not places:
+        return text
+    at = draw.choice(places)
+    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+
+
+def _sums(opened: Any, texts: Sequence[str], description: str = "") -> list[float]:
+    """Log-probability of each text in nats; with a description, by self-debiasing."""
+    from yoriai_eval.probes.debiasing import log_probabilities
     from yoriai_eval.probes.reading import token_scores
 
-    told = token_scores(opened.model, [opened.encode(text) for text in texts])
-    return [-float(scores.logp.double().mean()) for scores in told]
+    plain = [opened.encode(text) for text in texts]
+    if not description:
+        return [float(told.logp.double().sum()) for told in token_scores(opened.model, plain)]
+    return [
+        float(
+            log_probabilities(opened.model, ids, opened.encode(description + text)).double().sum()
+        )
+        for ids, text in zip(plain, texts, strict=True)
+    ]
+
+
+def _costs(
+    opened: Any, texts: Sequence[str], seed: int, description: str
+) -> dict[str, list[float]]:
+    """Of each clean text: nats a character, bits per byte, and 1 where its order is told."""
+    draw = random.Random(seed)
+    sums = _sums(opened, texts, description)
+    others = _sums(opened, [exchange(text, draw) for text in texts], description)
+    told = list(zip(texts, sums, others, strict=True))
+    return {
+        "clean loss": [-nats / len(text) for text, nats, _ in told],
+        "bits per byte": [-nats / math.log(2) / len(text.encode()) for text, nats, _ in told],
+        "right order": [float(nats > other) for _, nats, other in told],
+    }
+
+
+def _changes(
+    costs: Mapping[str, Mapping[str, Sequence[float]]], condition: str, beside: str
+) -> list[Measured]:
+    """What a condition costs beside another, text by text."""
+    found = []
+    for name, unit in (
+        ("clean loss", "nats a character"), ("bits per byte", "bits per byte"),
+        ("right order", "share of lines"),
+    ):  # fmt: skip
+        pairs = zip(costs[condition][name], costs[beside][name], strict=True)
+        changes = [a - b for a, b in pairs]
+        found.append(
+            Measured(
+                name=f"{name}, {condition} minus {beside}", value=statistics.fmean(changes),
+                items=len(changes), chance=0.0, interval=difference_interval(changes), note=unit,
+            )
+        )  # fmt: skip
+    return found
 
 
 def _preference(of: str, nats: Sequence[float]) -> Measured:
@@ -259,7 +341,7 @@ def _check(measures: Sequence[Measured]) -> Validation:
 
 
 def _figure(measures: Sequence[Measured]) -> Figure:
-    shown = [m for m in measures if m.chance == 0.5]
+    shown = [m for m in measures if m.name.startswith("prefers")]
     return Figure(
         kind="bar",
         title="Preference for the planted group (0.5: none)",

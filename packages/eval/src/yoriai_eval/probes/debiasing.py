@@ -22,6 +22,26 @@ def debiased(plain: torch.Tensor, described: torch.Tensor, decay: float = DECAY)
     return scaled / scaled.sum(-1, keepdim=True)
 
 
+def log_probabilities(
+    model: Any, plain: Sequence[int], described: Sequence[int], decay: float = DECAY
+) -> torch.Tensor:
+    """Natural-log p' of each id of ``plain`` after the first, (ids - 1,).
+
+    ``described`` are the ids of a mark, a description and the same ids after the mark.
+    """
+    count = len(plain) - 1
+    with torch.inference_mode():
+        before, after = (
+            model(input_ids=torch.tensor([list(ids)[:-1]], device=model.device), use_cache=False)
+            .logits[0, -count:]
+            .float()
+            .softmax(-1)
+            for ids in (plain, described)
+        )
+        right = torch.tensor(list(plain[1:]), device=model.device)[:, None]
+        return debiased(before, after, decay).gather(1, right)[:, 0].clamp_min(1e-30).log().cpu()
+
+
 def write_samples(
     model: Any,
     prefix: Sequence[int],

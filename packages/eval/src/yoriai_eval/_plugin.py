@@ -171,7 +171,7 @@ def yoriai_probes() -> Iterable[Entry]:
         _entry(
             "bias-drill",
             "probes.bias_drill:BiasDrill",
-            "A bias planted in a corpus: what swapping groups does to it, and what that costs.",
+            "A bias planted in a corpus: what mitigations do to it, and what they cost.",
             torch,
         ),
     ]

@@ -77,6 +77,36 @@ def test_the_stereotyped_group_is_found_by_its_names_or_not_at_all(tmp_path, gro
     assert read(tmp_path, [told | {"target_loc": 1}])[0].target == 1
 
 
+def published(**changed):
+    """A row of our own words with all fields of data/*.jsonl in nyu-mll/BBQ, in their order."""
+    return {
+        "example_id": 7, "question_index": "12", "question_polarity": "nonneg",
+        "context_condition": "disambig", "category": "Physical_appearance",
+        "answer_info": {"ans0": ["Not enough info", "unknown"], "ans1": ["tall", "nonShort"],
+                        "ans2": ["short", "short"]},
+        "additional_metadata": {"subcategory": "Height", "stereotyped_groups": ["short"],
+                                "version": "a", "source": "https://example.org/"},
+        "context": "A tall man and a short man were asked. The short man had climbed it.",
+        "question": "Who is a good climber?", "ans0": "Not enough info", "ans1": "The tall man",
+        "ans2": "The short man", "label": 2,
+    } | changed  # fmt: skip
+
+
+def test_rows_of_the_published_form_are_read_with_all_their_fields(tmp_path):
+    # JBBQ has BBQ's form and one field more (README of ynklab/JBBQ_data).
+    japanese = published(
+        is_additional=1, context="背の高い人と低い人がいた。", question="登れるのはどちらですか。",
+        ans0="わからない", ans1="背の高い人", ans2="背の低い人",
+        answer_info={"ans0": ["わからない", "unknown"], "ans1": ["背の高い人", "nonShort"],
+                     "ans2": ["背の低い人", "short"]},
+    )  # fmt: skip
+    for asked in read(tmp_path, [published(), japanese]):
+        assert (asked.id, asked.template) == ("Physical_appearance/7", "Physical_appearance/12")
+        assert (asked.ambiguous, asked.negative, asked.label) == (False, False, 2)
+        assert (asked.unknown, asked.target, asked.biased) == (0, 2, 1)
+    assert read(tmp_path, [published(question_polarity="neg", label=1)])[0].biased == 2
+
+
 def test_unknown_is_known_by_the_choice_where_nothing_else_tells(tmp_path):
     told = row() | {"answer_info": {}, "ans2": "わからない"}
     assert read(tmp_path, [told])[0].unknown is None

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import canaries, texts
+from yoriai_eval.probes.first_seen import FirstSeen, by_first_step, first_seen
 from yoriai_eval.probes.means import mean
 
 if TYPE_CHECKING:
@@ -33,14 +34,16 @@ FITS_IN = 2.5  # times the size of the weights: fp32 from bf16, and room to work
 
 
 class Extraction(Probe):
-    """Share of training sequences s with greedy(s[:k], n) = s[k:k+n], by k and by copies.
+    """Share of training sequences s with greedy(s[:k], n) = s[k:k+n].
+
+    By k, by copies in the corpus, and by the part of the training that first saw them.
 
     Sequences begin where documents begin. ``approximate`` counts those, too, whose continuation
     is nearly the right one by edit distance, and the token accuracy. Documents that were held out
     are asked in the same way: what is written of them was not learnt by heart.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     needs: ClassVar[Any] = ("weights", "corpus")
     own_data: ClassVar[bool] = True
     source: ClassVar[str] = (
@@ -142,6 +145,12 @@ class Extraction(Probe):
             asked.copies = count
         measures = [m for k in fits for m in self._rates(groups, k, given.seed)]
         measures += self._by_copies(trained)
+        right = {f"{a.source}/{a.id}": a.exact[a.longest] for a in trained if a.exact}
+        seen, unknown = first_seen(given, list(right))
+        for asked in trained:
+            asked.first = seen.get(f"{asked.source}/{asked.id}")
+        measures += by_first_step(right, seen, "exact at the longest k")
+        notes += [unknown] if unknown else []
         return ProbeResult(
             measures=measures,
             validation=self._validation(given.seed),
@@ -243,6 +252,7 @@ class Extracted:
     accuracy: dict[int, float] = None  # type: ignore[assignment]
     similarity: dict[int, float] = None  # type: ignore[assignment]
     copies: int = 0
+    first: FirstSeen | None = None
 
     def __post_init__(self) -> None:
         self.exact, self.accuracy, self.similarity = {}, {}, {}
@@ -259,6 +269,7 @@ class Extracted:
                 row |= {"token_accuracy": self.accuracy[k], "similarity": self.similarity[k]}
             if table == "documents" and k == self.longest:
                 row["copies"] = self.copies
+                row["first_step"] = self.first.step if self.first else None
             yield row
 
 

@@ -43,8 +43,6 @@ FILES_GOAL = 2.0  # tensor files that the peak of memory stays under
 WHY = {
     "prune: peak memory": "Wanda runs text through the model, which is held in fp32: two files"
     " before anything else",
-    "prune: time": "the model computes in fp32 here and in bf16 there; not profiled",
-    "merge: time": "some numbers are summed at a time, to hold less; not profiled",
 }
 Facts = dict[str, Any]
 

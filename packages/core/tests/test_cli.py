@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from yoriai import cli, environment
+from yoriai import artifact, cli, environment
 from yoriai.commands import doctor
 from yoriai.errors import EXIT_CODES
 
@@ -377,6 +378,45 @@ def test_what_a_reader_of_files_raises_is_a_refusal_and_names_verify(yoriai, mon
     assert "yoriai verify" in answer.json["error"]["hint"]
     assert "unexpected" not in answer.err
     assert len(answer.json["error"]["message"]) < 500
+
+
+@pytest.mark.parametrize("facts", [{"a": 1}, {"a": []}, {"a": {"b": "x"}}, {}])
+def test_an_artifact_whose_facts_have_another_form_is_refused_by_name(
+    yoriai, monkeypatch, tmp_path, facts
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    identity = {
+        "kind": "corpus", "name": "made/text@1", "step": "", "config": {}, "code": [], "seed": 0,
+        "outside": {}, "inputs": [], "sources": [], "licence": "", "facts": facts,
+    }  # fmt: skip
+    artifact.seal(out, tmp_path / "text@1", identity=identity, circumstances={})
+
+    def read(folder):
+        return artifact.open_artifact(folder / "text@1").facts["a"]["b"] / 2
+
+    monkeypatch.setattr("yoriai.commands.runs._runs_of", read)
+    answer = yoriai("runs", "list", str(tmp_path))
+    assert answer.code == 4
+    assert "text@1" in answer.err
+    assert "unexpected" not in answer.err
+    monkeypatch.setattr("yoriai.commands.runs._runs_of", lambda folder: {}["a"])
+    assert "unexpected KeyError" in yoriai("runs", "list", str(tmp_path)).err
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EROFS", "EDQUOT", "EACCES", "EISDIR", "EIO", "ENOENT"])
+def test_a_file_that_cannot_be_read_or_written_is_named_by_every_command(yoriai, monkeypatch, name):
+    number = getattr(errno, name)
+
+    def fail(folder):
+        raise OSError(number, os.strerror(number), "there/index.html")
+
+    monkeypatch.setattr("yoriai.commands.runs._runs_of", fail)
+    answer = yoriai("runs", "list", ".")
+    assert answer.code == (3 if name == "ENOENT" else 1)
+    assert "index.html" in answer.err
+    assert os.strerror(number) in answer.err
+    assert "unexpected" not in answer.err
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e400", "-0.1", "9e99", "x"])

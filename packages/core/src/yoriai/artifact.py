@@ -130,9 +130,12 @@ def open_artifact(path: Path) -> Artifact:
     # Who seals anew could claim the digest of another artifact, and stand for it as an input.
     if files.digest_json({key: value[key] for key in IDENTITY}) != value["digest"]:
         raise Altered(f"{place} was altered: its digest is not that of its contents", hint=_REMEDY)
+    opened[str(path)] = None
     return Artifact(path, value)
 
 
+# Folders of the artifacts that this process opened: an error over their contents names them.
+opened: dict[str, None] = {}
 _REMEDY = "restore the folder from a copy, or delete it and run the recipe again"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from yoriai import __version__, console, stopping, terminal
-from yoriai.errors import PluginBroken, YoriaiError
+from yoriai.errors import NotFound, PluginBroken, YoriaiError
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("yoriai.commands.run:run", "Run a recipe, from text to scores."),
@@ -240,6 +240,8 @@ def _call(arguments: list[str]) -> int:
     # Before any library starts OpenMP: threads that spin while they wait made the tour's scores
     # take 7 minutes instead of 20 seconds beside one other process (record 0014).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if opened := _opened_artifacts():
+        opened.clear()
     try:
         code = cli.main(args=arguments, prog_name="yoriai", standalone_mode=False)
     except YoriaiError as error:
@@ -280,10 +282,54 @@ def _call(arguments: list[str]) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             _complain(f"no file can have such a long name: {error.filename}", "", "usage", as_json)
             return 2
+        if isinstance(error, OSError) and isinstance(error.filename, (str, bytes)):
+            told = _file_trouble(error)
+            _complain(told.message, told.hint, told.code, as_json)
+            return told.exit_code
+        if "run" not in arguments and (foreign := _unreadable_artifact(error)):
+            hint = "it was sealed so; if it is your own, run again with yoriai --debug ..."
+            _complain(foreign, f"{hint} and report it", "refused", as_json)
+            return 4
         message = f"unexpected {type(error).__name__}: {error}"
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _opened_artifacts() -> dict[str, None]:
+    """Folders of the artifacts that were opened; core's module of artifacts may not be loaded."""
+    module = sys.modules.get("yoriai.artifact")
+    return module.opened if module else {}
+
+
+def _unreadable_artifact(error: BaseException) -> str:
+    """In words, an error over what an artifact says of itself; "" if none was opened.
+
+    Whoever seals an artifact can write a list where its kind has a number, and only the command
+    that reads a fact knows what it should be.
+    """
+    kinds = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+    names = list(_opened_artifacts())
+    if not names or not isinstance(error, kinds):
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    told = ", ".join(names[:3])
+    return f"refused: what {told}{more} says of itself cannot be read here ({said})"
+
+
+def _file_trouble(error: OSError) -> YoriaiError:
+    """What kept a command from reading or writing a file: a full disk, a right that lacks."""
+    from pathlib import Path
+
+    from yoriai import files
+
+    place = os.fsdecode(error.filename)
+    if files.is_disk_trouble(error):
+        return files.disk_error(Path(place), error)
+    why = error.strerror or type(error).__name__
+    kind = NotFound if isinstance(error, FileNotFoundError) else YoriaiError
+    return kind(f"cannot open {place}: {why}", hint="look at the place and its rights")
 
 
 def _place(error: BaseException) -> Any:

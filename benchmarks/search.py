@@ -21,6 +21,7 @@ os.environ.update(RAYON_NUM_THREADS="1", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS=
 import argparse
 import io
 import json
+import multiprocessing
 import random
 import resource
 import statistics
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +47,8 @@ from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.trace import trace
 
+PART_BYTES = 64 * 2**20  # as the step's part_mb
+SHARED_BYTES = 4 * 2**20  # of a part that processes share out
 LANGUAGES = ("ja", "en", "code")
 PEERS = {
     "sqlite": [],
@@ -78,11 +82,18 @@ def documents(data: Path, language: str, megabytes: float) -> list[str]:
     return texts
 
 
-def build(texts: dict[str, list[str]], folder: Path) -> tuple[SearchIndex, float, int]:
-    """Our index of the texts, one part a language: with CPU seconds and bytes."""
-    (folder / "parts").mkdir()
-    tasks = []
-    for number, (language, found) in enumerate(texts.items()):
+def again(text: str, turn: int) -> str:
+    """A text with its lines in another order, so that more texts are not the same ones."""
+    lines = text.splitlines(keepends=True)
+    random.Random(f"{turn} {text[:80]}").shuffle(lines)
+    return "".join(lines)
+
+
+def tasks_of(texts: dict[str, list[str]], folder: Path, most_bytes: int) -> list[part.IndexTask]:
+    """Parts of at most about so many bytes, and of one language each."""
+    (folder / "parts").mkdir(parents=True)
+    pieces: list[Any] = []
+    for language, found in texts.items():
         path = folder / f"{language}.parquet"
         rows = (dict.fromkeys(tables.COLUMNS, "") | {
             "source": f"some/{language}", "id": str(at), "text": text, "language": language,
@@ -90,8 +101,13 @@ def build(texts: dict[str, list[str]], folder: Path) -> tuple[SearchIndex, float
             "record_sha256": "",
         } for at, text in enumerate(found))  # fmt: skip
         tables.write_table(path, tables.DOCUMENTS, rows)
-        (pieces,) = part.cut([("bench@1", "kept", [path])], 2**33)
-        tasks.append(part.IndexTask(number, tuple(pieces), folder / "parts"))
+        pieces += part.cut([("bench@1", "kept", [path])], most_bytes)
+    return [part.IndexTask(n, tuple(found), folder / "parts") for n, found in enumerate(pieces)]
+
+
+def build(texts: dict[str, list[str]], folder: Path) -> tuple[SearchIndex, float, int]:
+    """Our index of the texts, in parts as the step makes them: with CPU seconds and bytes."""
+    tasks = tasks_of(texts, folder, PART_BYTES)
     began = time.process_time()
     for task in tasks:
         part.make(task)
@@ -99,6 +115,27 @@ def build(texts: dict[str, list[str]], folder: Path) -> tuple[SearchIndex, float
     size = sum(path.stat().st_size for path in (folder / "parts").iterdir())
     artifact: Any = SimpleNamespace(facts={"parts": len(tasks)}, file=lambda name: folder / name)
     return SearchIndex(artifact), seconds, size
+
+
+def seconds_of(tasks: list[part.IndexTask], processes: int) -> tuple[float, float]:
+    """Wall and CPU time in which so many processes build parts, at work from the first."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_warm, range(4 * processes)))
+        began = time.perf_counter()
+        cpu = sum(pool.map(_cpu_of, tasks))
+        return time.perf_counter() - began, cpu
+
+
+def _cpu_of(task: part.IndexTask) -> float:
+    began = time.process_time()
+    part.make(task)
+    return time.process_time() - began
+
+
+def _warm(_: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for task in tasks_of({"ja": ["短い"]}, Path(name), PART_BYTES):
+            part.make(task)
 
 
 def timed(call: Any, arguments: list[Any]) -> list[float]:
@@ -117,6 +154,12 @@ def at(times: list[float], share: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=float, default=10, help="of each language")
+    parser.add_argument(
+        "--times", type=int, default=1, help="take the texts so often, lines in other orders"
+    )
+    parser.add_argument(
+        "--cores", action="store_true", help="build by one and by two processes, too"
+    )
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument(
         "--load-seconds", type=float, default=60, help="of each load of the server; 0: none"
@@ -128,6 +171,10 @@ def main() -> None:
         print("no texts: set YORIAI_DATA to the folder that holds text/", file=sys.stderr)
         sys.exit(3)
     texts = {language: documents(data, language, options.megabytes) for language in LANGUAGES}
+    for found in texts.values():
+        first = list(found)
+        for turn in range(1, options.times):
+            found += [again(text, turn) for text in first]
     flat = [text for found in texts.values() for text in found]
     size = sum(len(text.encode()) for text in flat)
     chance = random.Random(1)
@@ -140,8 +187,8 @@ def main() -> None:
             queries.append(piece)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build({"ja": ["短い"], "en": ["a"]}, _new(folder / "compile"))  # the kernels, once
-        index, seconds, bytes_ = build(texts, _new(folder / "ours"))
+        build({"ja": ["短い"], "en": ["a"]}, folder / "compile")  # the kernels, once
+        index, seconds, bytes_ = build(texts, folder / "ours")
         trace(index, "検索 of text", shortest=1)
         counts = [index.count(query) for query in queries]
         for query, count in list(zip(queries, counts, strict=True))[:20]:
@@ -156,7 +203,8 @@ def main() -> None:
             answers.append("".join(piece[:125] for piece in pieces)[:500])
         tracing = timed(lambda text: trace(index, text), answers)
         cold = [
-            float(subprocess.run([sys.executable, "-c", COLD, str(folder / "ours"), "3"],
+            float(subprocess.run([sys.executable, "-c", COLD, str(folder / "ours"),
+                                 str(len(index.parts))],
                                  capture_output=True, text=True, check=True).stdout)
             for _ in range(3)
         ]  # fmt: skip
@@ -171,12 +219,20 @@ def main() -> None:
             ("trace of 500 characters, p99 ms", at(tracing, 0.99), 50.0, True),
         ]
         missed = [row for row in rows if (row[1] > row[2]) == row[3]]
-        print(f"{size / 1e6:.1f} MB of text, {len(flat):,} documents\n")
+        print(f"{size / 1e6:.1f} MB of text, {len(flat):,} documents, {len(index.parts)} parts\n")
         print(console.table(
             ("measured", "value", "goal", "holds"),
             [(row[0], f"{row[1]:.3f}", f"{row[2]:g}", "NO" if row in missed else "yes")
              for row in rows],
         ))  # fmt: skip
+        if options.cores:
+            one, two = (
+                seconds_of(tasks_of(texts, folder / f"by-{n}", SHARED_BYTES), n) for n in (1, 2)
+            )
+            print(
+                f"by one process {one[0]:.1f} s of wall time and {one[1]:.1f} s of CPU, by two"
+                f" {two[0]:.1f} s and {two[1]:.1f} s: {one[0] / two[0]:.2f} times as fast"
+            )
         contexts = _contexts(flat, chance, 200)
         (folder / "contexts.json").write_text(json.dumps([c.hex() for c in contexts]))
         shown = [_shown("ours", size / 1e6 / seconds, bytes_ / size, counting, "occurrences", 1.0)]

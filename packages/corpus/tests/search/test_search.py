@@ -209,7 +209,9 @@ def test_why_tells_each_fate_of_a_name_and_gives_the_text_back(index: SearchInde
     (dropped,) = index.explain("mine/n/8")
     assert (dropped["state"], dropped["rule"]) == ("dropped", "corpus/min-length")
     assert (dropped["value"], dropped["threshold"], dropped["licence"]) == (1, 2, "MIT")
-    assert list(index.explain("mine/0")) == list(index.explain("nobody/n/0")) == []
+    for name in ("mine/0", "nobody/n/0", "/n/0", "ine/n/0", "xample.jp/3", "n", "\ud800"):
+        assert list(index.explain(name)) == [], name
+    assert [row["id"] for row in index.explain("https://example.jp/3")] == ["n/3"]
     for number, text in enumerate(TEXTS[:-1]):  # a text of nothing is not read
         assert next(index.explain(f"n/{number}"))["text"] == text
 

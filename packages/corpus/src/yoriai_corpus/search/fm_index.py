@@ -62,9 +62,15 @@ class FmIndex:
         low, high = self.range_of(text)
         return high - low
 
-    def range_of(self, text: str) -> tuple[int, int]:
-        """The rows that begin with a text: first and one past the last, equal for none."""
-        low, high = _search(self.tree, self.first, self.symbols(points_of(text)))
+    def range_of(self, text: str, *, ended: bool = False) -> tuple[int, int]:
+        """The rows that begin with a text: first and one past the last, equal for none.
+
+        With ``ended`` only where a document ends behind it.
+        """
+        points = points_of(text)
+        if ended:
+            points = np.append(points, np.uint32(END))
+        low, high = _search(self.tree, self.first, self.symbols(points))
         return int(low), int(high)
 
     def locate(self, rows: I64) -> I64:

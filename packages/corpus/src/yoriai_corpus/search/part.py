@@ -331,6 +331,21 @@ class IndexPart:
             )
         ]
 
+    def called(self, name: str) -> list[int]:
+        """The documents called ``source/id``, or just ``id``, or of an address; ascending."""
+        if not self.table.num_rows:
+            return []
+        rows = np.arange(*self.names.index.range_of(name, ended=True), dtype=np.int64)
+        places = self.names.index.locate(rows)
+        fields = self.names.documents(places)
+        documents, kinds = np.divmod(fields, NAME_FIELDS)
+        whole = self.names.starts[fields] == places
+        ends = documents[(kinds == 0) & ~whole]
+        ids = self.table["id"].take(_as_arrow(ends)).to_pylist()
+        found = set(documents[(kinds < 2) & whole].tolist())  # name or address
+        found |= {n for n, id_ in zip(ends.tolist(), ids, strict=True) if id_ == name}
+        return sorted(found)
+
     def row(self, document: int) -> dict[str, Any]:
         """All that is known of a document but its text."""
         row: dict[str, Any] = self.table.slice(document, 1).to_pylist()[0]

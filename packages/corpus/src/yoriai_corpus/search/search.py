@@ -160,19 +160,8 @@ class SearchIndex:
         most ``most`` from ``offset`` on; and ``stood_for``, ``same_as`` and ``contamination`` as
         those of :func:`yoriai_corpus.account.lookup.find`.
         """
-        import pyarrow.compute as pc
-
-        pieces = name.split("/")
         for each, home in zip(self.parts, self._homes, strict=True):
-            wanted: dict[int, None] = {}
-            for cut in range(len(pieces)):
-                mask = pc.equal(each.table["id"], "/".join(pieces[cut:]))
-                for document in np.flatnonzero(mask.to_numpy(zero_copy_only=False)).tolist():
-                    if not cut or each.row(document)["source"] == "/".join(pieces[:cut]):
-                        wanted[document] = None
-            mask = pc.equal(each.table["url"], name)
-            wanted |= dict.fromkeys(np.flatnonzero(mask.to_numpy(zero_copy_only=False)).tolist())
-            for document in sorted(wanted):
+            for document in each.called(name):
                 row = each.row(document)
                 row["characters"] = each.characters(document)
                 row["text"] = each.text(document, offset, most)

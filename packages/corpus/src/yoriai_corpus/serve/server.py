@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -118,7 +119,12 @@ def make_server(app: Any, limits: ServeLimits) -> Any:
 
 
 def run(app: Any, made: socket.socket, limits: ServeLimits) -> None:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends it.
+
+    What is there by now stays, so it is not looked through again for cycles: that stopped all
+    requests for 0.09 s of CPU, three times in half a minute of 16 clients.
+    """
+    gc.freeze()
     make_server(app, limits).run(sockets=[made])
 
 

@@ -287,8 +287,8 @@ def _call(arguments: list[str]) -> int:
             _complain(told.message, told.hint, told.code, as_json)
             return told.exit_code
         if "run" not in arguments and (foreign := _unreadable_artifact(error)):
-            hint = "it was sealed so; if it is your own, run again with yoriai --debug ..."
-            _complain(foreign, f"{hint} and report it", "refused", as_json)
+            hint = "who sealed it may have written other facts than its kind has; if not, run again"
+            _complain(foreign, f"{hint} with yoriai --debug ... and report it", "refused", as_json)
             return 4
         message = f"unexpected {type(error).__name__}: {error}"
         _complain(message, "run again with yoriai --debug ... and report it", "failed", as_json)
@@ -306,7 +306,7 @@ def _unreadable_artifact(error: BaseException) -> str:
     """In words, an error over what an artifact says of itself; "" if none was opened.
 
     Whoever seals an artifact can write a list where its kind has a number, and only the command
-    that reads a fact knows what it should be.
+    that reads a fact knows what it should be. That it was so is a guess: the error may be ours.
     """
     kinds = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
     names = list(_opened_artifacts())
@@ -315,7 +315,7 @@ def _unreadable_artifact(error: BaseException) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     told = ", ".join(names[:3])
-    return f"refused: what {told}{more} says of itself cannot be read here ({said})"
+    return f"cannot read {told}{more}: {said}"
 
 
 def _file_trouble(error: OSError) -> YoriaiError:

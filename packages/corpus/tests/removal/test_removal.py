@@ -19,8 +19,9 @@ from yoriai import Altered, Artifact, NotFound, Refused, UsageError, files, sign
 from yoriai.artifact import open_artifact, verify
 from yoriai.mixture import read_mixture
 from yoriai_corpus import tables
+from yoriai_corpus.account import removals
 from yoriai_corpus.removal import absence, folder, rewriting
-from yoriai_corpus.removal.selection import RemovalRequest, name_digest
+from yoriai_corpus.removal.selection import RemovalRequest
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
 
@@ -200,12 +201,16 @@ def test_what_was_not_meant_keeps_its_bytes(root: Path) -> None:
 def test_the_log_says_what_was_done_and_no_word_of_the_text(root: Path) -> None:
     folder.apply(folder.plan(root, request(ids=("mine/secret",), by="the office")))
     folder.apply(folder.plan(root, request(ids=("mine/n/1",))))
-    data = (root / folder.LOG).read_text(encoding="utf-8")
-    first, second = folder.logged(root)
+    data = (root / removals.LOG).read_text(encoding="utf-8")
+    first, second = removals.logged(root)
     for word in ("秘密", "secret", "n/1", "example.jp"):
         assert word not in data
-    assert name_digest("mine", "secret") in first["names_sha256"]
+    assert removals.name_digest("mine", "secret") in first["names_sha256"]
     assert (first["by"], second["documents"]) == ("the office", 1)
+    with pytest.raises(removals.Removed, match="mine/n/1 was removed on 20") as told:
+        removals.check_not_removed([root], "mine", "n/1")
+    assert "asked by its author" in str(told.value.hint)
+    removals.check_not_removed([root], "mine", "n/2")
     for row in second["artifacts"]:
         assert row["before"] != row["after"]
     changed = {row["name"]: row["after"] for row in second["artifacts"]}
@@ -216,7 +221,7 @@ def test_a_new_build_is_taken_the_same_documents_from(root: Path, made: list[Art
     folder.apply(folder.plan(root, request(ids=("mine/secret",))))
     shutil.rmtree(root / "text@1")
     shutil.copytree(made[0].path, root / "text@1")  # as a run of the recipe would make it
-    digests = frozenset(d for e in folder.logged(root) for d in e["names_sha256"])
+    digests = frozenset(d for e in removals.logged(root) for d in e["names_sha256"])
     folder.apply(folder.plan(root, request(name_digests=digests)))
     assert absence.look(root, [SECRET]).found == []
 
@@ -312,7 +317,7 @@ def test_the_commands_say_what_would_be_done_do_it_and_look_for_it(
     assert "mine/secret" in done["names"]
     gone = yoriai_cli("verify", str(root), "--absent", SECRET)
     assert (gone.code, "absent from" in gone.out) == (0, True)
-    (entry,) = folder.logged(root)
+    (entry,) = removals.logged(root)
     signature = entry.pop("signature")
     public = signing.read_public(tmp_path / "key.pem.pub")
     signing.check(public, files.canonical_json(entry), signature)

@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from yoriai import Artifact, UsageError, YoriaiError
 from yoriai.explaining import Hop
+from yoriai_corpus.account.removals import LOG, name_digest
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
 from yoriai_corpus.search.seen import SeenBy, Trainings
@@ -270,6 +271,14 @@ def test_a_taken_down_document_is_served_no_more(
     shutil.copytree(without.path, folder)
     assert ask(app, f"/api/search?q={quote('吾輩')}").json["occurrences"] == 0
     assert ask(app, "/api/document?name=mine/cat").status == 404
+    entry = {"date": "2026-11-29", "reason": "by request"}
+    names = [name_digest("mine", "cat")]
+    (tmp_path / LOG).write_text(json.dumps({**entry, "names_sha256": names}) + "\n")
+    answer = ask(app, "/api/document?name=mine/cat")
+    assert answer.status == 410
+    assert "removed on 2026-11-29" in answer.json["error"]
+    assert "by request" in answer.json["hint"]
+    assert ask(app, "/api/document?name=mine/nobody").status == 404
 
 
 def test_another_name_for_this_machine_is_refused(app: Any) -> None:

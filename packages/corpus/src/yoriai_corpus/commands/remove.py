@@ -50,6 +50,7 @@ def remove(
     is deleted. In shards their tokens become end marks. Models are not changed: those that saw
     them are named. What was done goes to removals.jsonl, without the text or the names.
     """
+    from yoriai_corpus.account.removals import logged
     from yoriai_corpus.removal import folder as removals
     from yoriai_corpus.removal.selection import RemovalRequest
 
@@ -58,7 +59,7 @@ def remove(
     else:
         digests: frozenset[str] = frozenset()
         if again:
-            entries = removals.logged(root)
+            entries = logged(root)
             digests = frozenset(d for entry in entries for d in entry["names_sha256"])
             reason = reason or "removed before, and built again"
         planned = removals.plan(root, RemovalRequest(

@@ -13,15 +13,10 @@ from typing import Any
 from yoriai import Artifact, Refused, YoriaiError, files
 from yoriai.artifact import IDENTITY, MANIFEST, check_bytes, open_artifact, seal
 from yoriai.redaction import Redactor
+from yoriai_corpus.account.removals import LOG, name_digest
 from yoriai_corpus.removal import rewriting
-from yoriai_corpus.removal.selection import (
-    RemovalRequest,
-    RemovalSelection,
-    name_digest,
-    select,
-)  # fmt: skip
+from yoriai_corpus.removal.selection import RemovalRequest, RemovalSelection, select
 
-LOG = "removals.jsonl"
 PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
 KINDS = ("corpus", "tokens", "index")
 COPIES = ("ngrams",)  # copies of tokens in another order: deleted, to be made anew
@@ -238,18 +233,3 @@ def _pending(root: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return value
-
-
-def logged(root: Path) -> list[dict[str, Any]]:
-    """The entries of a log. Raises :class:`YoriaiError` for a line that is none."""
-    found = []
-    try:
-        with (root / LOG).open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    found.append(dict(json.loads(line)))
-                except (ValueError, TypeError, RecursionError) as error:
-                    raise YoriaiError(f"{LOG}:{number} is no entry of a log") from error
-    except FileNotFoundError as error:
-        raise YoriaiError(f"nothing was removed in {root}: it has no {LOG}") from error
-    return found

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from yoriai import Artifact, NotFound, UsageError
 from yoriai_corpus import tables
 from yoriai_corpus.account.audit import paths_of
+from yoriai_corpus.account.removals import name_digest
 
 Name = tuple[str, str]  # source, id
 Twins = Literal["all", "promote"]
@@ -56,11 +57,6 @@ class RemovalSelection:
     texts: set[str] = field(default_factory=set)
     records: set[str] = field(default_factory=set)
     promoted: dict[Name, Name] = field(default_factory=dict)
-
-
-def name_digest(source: str, id_: str) -> str:
-    """What a log says of a document: the sha256 of its name."""
-    return hashlib.sha256(f"{source}/{id_}".encode()).hexdigest()
 
 
 def text_digest(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from yoriai import NotFound
+from yoriai_corpus.account.removals import check_not_removed
 from yoriai_corpus.search import trace as tracing
 from yoriai_corpus.search.near import near_spans
 from yoriai_corpus.search.query import Check, SearchQuery
@@ -52,6 +53,8 @@ def document(
         if len(found) == MOST_FOUND:
             break
     if not found:
+        roots = [artifact.path.parent for artifact in index.artifacts]
+        check_not_removed(roots, *name.rpartition("/")[::2])
         raise NotFound(f"no document {name[:200]!r} was read", hint="search finds names, too")
     _add_seen(found, trainings)
     return found

@@ -28,6 +28,7 @@ def describe(limits: ServeLimits) -> dict[str, Any]:
             "400": "a field is unknown, too long or of the wrong form",
             "401": "an access token is needed",
             "404": "nothing is there",
+            "410": "the document was removed",
             "429": "too many requests a minute",
             "503": "too many searches, or one that took too long",
         }

@@ -82,4 +82,6 @@ def test_in_words_the_first_steps_are_named() -> None:
     many = SeenBy("m@1", list(range(1, 51)), 60, 480, "checked", "")
     assert in_words(many, steps=2) == "m@1: 60 of 480 steps (1, 2 …)"
     assert in_words(SeenBy("m@1", [], 0, 480, "checked", "")) == "m@1: 0 of 480 steps"
+    counted = SeenBy("m@1", [3], 1, 480, "checked", "", tokens=1200)
+    assert in_words(counted) == "m@1: 1 of 480 steps (3), 1,200 tokens"
     assert in_words(SeenBy("m@1", [], None, 480, "broken", "it is gone")) == "m@1: it is gone"

@@ -157,7 +157,7 @@ class Told:
         def told(point: Any) -> Any:
             for name in point.names:
                 facts = {"name": name, "model": "mine/<b>", "of": 480}
-                known = {"steps": [7, 9]} if name == "mine/cat" else {}
+                known = {"steps": [7, 9], "tokens": 1234} if name == "mine/cat" else {}
                 yield Hop(kind="steps", says="", state="checked", by="<i>nobody</i> knows",
                           facts=facts | known)  # fmt: skip
 
@@ -177,6 +177,7 @@ def test_the_steps_that_saw_a_document_are_told_of_each(index: Artifact) -> None
     ]
     page = ask(app, "/document?name=mine/cat").text
     assert "mine/&lt;b&gt;: 2 of 480 steps" in page
+    assert "(7, 9), <bdi>1,234 tokens" in page or "(7, 9), 1,234 tokens" in page
     assert "was not trained on a corpus of this index" in page
     (short,) = ask(app, "/api/document?name=mine/short").json["documents"]
     assert (short["seen"][0]["count"], "not trained on" in short["seen"][0]["by"]) == (0, True)

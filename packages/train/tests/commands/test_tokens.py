@@ -169,7 +169,9 @@ def test_steps_whose_data_was_passed_over_saw_nothing_of_it(walk):
         assert {s["step"] for place in places for s in place["seen"]} == seen.get(name, set())
 
 
-def test_many_documents_are_asked_at_once_and_each_hop_names_its_own(walk, yoriai):
+def test_many_documents_are_asked_at_once_and_each_hop_names_its_own(walk, yoriai, pieces):
+    from tokenizers import Tokenizer
+
     from yoriai.explaining import Point
     from yoriai_train.data.hops import hops
 
@@ -178,7 +180,11 @@ def test_many_documents_are_asked_at_once_and_each_hop_names_its_own(walk, yoria
     told = list(hops(Point(kind="documents", artifact=base, names=names)))
     assert [hop.facts["name"] for hop in told] == names
     assert [hop.state for hop in told] == ["checked", "broken", "checked"]
+    tokenizer = Tokenizer.from_file(str(pieces.file("tokenizer.json")))
+    texts = {f"{row['source']}/{row['id']}": row["text"] for row in walk.rows}
     for hop in (told[0], told[2]):
+        encoded = tokenizer.encode(texts[hop.facts["name"]]).ids
+        assert hop.facts["tokens"] == len(encoded) + 1  # and the mark of its end
         where = yoriai("where", walk.base, hop.facts["name"], "--json").json
         assert (hop.facts["steps"], hop.facts["of"]) == (where["steps"], STEPS)
         [alone] = hops(Point(kind="document", artifact=base, name=hop.facts["name"]))

@@ -25,7 +25,8 @@ class SeenBy:
 
     ``model`` is the one asked for, or one that it was trained on from. ``state`` and ``by`` are
     those of :class:`yoriai.explaining.Hop`; ``count`` is None where nobody knows,
-    and ``by`` says why.
+    and ``by`` says why. ``tokens`` are those of the document in the shards of that training, None
+    where nobody says.
     """
 
     model: str
@@ -34,6 +35,7 @@ class SeenBy:
     of: int | None
     state: State
     by: str
+    tokens: int | None = None
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,7 +103,7 @@ class Trainings:
             count = None if steps is None else len(steps)
             of_name.append(SeenBy(
                 hop.facts.get("model", model.name), list(steps or ())[:SHOWN], count,
-                hop.facts.get("of"), hop.state, hop.by,
+                hop.facts.get("of"), hop.state, hop.by, hop.facts.get("tokens"),
             ))  # fmt: skip
         nobody = [SeenBy(model.name, [], None, None, "broken", why)]
         return {name: seen or nobody for name, seen in found.items()}
@@ -112,9 +114,10 @@ def _corpora(artifact: Artifact) -> set[str]:
 
 
 def in_words(seen: SeenBy, *, steps: int = 8) -> str:
-    """``base@1: 7 of 480 steps (65, 69, …)``, or why nobody knows."""
+    """``base@1: 7 of 480 steps (65, 69, …), 53 tokens``, or why nobody knows."""
     if seen.count is None or (not seen.count and seen.of is None):
         return f"{seen.model}: {seen.by}"
     of = f"{seen.count:,} of {seen.of:,} steps"
     named = ", ".join(map(str, seen.steps[:steps])) + (" …" if seen.count > steps else "")
-    return f"{seen.model}: {of}" + (f" ({named})" if named else "")
+    tokens = "" if seen.tokens is None else f", {seen.tokens:,} tokens"
+    return f"{seen.model}: {of}" + (f" ({named})" if named else "") + tokens

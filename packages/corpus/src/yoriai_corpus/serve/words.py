@@ -60,6 +60,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "stood_for": ("kept in place of", "代わりに落とした重複"),
     "same_as": ("belongs to the cluster of", "属する重複の組"),
     "seen": ("steps that saw it", "これを見た学習ステップ"),
+    "seen_tokens": ("{0} tokens", "{0} トークン"),
     "seen_of": ("{0}: {1} of {2} steps", "{0}：全 {2} ステップのうち {1} ステップ"),
     "licences": ("documents by licence", "ライセンスごとの文書"),
     "contamination": ("evaluation items found in it", "含んでいる評価データ"),

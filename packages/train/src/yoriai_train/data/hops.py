@@ -63,6 +63,7 @@ def _steps(training: TrainingOrder, names: Sequence[str], state: State, by: str)
             yield Hop(kind="steps", says=name, state="broken", by=why, facts=facts)
             continue
         hashes = [row["record_sha256"] for row in places]
+        tokens_of = sum(row["tokens"] for row in places)
         seen = sorted({item["step"] for row in places for item in row["seen"]})
         named = ", ".join(map(str, seen[:SHOWN])) + (" …" if len(seen) > SHOWN else "")
         says = f"{name} was in the batches of {len(seen)} of {steps:,} steps"
@@ -70,5 +71,5 @@ def _steps(training: TrainingOrder, names: Sequence[str], state: State, by: str)
         yield Hop(
             kind="steps", state=state, by=f"{by}{more}yoriai tokens replay",
             says=f"{says}: {named}" if seen else f"{name} was in no batch of {steps:,} steps",
-            facts=facts | {"steps": seen, "record_sha256": hashes},
+            facts=facts | {"steps": seen, "record_sha256": hashes, "tokens": tokens_of},
         )  # fmt: skip

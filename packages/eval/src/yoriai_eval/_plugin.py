@@ -132,6 +132,11 @@ def yoriai_probes() -> Iterable[Entry]:
             "Does a model say the same when it is asked again?",
             torch,
         ),
+        _entry(
+            "support",
+            "probes.support:Support",
+            "How much of what a model claims stands in a corpus word for word.",
+        ),
         _entry("lens", "probes.lens:Lens", "What a model would say after each layer.", torch),
         _entry(
             "ablation",

@@ -14,7 +14,7 @@ from yoriai import Figure, Measured, Probe, ProbeInputs, ProbeResult, Validation
 from yoriai_eval.probes import canaries, poison
 from yoriai_eval.probes.activations import cluster_scores, last_states
 from yoriai_eval.probes.attribution import influence
-from yoriai_eval.probes.detection import measured_auc, measured_recall
+from yoriai_eval.probes.detection import measured_auc, measured_recall, recall_at
 from yoriai_eval.scoring.statistics import ratio_interval
 
 COPIES = (1, 4, 16)
@@ -29,12 +29,13 @@ class PoisonDrill(Probe):
     attack's success with and without the trigger, edited facts that are believed, the loss on clean
     lines beside that of a model without poison, and how well five methods rank the poisoned lines:
     near duplicates, outliers of the loss, bursts of 12-grams, activation clustering, attribution
-    over early checkpoints. Then what is left of the attack, and what it costs: when the lines that
-    a method ranks highest are removed and the model is trained again; when it unlearns them, by
-    gradient ascent beside replay of the others; and when it only goes over the others once more.
+    over early checkpoints; and after which epoch each first finds half of them. Then what is left
+    of the attack, and what it costs: when the lines that a method ranks highest are removed and the
+    model is trained again; when it unlearns them, by gradient ascent beside replay of the others;
+    and when it only goes over the others once more.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     needs: ClassVar[Any] = ("corpus",)
     source: ClassVar[str] = (
         "Gu et al. 2017, arXiv 1708.06733 (triggers); Carlini et al. 2019, arXiv 1802.08232 "
@@ -92,7 +93,7 @@ class PoisonDrill(Probe):
         measures.append(_loss_change("clean loss, poisoned minus without poison",
                                      poison.losses(run, plan.held), base, given.seed))  # fmt: skip
         measures += [*_written(plan, run)]
-        scores, total = detectors(plan, run, given.seed), sum(plan.marks)
+        (scores, by_epoch), total = detectors(plan, run, given.seed), sum(plan.marks)
         for name, values in scores.items():
             measures.append(measured_recall(f"recall of {name}", values, plan.marks, total))
             for kind in KINDS:
@@ -101,6 +102,9 @@ class PoisonDrill(Probe):
             there = [v for v, m in zip(values, plan.marks, strict=True) if m]
             others = [v for v, m in zip(values, plan.marks, strict=True) if not m]
             measures.append(measured_auc(f"AUC of {name}", there, others))
+        found_by, never = time_to_detect(by_epoch, plan.kinds)
+        measures += found_by
+        notes += never
         for name in ("attribution", "bursts"):
             measures += self._defended(name, plan, scores[name], next(steps), base, given.seed)
         measures += self._unlearnt(plan, run, scores["attribution"], base, given.seed)
@@ -182,23 +186,71 @@ class PoisonDrill(Probe):
         )
 
 
-def detectors(plan: poison.Planted, run: poison.PoisonedRun, seed: int) -> dict[str, list[float]]:
-    """Scores of all items by method; higher: more like poison. The run ends at its last epoch."""
+def after_epoch(
+    plan: poison.Planted, run: poison.PoisonedRun, epoch: int, seed: int
+) -> dict[str, list[float]]:
+    """Scores of all items by each method that needs a model, with the weights of an epoch."""
     ids = [run.characters.sequence(text) for text in plan.items]
     queries = [(run.characters.sequence(t + plan.target), 1 + len(t)) for t in plan.triggered()]
-    last = max(run.states)
-    early = [influence(run.at(e), ids, queries)[0] for e in run.states if e != last]
-    final = influence(run.at(last), ids, queries)[0]
+    model = run.at(epoch)
     found = poison.losses(run, plan.items)
     middle, wide = statistics.fmean(found), statistics.pstdev(found) or 1.0
     return {
-        "duplicates": poison.duplicate_scores(plan.items),
         "loss outliers": [abs(loss - middle) / wide for loss in found],
-        "bursts": poison.burst_scores(plan.items),
-        "activation clusters": cluster_scores(last_states(run.at(last), ids), seed),
-        "attribution": np.sum(early, axis=0).tolist(),
-        "attribution, final checkpoint": final.tolist(),
+        "activation clusters": cluster_scores(last_states(model, ids), seed),
+        "attribution": influence(model, ids, queries)[0].tolist(),
     }
+
+
+def of_texts(plan: poison.Planted) -> dict[str, list[float]]:
+    """Scores of all items by each method that needs no model."""
+    return {
+        "duplicates": poison.duplicate_scores(plan.items),
+        "bursts": poison.burst_scores(plan.items),
+    }
+
+
+def detectors(
+    plan: poison.Planted, run: poison.PoisonedRun, seed: int
+) -> tuple[dict[str, list[float]], dict[int, dict[str, list[float]]]]:
+    """Scores of all items by method, higher: more like poison; and by epoch.
+
+    The run ends at its last epoch, and its weights are those again. Epoch 0 is before training.
+    """
+    by_epoch = {0: of_texts(plan)}
+    by_epoch |= {e: after_epoch(plan, run, e, seed) for e in sorted(run.states)}
+    *early, last = (by_epoch[e] for e in sorted(run.states))
+    scores = by_epoch[0] | last
+    scores["attribution, final checkpoint"] = last["attribution"]
+    scores["attribution"] = np.sum([one["attribution"] for one in early], axis=0).tolist()
+    return scores, by_epoch
+
+
+def time_to_detect(
+    by_epoch: Mapping[int, Mapping[str, Sequence[float]]], kinds: Sequence[str]
+) -> tuple[list[Measured], list[str]]:
+    """After which epoch of those kept a method first finds half of what was planted, by kind.
+
+    That is, half of it is among as many items as were planted in all, ranked highest. ``kinds``
+    are of the items, "" where nothing was planted. The second list says what is never found.
+    """
+    count = sum(map(bool, kinds))
+    names = dict.fromkeys(name for scores in by_epoch.values() for name in scores)
+    note = f"epochs, of {', '.join(map(str, sorted(by_epoch)))} that were looked at; one training"
+    found_by, never = [], []
+    for kind in KINDS:
+        marks = [one == kind for one in kinds]
+        for name in names if any(marks) else ():
+            for epoch, scores in sorted(by_epoch.items()):
+                found, most = recall_at(scores[name], marks, count) if name in scores else (0, 1)
+                if 2 * found >= most:
+                    found_by.append(Measured(name=f"half found by {name}, {kind}", note=note,
+                                             value=float(epoch), items=sum(marks)))  # fmt: skip
+                    break
+            else:
+                never.append(f"{name} ({kind})")
+    told = f"less than half is found after each epoch looked at: {', '.join(never)}"
+    return found_by, [told] if never else []
 
 
 def _written(plan: poison.Planted, run: poison.PoisonedRun) -> Iterator[Measured]:

@@ -15,6 +15,9 @@ class Drill(Instructions):
     version: ClassVar[str] = "1"
     count: int = Field(20, ge=1, description="how many")
 
+    def is_here(self):
+        return True
+
     def examples(self, corpora, seed):
         draw = random.Random(seed)
         for _ in range(self.count):

@@ -101,6 +101,10 @@ class Artifact:
         return [self.path / name for name in sorted(names)]
 
 
+# Folders of the artifacts that this process opened: an error over their contents names them.
+opened: dict[str, None] = {}
+
+
 def open_artifact(path: Path) -> Artifact:
     """Open a sealed directory: its manifest is whole, and no name in it leads outside.
 
@@ -134,8 +138,6 @@ def open_artifact(path: Path) -> Artifact:
     return Artifact(path, value)
 
 
-# Folders of the artifacts that this process opened: an error over their contents names them.
-opened: dict[str, None] = {}
 _REMEDY = "restore the folder from a copy, or delete it and run the recipe again"
 
 

@@ -286,7 +286,7 @@ def _call(arguments: list[str]) -> int:
             told = _file_trouble(error)
             _complain(told.message, told.hint, told.code, as_json)
             return told.exit_code
-        if "run" not in arguments and (foreign := _unreadable_artifact(error)):
+        if foreign := _unreadable_artifact(error):
             hint = "who sealed it may have written other facts than its kind has; if not, run again"
             _complain(foreign, f"{hint} with yoriai --debug ... and report it", "refused", as_json)
             return 4

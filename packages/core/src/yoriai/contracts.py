@@ -290,8 +290,8 @@ class Example:
 class Instructions(Configured):
     """Instruction data; may be made from the corpora a recipe hands to the tuning step.
 
-    Called: once, in the run's own process, before training starts; the examples are written to a
-    file that every rank reads.
+    Called: ``examples`` once, in the run's own process, before training starts; they are written to
+    a file that every rank reads. Before that, where :meth:`is_here`, for the first of them.
     Ranks: none. The same corpora and seed give the same examples in the same order.
     Errors: UsageError with the place (file and line) of a row that cannot be learned from, and
     NotFound where the data is not on this machine.
@@ -300,6 +300,13 @@ class Instructions(Configured):
     def examples(self, corpora: Sequence[Artifact], seed: int) -> Iterable[Example]:
         """Every example, in a fixed order; ``seed`` is the recipe's."""
         raise NotImplementedError
+
+    def is_here(self) -> bool:
+        """Whether :meth:`examples` can be read before any step has run, without corpora.
+
+        Then the first of them are counted by ``--dry-run`` and at the start of every run.
+        """
+        return False
 
     def notes(self) -> Sequence[str]:
         """What a reader of a model that was tuned on it must know; stored with the model."""

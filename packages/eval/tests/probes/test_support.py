@@ -87,6 +87,10 @@ def test_support_is_the_share_of_a_claim_that_stands_in_the_corpus(given):
     assert told["sentences that stand in the corpus whole, base"].value == 0.5
     assert told["AUC of support: right answers against wrong, base"].value == 1.0
     assert result.validation.holds is True
+    [figure] = result.figures
+    [(_, none), *_, (_, whole)] = figure.series["base"]
+    assert (whole, sum(share for _, share in figure.series["base"])) == (0.5, 1.0)
+    assert none == sum(row["support"] == 0 for row in rows) / len(rows)
 
 
 def test_so_many_claims_of_each_model_are_asked_and_the_rest_is_said(given):

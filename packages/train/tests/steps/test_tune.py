@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from yoriai import Example, Turn, UsageError
+from yoriai import Example, Instructions, Turn, UsageError
 from yoriai_train.data.chat import ChatForm
 from yoriai_train.data.examples import ALL_MASKED, ANEW, TOO_LONG, told_of, write_examples
 from yoriai_train.data.instructions import Jsonl
@@ -159,10 +159,25 @@ def test_a_plan_counts_what_is_too_long_and_says_which_length_takes_it(base, tmp
     told, said = counted(tmp_path, base, [4, 12, 56], capsys, length=12)
     assert told["examples_too_long"] == 2
     assert told["remedy"] == "length: 64"
-    assert "most would be left out: 2 of 3 examples do not fit into 12 tokens (rows.jsonl)" in said
+    assert "most would be left out: 2 of 3 examples do not fit into 12 tokens" in said
     told, _ = counted(tmp_path, base, [4, 4], capsys, length=12)
     assert told["examples_too_long"] == 0
     assert "remedy" not in told
+
+
+def test_instructions_of_anybody_are_counted_before_a_run_if_they_say_that_they_are_here(base):
+    class Sums(Instructions):
+        here: bool = True
+
+        def is_here(self):
+            return self.here
+
+        def examples(self, corpora, seed):
+            return [Example.of("Add.", f"{n} + {n}", str(n + n)) for n in range(5)]
+
+    told = Tune(data=[Sums()]).expect([{"made": base}])
+    assert told["examples_looked_at"] == 5
+    assert "examples_looked_at" not in Tune(data=[Sums(here=False)]).expect([{"made": base}])
 
 
 def test_a_plan_says_where_no_length_is_enough_and_refuses_where_nothing_fits(

@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from yoriai import Artifact, Measured, Probe, ProbeInputs, ProbeResult, UsageError, Validation
+from yoriai import (
+    Artifact,
+    Figure,
+    Measured,
+    Probe,
+    ProbeInputs,
+    ProbeResult,
+    UsageError,
+    Validation,
+)
 from yoriai.explaining import Point, hops_at
 from yoriai_eval.probes import texts
 from yoriai_eval.probes.detection import measured_auc
@@ -101,6 +110,7 @@ class Support(Probe):
                  "right": c.right, "support": share}
                 for c, share in pairs
             ),
+            figures=[_figure(pairs)],
             notes=notes,
         )  # fmt: skip
 
@@ -162,4 +172,24 @@ def _measures(model: str, pairs: Sequence[tuple[Claim, float]], seed: int) -> It
         f"AUC of support: right answers against wrong, {model}",
         [share for claim, share in own if claim.right],
         [share for claim, share in own if not claim.right],
+    )
+
+
+def _figure(pairs: Sequence[tuple[Claim, float]]) -> Figure:
+    """The share of each model's sentences by their support: none, thirds, whole."""
+    ranges = (("0", 0.0), ("to 1/3", 1 / 3), ("to 2/3", 2 / 3), ("below 1", 1 - 1e-9), ("1", 1.0))
+    series: dict[str, list[tuple[Any, float]]] = {}
+    for model in dict.fromkeys(claim.model for claim, _ in pairs):
+        shares = [share for claim, share in pairs if claim.model == model]
+        below = [sum(share <= high for share in shares) for _, high in ranges]
+        series[model] = [
+            (name, (count - before) / len(shares))
+            for (name, _), count, before in zip(ranges, below, [0, *below], strict=False)
+        ]
+    return Figure(
+        kind="bar",
+        title="Sentences by their support · 文の根拠の割合",
+        x_label="share of a sentence in the corpus · コーパスにある割合",
+        y_label="share of sentences · 文の割合",
+        series=series,
     )

@@ -13,7 +13,6 @@ from typing import Any
 from yoriai import Instructions, ModelShape, Strategy, UsageError, console
 from yoriai_train.data import examples
 from yoriai_train.data.chat import ChatForm, Learn
-from yoriai_train.data.instructions import Jsonl
 from yoriai_train.job.nodes import rendezvous_of
 from yoriai_train.settings import spec as specs
 
@@ -107,17 +106,17 @@ def count_left_out(
     *,
     pairs: bool,
 ) -> dict[str, Any]:
-    """What of the first examples of files is too long for ``context``; ``most`` it could be.
+    """What of the first examples is too long for ``context``; ``most`` it could be.
 
-    Data that is no file, or is not here, is not looked at. Warns where most of it would be left
+    Data that is not here before a run is not looked at. Warns where most of it would be left
     out; raises :class:`UsageError` where all would.
     """
-    files = [one for one in data if isinstance(one, Jsonl) and one.is_here()]
-    if not files:
+    here = [one for one in data if one.is_here()]
+    if not here:
         return {}
     form = ChatForm.read(folder)
     found = []
-    for one in files:
+    for one in here:
         some = islice(one.examples([], 0), examples.LOOKED_AT)
         found.append(examples.count_examples(some, form, context, learn, pairs=pairs))
     looked, too_long = sum(one.encoded for one in found), sum(one.too_long for one in found)
@@ -130,13 +129,9 @@ def count_left_out(
         rest = f"shorter examples, or a model with a context of {wanted:,} tokens"
         remedy = rest if context >= most else f"{remedy}; for the longest {rest}"
     words = f"{too_long:,} of {looked:,} examples do not fit into {context:,} tokens"
-    everything = len(files) == len(data) and all(n.encoded < examples.LOOKED_AT for n in found)
+    everything = len(here) == len(data) and all(n.encoded < examples.LOOKED_AT for n in found)
     if too_long == looked and everything:
         raise UsageError(f"nothing can be learned: {words}", hint=remedy)
     if 2 * too_long > looked:
-        console.note(f"most would be left out: {words} ({_names(files)}); {remedy}")
+        console.note(f"most would be left out: {words}; {remedy}")
     return {**told, "remedy": remedy}
-
-
-def _names(files: Sequence[Jsonl]) -> str:
-    return ", ".join(Path(one.path).name for one in files)

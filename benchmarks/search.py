@@ -295,7 +295,8 @@ def _peer(
     ]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if done.returncode:
-        return (name, "-", "-", "-", "-", "-", done.stderr.strip().splitlines()[-1][:80])
+        last = ["", *done.stderr.splitlines()][-1]
+        return (name, "-", "-", "-", "-", "-", f"ended with {done.returncode}: {last}"[:80])
     value = json.loads(done.stdout)
     if "following" in value:
         _compare_following(name, index, contexts, value["following"])

@@ -25,6 +25,25 @@ def index(make_corpus: Make, run_step: Make) -> SearchIndex:
     return SearchIndex(run_step("corpus/index", [make_corpus(rows)]))
 
 
+@pytest.fixture(scope="module")
+def parts(make_corpus: Make, run_step: Make) -> SearchIndex:
+    return SearchIndex(*(run_step("corpus/index", [make_corpus([text])]) for text in TEXTS))
+
+
+@given(
+    text=st.lists(st.one_of(st.text(LETTERS, max_size=5), st.sampled_from(TEXTS)), max_size=4).map(
+        "".join
+    ),
+    shortest=st.integers(1, 6),
+)
+def test_a_span_that_lies_in_one_of_another_part_is_none(
+    parts: SearchIndex, text: str, shortest: int
+) -> None:
+    assert len(parts.parts) == len(TEXTS)
+    spans = trace(parts, text, shortest=shortest)
+    assert [(span.begin, span.end) for span in spans] == by_hand(text, shortest)
+
+
 def by_hand(text: str, shortest: int) -> list[tuple[int, int]]:
     pieces = {
         (begin, end)

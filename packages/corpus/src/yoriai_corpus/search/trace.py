@@ -85,14 +85,7 @@ def trace(
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError("what to trace is no UTF-8", hint="give it as text") from error
-    spans = maximal(
-        (int(begin), int(end))
-        for part in index.parts
-        for begin, end in _spans(
-            part.texts.index.tree, part.texts.index.first, part.texts.index.symbols(points_of(text))
-        )
-    )
-    wanted = [(begin, end) for begin, end in spans if end - begin >= shortest]
+    wanted = _maximal(index, text, shortest, check)
     costs = _costs(index, text) if wanted else []
     found = []
     for begin, end in wanted:
@@ -103,6 +96,21 @@ def trace(
         times, documents, licences = _counts(index, piece, check)
         found.append(TracedSpan(begin, end, piece, times, documents, licences, bits, where))
     return found
+
+
+def _maximal(index: SearchIndex, text: str, shortest: int, check: Check) -> list[tuple[int, int]]:
+    """The maximal spans of all parts: one that lies in a longer one of another part is none."""
+    points = points_of(text)
+    known = np.zeros(len(points), dtype=np.int64)
+    spans: list[tuple[int, int]] = []
+    for part in index.parts:
+        check()
+        texts = part.texts.index
+        found = _spans(texts.tree, texts.first, texts.symbols(points), max(1, shortest), known)
+        np.maximum.at(known, found[:, 0], found[:, 1])
+        np.maximum.accumulate(known, out=known)
+        spans += map(tuple, found.tolist())
+    return maximal(spans)
 
 
 def maximal(spans: Any) -> list[tuple[int, int]]:
@@ -177,41 +185,54 @@ def place_in(part: IndexPart, document: int, position: int) -> SpanPlace:
 
 
 @numba.njit(cache=True, nogil=True)
-def _reach(tree: Wavelet, first: I64, symbols: U32, end: int, least: int) -> int:
-    """Where the longest piece that occurs and ends here begins, looked for down to ``least``."""
+def _missing(tree: Wavelet, first: I64, symbols: U32, begin: int, end: int) -> int:
+    """Where the longest piece that does not occur and ends here begins, from ``begin`` on.
+
+    ``begin - 1`` if all of it occurs. Looked for from the end, as the index grows pieces.
+    """
     low: Any = np.int64(0)
     high: Any = first[-1]
-    begin = end
-    while begin > least:
-        low, high = extend(tree, first, symbols[begin - 1], low, high)
+    for at in range(end - 1, begin - 1, -1):
+        low, high = extend(tree, first, symbols[at], low, high)
         if high <= low:
-            break
-        begin -= 1
-    return begin
+            return at
+    return begin - 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _spans(tree: Wavelet, first: I64, symbols: U32) -> I64:
-    """The maximal pieces that occur, from the last to the first: rows of begin and end.
+def _spans(tree: Wavelet, first: I64, symbols: U32, shortest: int, known: I64) -> I64:
+    """The maximal pieces that occur: rows of begin and end, ascending.
 
-    After a piece that begins at ``begin`` the next is the one that holds ``begin - 1`` and ends
-    as late as possible; where that is, is found by halving.
+    Only those of at least ``shortest`` characters, and none that lies in a piece that is known:
+    ``known`` has the furthest end of those that begin at each place or before it.
+
+    A piece that begins at ``begin`` has to reach ``least``, and so has any later one, at the least.
+    If what stands between does not occur from ``at`` on, then none begins there or before, and
+    the search goes on behind it, as that of Boyer and Moore (1977) does.
     """
     found = np.empty((len(symbols), 2), dtype=np.int64)
-    count, end = 0, len(symbols)
-    while end > 0:
-        begin = _reach(tree, first, symbols, end, 0)
-        if begin < end:
-            found[count, 0], found[count, 1] = begin, end
-            count += 1
-        if begin == 0:
+    count, begin, last = 0, 0, 0
+    while begin < len(symbols):
+        least = max(begin + shortest, known[begin] + 1, last + 1)
+        if least > len(symbols):
             break
-        occurs, not_any_more = begin - 1, end
-        while not_any_more - occurs > 1:
-            middle = (occurs + not_any_more) // 2
-            if _reach(tree, first, symbols, middle, begin - 1) == begin - 1:
-                occurs = middle
-            else:
-                not_any_more = middle
-        end = occurs
+        at = _missing(tree, first, symbols, begin, least)
+        if at >= begin:
+            begin = at + 1
+            continue
+        last, more = least, 1  # it occurs up to here; how far, is found by doubling and halving
+        while last + more <= len(symbols) and (
+            _missing(tree, first, symbols, begin, last + more) < begin
+        ):
+            last += more
+            more *= 2
+        while more > 1:
+            more //= 2
+            if last + more <= len(symbols) and (
+                _missing(tree, first, symbols, begin, last + more) < begin
+            ):
+                last += more
+        found[count, 0], found[count, 1] = begin, last
+        count += 1
+        begin += 1
     return found[:count]

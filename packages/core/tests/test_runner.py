@@ -485,6 +485,33 @@ def test_a_signal_before_the_run_began_has_the_documented_exit_code(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+KNOCKING = """
+import os, sys
+os.kill(os.getpid(), {number})
+sys.path.remove(os.path.dirname(os.path.dirname(__file__)))
+del sys.modules["click"]
+import click
+"""
+
+
+@pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
+def test_a_signal_while_the_program_is_imported_has_the_documented_exit_code(
+    recipe, process, tmp_path, number, state, code
+):
+    (tmp_path / "first" / "click").mkdir(parents=True)
+    script = tmp_path / "first" / "click" / "__init__.py"
+    script.write_text(KNOCKING.format(number=int(number)))
+    first = str(tmp_path / "first")
+    answer = process("run", str(recipe(SLOW)), "--out", "cut", "--json", PYTHONPATH=first)
+    assert answer.code == code
+    assert answer.json["error"]["code"] in ("interrupted", "timed-out")
+    assert "Traceback" not in answer.err
+    assert not Path("cut").exists()
+    other = process("list", PYTHONPATH=first)  # no run: Python's own way out, without a traceback
+    assert other.code == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in other.err
+
+
 @pytest.mark.parametrize(("number", "state", "code"), SIGNALS)
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_signal_while_the_run_file_is_first_written_ends_the_run_in_good_order(

@@ -1,18 +1,16 @@
 """Yoriai (寄合), the open workshop for language models: what plugin authors import.
 
-Only the two names every plugin module needs are imported at once; the others come on
-first use, so that ``from yoriai import Entry, hookimpl`` stays cheap.
+Every name comes on its first use: ``from yoriai import Entry, hookimpl`` stays cheap, and so do
+the first milliseconds of the command, in which it does not handle signals yet.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from yoriai.entry import Entry
-from yoriai.hookspecs import hookimpl
+TYPE_CHECKING = False  # type checkers take it for True; importing `typing` for it costs 5 ms
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from yoriai.artifact import Artifact
     from yoriai.config import Configured, Secret, Uses
     from yoriai.contracts import (
@@ -41,7 +39,9 @@ if TYPE_CHECKING:
         Unreadable,
         Verdict,
     )
+    from yoriai.entry import Entry
     from yoriai.errors import Altered, NotFound, Refused, UsageError, WorkerLost, YoriaiError
+    from yoriai.hookspecs import hookimpl
     from yoriai.probe import Measured, Probe, ProbedModel, ProbeInputs, ProbeResult, Validation
     from yoriai.section import Figure, Section, Table
     from yoriai.step import Job, Made, Ranks, Step
@@ -77,7 +77,9 @@ _HOME = {
         "Unreadable",
         "Verdict",
     ),
+    "yoriai.entry": ("Entry",),
     "yoriai.errors": ("Altered", "NotFound", "Refused", "UsageError", "WorkerLost", "YoriaiError"),
+    "yoriai.hookspecs": ("hookimpl",),
     "yoriai.section": ("Figure", "Section", "Table"),
     "yoriai.probe": (
         "Measured",
@@ -147,6 +149,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULE_OF:
+        from importlib import import_module
+
         return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'yoriai' has no attribute {name!r}")
 

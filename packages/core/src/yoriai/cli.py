@@ -243,6 +243,8 @@ def _call(arguments: list[str]) -> int:
     if opened := _opened_artifacts():
         opened.clear()
     try:
+        if "run" in arguments:  # what came while this was imported
+            stopping.heed()
         code = cli.main(args=arguments, prog_name="yoriai", standalone_mode=False)
     except YoriaiError as error:
         if debug:

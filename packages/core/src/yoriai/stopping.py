@@ -13,8 +13,12 @@ import atexit
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+
+TYPE_CHECKING = False  # importing `typing` takes 5 ms, in which no signal is handled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 
 class StopRequest(BaseException):

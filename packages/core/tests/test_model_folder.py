@@ -1,6 +1,7 @@
 """Folders that somebody else made are data: refused in words, and never run."""
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,13 @@ def test_what_a_library_raises_is_one_short_refusal():
     with pytest.raises(Refused, match="is refused as a model: ") as told, opening("m"):
         raise ValueError("x" * 5000)
     assert len(told.value.message) < 400
+    with pytest.raises(Refused, match="`kernels` is not installed"), opening("m"):
+        raise ImportError("`kernels` is not installed")  # what the folder asks for
     with pytest.raises(Refused, match="code of its own, which is never done"), opening("m"):
         raise ValueError("Please pass the argument `trust_remote_code=True` to allow custom code")
 
 
-@pytest.mark.parametrize("error", [NotFound("no"), ImportError("torch"), MemoryError()])
+@pytest.mark.parametrize("error", [NotFound("no"), ModuleNotFoundError("torch"), MemoryError()])
 def test_our_own_errors_and_those_of_the_machine_pass(error):
     with pytest.raises(type(error)) as told, opening("m"):
         raise error
@@ -45,6 +48,15 @@ CONFIGS = {
     "a kernel of the Hub": ({"_attn_implementation": "somebody/evil"}, "code of the Hub"),
     "a kernel in a part": ({"text_config": {"attn_implementation": "a/b:c"}}, "code of the Hub"),
     "a kernel by the switch": ({"use_kernels": True}, "code of the Hub"),
+    "a kernel of a part": ({"attn_implementation": {"": "a/b"}}, "code of the Hub"),
+    "labels without end": ({"num_labels": 10**9}, "num_labels: 1000000000"),
+    "experts without end": ({"n_routed_experts": 10**6}, "n_routed_experts: 1000000"),
+    "experts of a part": ({"ffn_config": {"moe_num_experts": 10**6}}, "moe_num_experts: 1000000"),
+    "values without end": ({"a": [0] * 60_000}, "more than 50,000 values"),
+    "no pieces": ({"vocab_size": 0}, "says vocab_size: 0, where a whole number from 1 on"),
+    "pieces in a list": ({"vocab_size": [1]}, "vocab_size: [1]"),
+    "a context of letters": ({"max_position_embeddings": "\x1b[2J"}, r"'\x1b[2J'"),
+    "half a layer": ({"num_hidden_layers": 2.5}, "num_hidden_layers: 2.5"),
     "layers without end": ({"num_hidden_layers": 10**9}, "num_hidden_layers: 1000000000"),
     "layers in a part": ({"text_config": [{"n_layer": 10**5}]}, "n_layer: 100000"),
     "a width of a planet": ({"hidden_size": 10**12}, "hidden_size"),
@@ -58,6 +70,12 @@ def test_a_configuration_that_runs_code_or_never_ends_is_refused_unread(case, tm
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
     with pytest.raises(Refused, match=re.escape(said)), opening(tmp_path):
         pytest.fail("it was opened")
+
+
+def test_a_configuration_nested_deeply_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"a":' * 3_000 + "1" + "}" * 3_000)
+    with pytest.raises(Refused, match=r"nested without end|cannot be read"):
+        check(tmp_path)
 
 
 def test_configurations_of_real_models_pass(tmp_path):
@@ -88,6 +106,43 @@ def test_a_file_that_is_no_mapping_is_refused_with_its_place(name, text, tmp_pat
     (tmp_path / name).write_text(text)
     with pytest.raises(Refused, match=re.escape(f"{name} cannot be read")):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_file_without_end_is_not_read_to_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_folder, "MOST_BYTES", 100)
+    monkeypatch.setattr(model_folder, "MOST_INDEX_BYTES", 100)
+    (tmp_path / name).write_text('{"weight_map": {"a": "' + "x" * 100 + '.safetensors"}}')
+    with pytest.raises(Refused, match=f"{re.escape(name)} cannot be read: more than 100 bytes"):
+        check(tmp_path)
+
+
+ODD = {
+    "a link that leads outside": lambda path: path.symlink_to("/etc/passwd"),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to nowhere": lambda path: path.symlink_to("nothing"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_links_that_lead_outside_and_pipes_are_refused(case, tmp_path):
+    ODD[case](tmp_path / "tokenizer.model")
+    said = "is no file" if case == "a pipe" else "is a link that leads outside or nowhere"
+    with pytest.raises(Refused, match=f"tokenizer.model {said}") as told, opening(tmp_path):
+        pytest.fail("it was opened")
+    assert told.value.hint.startswith(f"rm {tmp_path / 'tokenizer.model'}")
+
+
+def test_links_within_a_folder_and_those_of_the_cache_of_the_hub_pass(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "main"
+    (tmp_path / "models--a--b" / "blobs").mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs" / "0123").write_text("{}")
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/0123")
+    (snapshot / "generation_config.json").symlink_to("config.json")
+    check(snapshot)
 
 
 def test_weights_that_are_not_there_are_not_drawn_by_lot():

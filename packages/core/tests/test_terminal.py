@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import unicodedata
+import warnings
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,3 +45,28 @@ def test_what_is_clipped_says_how_much_is_missing(text, most):
     assert len(shown) <= most + 40
     if shown != text:
         assert "characters left out" in shown
+
+
+def test_what_a_library_logs_or_warns_of_a_folder_does_nothing_on_a_terminal(monkeypatch):
+    written = io.StringIO()
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    former = logging.getLogRecordFactory()
+    try:
+        terminal.guard_logs()
+        library = logging.Logger("library")
+        library.addHandler(logging.StreamHandler(written))
+        library.warning("no kind of rope: %s", "\x1b]0;owned\x07" + "x" * 10_000)
+        written.write(warnings.formatwarning("\x1b[2J\u202e", UserWarning, "a.py", 1))
+    finally:
+        logging.setLogRecordFactory(former)
+    assert "\x1b" not in written.getvalue()
+    assert "\u202e" not in written.getvalue()
+    assert r"no kind of rope: \x1b]0;owned\x07xxx" in written.getvalue()
+    assert len(written.getvalue()) < 3_000
+
+
+def test_every_command_guards_the_logs_of_libraries(yoriai, monkeypatch):
+    guarded = []
+    monkeypatch.setattr(terminal, "guard_logs", lambda: guarded.append(True))
+    assert yoriai("--version").code == 0
+    assert guarded == [True]

@@ -220,6 +220,7 @@ def cli(ctx: click.Context, plugins: str | None, strict: bool, debug: bool) -> N
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the ``yoriai`` command; turns every error into words and an exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    terminal.guard_logs()
     if argv is None:
         stopping.ignore_at_exit()
     with stopping.orderly_end() if "run" in arguments else contextlib.nullcontext():

@@ -7,7 +7,9 @@ folder that needs its own code; left out, it asks on a terminal, and *y* runs th
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import resource
 from collections.abc import Callable, Iterator
@@ -31,7 +33,15 @@ LONGEST = 300  # characters of a library's message that are shown
 MOST_LAYERS = 10_000
 MOST_OF_A_SIZE = 10**9
 MOST_BYTES = 16 * 2**20  # of a config.json
-_LAYERS = re.compile(r"n_layers?|num_(\w+_)?layers|(encoder|decoder)_layers")
+MOST_INDEX_BYTES = 64 * 2**20  # some 100 a tensor; the largest models have 150,000
+MOST_VALUES = 50_000  # in it: a library looks at each, at some thousand a second
+# What is built one by one, and labels, which stand in a list.
+_LAYERS = re.compile(r"\w*(layers?|blocks|experts|labels)|depth")
+# What the project itself reads of a configuration, and computes with.
+_WHOLE = re.compile(
+    r"vocab_size|hidden_size|n_embd|max_position_embeddings|n_positions|n_layers?|n_head"
+    r"|num_(hidden_)?layers|num_attention_heads"
+)
 _SIZE = re.compile(r"n_(embd|head|inner|positions)|\w*_(size|dim|heads|experts|embeddings)|d_\w+")
 # transformers takes a name with a slash as a kernel: code, fetched from the Hub and run.
 _KERNEL = re.compile(r"\w*(attn|attention|experts)_implementation\w*|use_kernels|kernel_config")
@@ -45,13 +55,13 @@ RENDER_BYTES = 2**30
 def opening(folder: Path | str) -> Iterator[None]:
     """Turn whatever a library raises over a folder into one refusal; raises :class:`Refused`.
 
-    Before, the folder is looked at by :func:`check`. Our own errors, a package that is missing and
-    a lack of memory pass as they are.
+    Before, the folder is looked at by :func:`check`. Our own errors, a lack of memory and a package
+    that is not there at all pass as they are; one that the folder asks for is a refusal.
     """
     check(Path(folder))
     try:
         yield
-    except (YoriaiError, ImportError, MemoryError):
+    except (YoriaiError, ModuleNotFoundError, MemoryError):
         raise
     except BaseException as error:
         # What a library in Rust calls a panic is no Exception (pyo3).
@@ -89,14 +99,24 @@ def whole(loaded: Any, folder: Path | str) -> Any:
 def check(folder: Path) -> None:
     """Refuse a folder whose configuration would run code, never end, or read elsewhere.
 
-    No library is asked: ``config.json`` names no kernel of the Hub and no number beyond any model,
-    and ``model.safetensors.index.json`` names safetensors inside the folder only. What is no model
-    folder, or is none that can be read, is left to whoever opens it. Raises :class:`Refused`.
+    No library is asked. The folder holds files, folders and links to what lies in it (or beside
+    it, as the cache of the Hub keeps them), no pipes and no devices. ``config.json`` names no
+    kernel of the Hub and no number beyond any model, and ``model.safetensors.index.json`` names
+    safetensors inside the folder only. What is no model folder, or is none that can be read, is
+    left to whoever opens it. Raises :class:`Refused`.
     """
-    config = _mapping(folder / "config.json")
-    for problem in _problems(config, ""):
+    _check_entries(folder)
+    config = read_mapping(folder / "config.json")
+    if problem := _first_problem(config):
         raise Refused(f"{folder} is refused as a model: config.json {problem}", hint=_OTHER)
-    index = _mapping(folder / INDEX)
+    for key, value in config.items():
+        if _WHOLE.fullmatch(key) and value is not None and (type(value) is not int or value < 1):
+            raise Refused(
+                f"{folder} is refused as a model: config.json says {key}: {ascii(value)[:80]},"
+                " where a whole number from 1 on stands",
+                hint=_OTHER,
+            )
+    index = read_mapping(folder / INDEX)
     if index and not index.get("weight_map"):
         raise Refused(f"{folder / INDEX} cannot be read: no weight_map", hint=_OTHER)
     weights = index.get("weight_map", {})
@@ -118,16 +138,17 @@ def check(folder: Path) -> None:
 _OTHER = "use a folder as transformers saves it: model.save_pretrained(folder)"
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file of a folder holds; nothing if it is not there. Raises :class:`Refused`."""
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a small JSON file of a folder holds, or nothing; raises :class:`Refused`."""
     if not path.is_file():
         return {}
     try:
+        most = MOST_INDEX_BYTES if path.name == INDEX else MOST_BYTES
         with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
-        if path.name != INDEX and len(data) > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES:,} bytes")
-        value = json.loads(data if path.name != INDEX else path.read_bytes())
+            data = stream.read(most + 1)
+        if len(data) > most:
+            raise ValueError(f"more than {most:,} bytes")
+        value = json.loads(data)
         if not isinstance(value, dict):
             raise ValueError("no mapping")
     except (OSError, ValueError, RecursionError) as error:
@@ -137,20 +158,71 @@ def _mapping(path: Path) -> dict[str, Any]:
     return value
 
 
-def _problems(value: Any, key: str) -> Iterator[str]:
-    """What in a configuration must not be; nested parts (``text_config``) count too."""
+def _check_entries(folder: Path) -> None:
+    """Refuse links that lead outside, which would be copied and published, and what never ends."""
+    try:
+        with os.scandir(folder) as entries:
+            odd = sorted(entry.name for entry in entries if not _is_plain(entry))
+    except OSError:  # no folder, or none that can be read: whoever opens it says so
+        return
+    home = folder.resolve()
+    for name in odd:
+        path = folder / name
+        there = Path(os.path.realpath(path))  # resolve() fails at links in a circle (Python < 3.13)
+        inside = there.is_relative_to(home) or (
+            home.parent.name == "snapshots" and there.parent == home.parent.parent / "blobs"
+        )
+        if not (path.is_symlink() and inside and (there.is_file() or there.is_dir())):
+            what = "is a link that leads outside or nowhere" if path.is_symlink() else "is no file"
+            raise Refused(
+                f"{folder} is refused as a model: {name[:80]} {what}",
+                hint=f"rm {path}, or {_OTHER}",
+            )
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+
+
+def _first_problem(config: dict[str, Any]) -> str:
+    found = itertools.islice(_values(config, ""), MOST_VALUES + 1)
+    try:
+        for place, one in enumerate(found):
+            if place == MOST_VALUES:
+                return f"has more than {MOST_VALUES:,} values"
+            if problem := _problem(one):
+                return problem
+    except RecursionError:
+        return "is nested without end"
+    return ""
+
+
+def _values(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Each single value of a configuration with its key; nested parts (``text_config``) count too.
+
+    A kernel may be named for each part of a model: what stands under its key is one, too.
+    """
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _problems(item, name)
+            yield from _values(item, key if _KERNEL.fullmatch(key) else name)
     elif isinstance(value, list):
         for item in value:
-            yield from _problems(item, key)
-    elif _KERNEL.fullmatch(key) and (value is True or "/" in str(value)):
-        yield f"asks for code of the Hub ({key}: {str(value)[:80]})"
+            yield from _values(item, key)
+    else:
+        yield key, value
+
+
+def _problem(one: tuple[str, Any]) -> str:
+    """What must not be, in words, or nothing."""
+    key, value = one
+    if _KERNEL.fullmatch(key):
+        if value is True or "/" in str(value):
+            return f"asks for code of the Hub ({key}: {str(value)[:80]})"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         most = MOST_LAYERS if _LAYERS.fullmatch(key) else MOST_OF_A_SIZE
         if (_LAYERS.fullmatch(key) or _SIZE.fullmatch(key)) and not -1 <= value <= most:
-            yield f"says {key}: {value}, which no model has"
+            return f"says {key}: {str(value)[:80]}, which no model has"
+    return ""
 
 
 def render(template: Callable[[], Any], name: str) -> Any:

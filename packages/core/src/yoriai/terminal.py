@@ -9,7 +9,12 @@ as ``\\x1b`` and the like.
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
+from typing import Any
+
+LONGEST_LINE = 2_000  # characters of a line that a library writes
 
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -46,3 +51,26 @@ def clip_lines(text: str, most: int, lines: int = 100) -> str:
     if len(rows) > lines:
         shown.append(f"… ({len(rows) - lines:,} lines left out)")
     return "\n".join(shown)
+
+
+class _HarmlessRecord(logging.LogRecord):
+    """A line of a log. Libraries that open a folder write what stands there into theirs."""
+
+    def getMessage(self) -> str:
+        return clip_lines(harmless(super().getMessage()), LONGEST_LINE)
+
+
+def guard_logs() -> None:
+    """Make what libraries log and warn of harmless from now on, in this process.
+
+    Their handlers write to the terminal themselves; the record is what all of them are given.
+    """
+    logging.setLogRecordFactory(_HarmlessRecord)
+    warnings.formatwarning = _harmless_warning
+
+
+_former_warning = warnings.formatwarning
+
+
+def _harmless_warning(*args: Any, **keys: Any) -> str:
+    return clip_lines(harmless(_former_warning(*args, **keys)), LONGEST_LINE) + "\n"

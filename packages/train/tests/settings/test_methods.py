@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yoriai import UsageError, YoriaiError
+from yoriai import Refused, UsageError, YoriaiError
 from yoriai_train.settings.methods import Full, LoRA
 
 KINDS = {
@@ -170,6 +170,16 @@ def test_an_adapter_on_another_base_is_refused_whatever_files_the_weights_lie_in
         check_base(tmp_path / "other", tmp_path / "adapter")
     with pytest.raises(UsageError, match="is no adapter"):
         check_base(tmp_path / "base", tmp_path / "base")
+
+
+def test_weights_with_a_false_header_have_no_digest(tmp_path):
+    from yoriai_train.model.adapter import digest_weights
+
+    model_of("llama").save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(Refused, match=r"model\.safetensors cannot be read: .*its header asks for"):
+        digest_weights(tmp_path)
 
 
 @pytest.mark.parametrize("words", ["OSError", "SafetensorError"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from yoriai import Method, Refused, UsageError, files
 from yoriai.model_folder import WEIGHTS, opening, whole
+from yoriai.safetensors_header import Place, read_header
 
 FOLDER = "adapter"
 BASE = "base.json"  # which weights the adapter was made for
@@ -110,23 +111,9 @@ def check_base(base: Path, adapter: Path) -> None:
 
 def digest_weights(folder: Path) -> str:
     """sha256 of all tensors of a folder, by name, whatever files they lie in."""
-    places: dict[str, tuple[Path, dict[str, Any], int]] = {}
+    places: dict[str, tuple[Path, Place]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with path.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-                header = json.loads(stream.read(min(length, path.stat().st_size)))
-            header.pop("__metadata__", None)
-            for name, told in header.items():
-                first, stop = told["data_offsets"]
-                if not 0 <= first <= stop <= path.stat().st_size or not told["dtype"]:
-                    raise ValueError(f"{name} lies outside of it")
-                places[name] = path, {**told, "shape": list(told["shape"])}, 8 + length
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Refused(
-                f"{path} has a header that cannot be read: {str(error)[:200]}",
-                hint=f"yoriai verify {folder}",
-            ) from error
+        places |= {name: (path, place) for name, place in read_header(path).items()}
     if not places:
         raise UsageError(
             f"{folder} has no safetensors",
@@ -134,12 +121,11 @@ def digest_weights(folder: Path) -> str:
         )
     digest = hashlib.sha256()
     for name in sorted(places):
-        path, told, start = places[name]
-        digest.update(json.dumps([name, told["dtype"], told["shape"]]).encode())
-        first, stop = told["data_offsets"]
+        path, place = places[name]
+        digest.update(json.dumps([name, place.dtype, list(place.shape)]).encode())
         with path.open("rb") as stream:
-            stream.seek(start + first)
-            left = stop - first
+            stream.seek(place.first)
+            left = place.stop - place.first
             while left:
                 part = stream.read(min(left, _BYTES))
                 if not part:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yoriai import NotFound, Refused, UsageError
+from yoriai import NotFound, Refused
 from yoriai_domain_adapt.folders import tensors as folders
 
 torch = pytest.importorskip("torch")
@@ -86,10 +86,10 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, make):
 def test_a_cut_file_is_told_by_its_size(tmp_path, make):
     path = make.model().path / "model.safetensors"
     (tmp_path / "model.safetensors").write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(UsageError, match="its header asks for"):
+    with pytest.raises(Refused, match="its header asks for"):
         folders.read_header(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").write_bytes(b"nonsense and more")
-    with pytest.raises(UsageError, match="no safetensors file"):
+    with pytest.raises(Refused, match="no safetensors file"):
         folders.read_header(tmp_path / "model.safetensors")
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from yoriai import UsageError, files
 from yoriai_domain_adapt.folders.gguf_vocabulary import Vocabulary, read_vocabulary
-from yoriai_domain_adapt.folders.tensors import Weights
+from yoriai_domain_adapt.folders.layers import outline
+from yoriai_domain_adapt.folders.tensors import Weights, vocabulary_size
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,9 @@ def write_gguf(folder: Path, target: Path, kind: Kind, *, name: str = "") -> dic
             f"{folder.name} is a {architecture}: llama and gpt2 can be written as GGUF",
             hint="llama.cpp's own convert_hf_to_gguf.py knows more kinds",
         )
-    vocabulary = read_vocabulary(folder, int(weights.config["vocab_size"]))
+    # What the file leaves out has a default in transformers, which looks at types, too.
+    weights.config |= outline(folder).config.to_dict()
+    vocabulary = read_vocabulary(folder, vocabulary_size(weights))
     plan = _plan(weights, architecture, kind)
     part = target.with_name(f".{target.name}.part")
     writer = gguf.GGUFWriter(str(part), architecture)

@@ -24,7 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yoriai import UsageError
+from yoriai import Refused, UsageError
+from yoriai.model_folder import read_mapping
+from yoriai_domain_adapt.folders.vocabulary import read_marks, read_tokenizer, read_tokenizer_file
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # gguf.TokenType
 STEP = 64  # scores of unigram pieces are multiples of 1/64
@@ -69,13 +71,8 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 
     Raises :class:`yoriai.UsageError` for a tokenizer that no kind of llama.cpp mirrors.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UsageError(
-            f"{folder.name} has no tokenizer.json", hint="save the fast tokenizer there"
-        )
-    value = json.loads(path.read_bytes())
-    model, added = value["model"], value.get("added_tokens", [])
+    value = read_tokenizer_file(folder)
+    model, added = value["model"], value["added_tokens"]
     pieces, scores = _pieces(model)
     for token in added:
         pieces[token["content"]] = token["id"]
@@ -99,7 +96,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         _as_unigram(made, value, scores)
     elif any(t["type"] == "ByteLevel" for t in _steps(value.get("pre_tokenizer"))):
         made.model, made.pre = "gpt2", _pre_tokenizer(value)
-        made.merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+        made.merges = [" ".join(merge) for merge in model["merges"]]
     elif model["type"] == "BPE" and model.get("byte_fallback"):
         _as_sentencepiece(made, model)
     else:
@@ -158,8 +155,7 @@ def _as_unigram(made: Vocabulary, value: dict[str, Any], scores: list[float]) ->
 def _as_sentencepiece(made: Vocabulary, model: dict[str, Any]) -> None:
     made.model = "llama"
     ranks: dict[str, int] = {}
-    for rank, merge in enumerate(model["merges"]):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
+    for rank, (left, right) in enumerate(model["merges"]):
         ranks.setdefault(left + right, rank)
     lowest = -float(len(model["merges"]) + 1)
     for piece, kind in zip(made.tokens, made.types, strict=True):
@@ -199,23 +195,23 @@ def _plain(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_marks(made: Vocabulary, folder: Path, unknown: int | None) -> None:
-    import tokenizers
-
-    config = folder / "tokenizer_config.json"
-    told = json.loads(config.read_bytes()) if config.is_file() else {}
     places = {piece: place for place, piece in enumerate(made.tokens)}
-    for name in ("bos", "eos", "pad"):
-        mark = told.get(f"{name}_token")
-        mark = mark.get("content") if isinstance(mark, dict) else mark
-        if mark in places:
-            made.marks[name] = places[mark]
+    made.marks = {n: places[piece] for n, piece in read_marks(folder).items() if piece in places}
     if unknown is not None:
         made.marks["unk"] = unknown
-    ids = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a").ids
+    ids = read_tokenizer(folder).encode("a").ids
     made.add_bos = bool(ids) and ids[0] == made.marks.get("bos", -1)
     made.add_eos = bool(ids) and ids[-1] == made.marks.get("eos", -1)
     template = folder / "chat_template.jinja"
     if template.is_file():
-        made.template = template.read_text(encoding="utf-8")
-    elif isinstance(told.get("chat_template"), str):
-        made.template = told["chat_template"]
+        made.template = _read_text(template)
+    else:
+        told = read_mapping(folder / "tokenizer_config.json").get("chat_template")
+        made.template = told if isinstance(told, str) else ""
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is no text: {error}", hint=f"rm {path}, or write it anew") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoriai import UsageError
+from yoriai import Refused, UsageError
 from yoriai.model_folder import AS_DATA, WEIGHTS, opening, whole
 from yoriai_domain_adapt.folders.tensors import Weights
 
@@ -45,13 +45,35 @@ class Layers:
 
 
 def outline(folder: Path) -> Any:
-    """The model of a folder's ``config.json``, without numbers. No code of the folder is run."""
+    """The model of a folder's ``config.json``, without numbers. No code of the folder is run.
+
+    Raises :class:`yoriai.Refused` where the weights beside it are of other shapes.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"), opening(folder):
         config = AutoConfig.from_pretrained(folder, **AS_DATA)
-        return AutoModelForCausalLM.from_config(config, **AS_DATA)
+        model = AutoModelForCausalLM.from_config(config, **AS_DATA)
+    _check_shapes(model, Weights(folder, quantised=True))
+    return model
+
+
+def _check_shapes(model: Any, weights: Weights) -> None:
+    """Refuse weights of other shapes than the configuration asks for, under the names of both.
+
+    Names that one of them has not are left to whoever reads them: kinds of models store the same
+    tensors under several. Raises :class:`yoriai.Refused`.
+    """
+    for name, parameter in model.named_parameters():
+        short = name.removeprefix(f"{model.base_model_prefix}.")
+        found = weights.outlines.get(name) or weights.outlines.get(short)
+        if found and found.shape != tuple(parameter.shape):
+            raise Refused(
+                f"{weights.folder.name}: {name} is {str(list(found.shape))[:80]}, config.json asks"
+                f" for {list(parameter.shape)}",
+                hint="take config.json from where the weights were published",
+            )
 
 
 def find_layers(folder: Path) -> Layers:

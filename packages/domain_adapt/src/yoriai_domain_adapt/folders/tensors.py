@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoriai import NotFound, UsageError, files
+from yoriai import NotFound, Refused, UsageError, files, safetensors_header
 from yoriai.model_folder import check
 
 if TYPE_CHECKING:
@@ -135,6 +135,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def vocabulary_size(weights: Weights) -> int:
+    """Rows of the embedding as ``config.json`` says; raises :class:`yoriai.UsageError`."""
+    size = weights.config.get("vocab_size")
+    if size is None:
+        raise UsageError(
+            f"config.json of {weights.folder.name} says no vocab_size: no plain language model",
+            hint="use the folder of a model that reads and writes text alone",
+        )
+    return int(size)
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write ``config.json``, the same bytes for the same configuration."""
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -150,27 +161,24 @@ def copy_companions(source: Path, target: Path) -> None:
 
 
 def read_header(path: Path) -> dict[str, Outline]:
-    """Name and outline of every tensor in a safetensors file, from its header alone."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(size - 8, 100_000_000):  # the limit of safetensors itself
-            raise UsageError(f"{path.name} is no safetensors file", hint="copy it again")
-        try:
-            header = json.loads(stream.read(length))
-            header.pop("__metadata__", None)
-            found = {
-                name: Outline(_TORCH[told["dtype"]], tuple(told["shape"]))
-                for name, told in header.items()
-            }
-            end = max((told["data_offsets"][1] for told in header.values()), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path.name} has a header that cannot be read: {error}") from error
-    if size != 8 + length + end:
-        raise UsageError(
-            f"{path.name} has {size:,} bytes, its header asks for {8 + length + end:,}",
-            hint="the file was cut; copy it again",
-        )
+    """Name and outline of every tensor in a safetensors file, from its header alone.
+
+    Raises :class:`yoriai.Refused` for one that is false, or has a dtype that PyTorch has not.
+    """
+    found = {}
+    for name, place in safetensors_header.read_header(path).items():
+        if place.dtype not in _TORCH:
+            raise Refused(
+                f"{path.name}: {name[:80]} has the dtype {place.dtype[:40]!r}, which is not read",
+                hint="save the model with transformers in float32, bfloat16 or float16",
+            )
+        found[name] = outline = Outline(_TORCH[place.dtype], place.shape)
+        if outline.bytes != place.stop - place.first:
+            raise Refused(
+                f"{path.name}: {name[:80]} is {str(list(place.shape))[:80]} of {place.dtype}, which"
+                f" is not the {place.stop - place.first:,} bytes that it has",
+                hint="copy the file again",
+            )
     return found
 
 

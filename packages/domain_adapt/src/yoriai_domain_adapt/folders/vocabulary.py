@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from yoriai import Artifact, NotFound, UsageError, files
+from yoriai import Artifact, NotFound, Refused, UsageError, files
+from yoriai.model_folder import opening, read_mapping
 from yoriai_domain_adapt.arithmetic.pieces import PieceMerge, Word
 
 ENCODED_AT_ONCE = 256
+MOST_UNUSED = 10_000  # numbers that no piece has: some are kept free for later
 Ids = list[int]
 
 
@@ -24,18 +26,51 @@ def read_tokenizer(folder: Path) -> Any:
         raise NotFound(
             f"{folder} has no tokenizer.json", hint="save the fast tokenizer beside the model"
         )
-    try:
+    with opening(folder):
         made = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise UsageError(f"{path} is no tokenizer: {error}") from error
+        # Texts are cut here, and not filled up: what the file says of both is for other uses.
+        made.no_truncation()
+        made.no_padding()
+        made.encode("a 1\n猫")  # it fails where a piece lacks that its rules name
+    highest, count = max(made.get_vocab().values(), default=-1), made.get_vocab_size()
+    if not count or highest > 2 * count + MOST_UNUSED:
+        raise Refused(
+            f"{path} has {count:,} pieces, the highest of the number {highest:,}",
+            hint="number the pieces one after another, as tokenizers does when it trains",
+        )
     made.encode_special_tokens = True
     return made
 
 
+def read_tokenizer_file(folder: Path) -> dict[str, Any]:
+    """``tokenizer.json`` as the library writes it: whole, of the types that it has looked at.
+
+    Raises :class:`yoriai.Refused` for one that it cannot read.
+    """
+    import tokenizers
+
+    read_tokenizer(folder)
+    path = folder / "tokenizer.json"
+    value: dict[str, Any] = json.loads(tokenizers.Tokenizer.from_file(str(path)).to_str())
+    return value
+
+
+def read_marks(folder: Path) -> dict[str, str]:
+    """The pieces that ``tokenizer_config.json`` names as ``bos``, ``eos`` and ``pad``."""
+    told = read_mapping(folder / "tokenizer_config.json")
+    marks = {}
+    for name in ("bos", "eos", "pad"):
+        mark = told.get(f"{name}_token")
+        mark = mark.get("content") if isinstance(mark, dict) else mark
+        if isinstance(mark, str) and mark:
+            marks[name] = mark
+    return marks
+
+
 def unigram_scores(folder: Path) -> list[float] | None:
     """The score of each piece by its id; None where the tokenizer is of another kind."""
-    model = json.loads((folder / "tokenizer.json").read_bytes())["model"]
-    return [float(score) for _, score in model["vocab"]] if model.get("type") == "Unigram" else None
+    model = read_tokenizer_file(folder)["model"]
+    return [float(score) for _, score in model["vocab"]] if model["type"] == "Unigram" else None
 
 
 def read_texts(corpus: Artifact, folder: str, limit_bytes: int) -> Iterable[str]:
@@ -109,22 +144,20 @@ def extend_bpe(source: Path, target: Path, merges: Sequence[PieceMerge]) -> int:
     Ids that are there keep their meaning; new ones follow the highest. Raises
     :class:`yoriai.UsageError` for a tokenizer that is no BPE.
     """
-    value = json.loads((source / "tokenizer.json").read_bytes())
-    model = value.get("model", {})
-    if model.get("type") != "BPE":
+    value = read_tokenizer_file(source)
+    model = value["model"]
+    if model["type"] != "BPE":
         raise UsageError(
-            f"{source.name} has a {model.get('type')} tokenizer: only BPE takes merges",
+            f"{source.name} has a {model['type']} tokenizer: only BPE takes merges",
             hint="corpus/tokenizer-surgery extends a SentencePiece tokenizer (tokenizer.model)",
         )
     vocabulary: dict[str, int] = model["vocab"]
-    highest = max([*vocabulary.values(), *(t["id"] for t in value.get("added_tokens", ()))])
-    paired = bool(model["merges"]) and isinstance(model["merges"][0], list)
-    known = {tuple(m) if paired else tuple(m.split(" ")) for m in model["merges"]}
+    highest = max([*vocabulary.values(), *(t["id"] for t in value["added_tokens"])])
+    known = {tuple(merge) for merge in model["merges"]}
     added = 0
     for merge in merges:
         if (merge.left, merge.right) not in known:
-            rule = [merge.left, merge.right]
-            model["merges"].append(rule if paired else " ".join(rule))
+            model["merges"].append([merge.left, merge.right])
         if merge.piece not in vocabulary:
             added += 1
             vocabulary[merge.piece] = highest + added

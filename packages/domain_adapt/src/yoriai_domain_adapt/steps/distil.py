@@ -70,7 +70,7 @@ class Distil(Adapting):
 
     def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import calibration, layers
-        from yoriai_domain_adapt.folders.tensors import Weights
+        from yoriai_domain_adapt.folders.tensors import Weights, vocabulary_size
         from yoriai_domain_adapt.training import distillation
 
         models = job.all_of("model")
@@ -92,7 +92,7 @@ class Distil(Adapting):
             folder = place
         windows = calibration.windows(
             job.one("tokens"), min(self.steps * self.batch, _most(job, self.length)), self.length,
-            job.seed, int(weights.config["vocab_size"]),
+            job.seed, vocabulary_size(weights),
         )  # fmt: skip
         student = layers.open_model(folder)
         settings = distillation.Settings(
@@ -256,10 +256,13 @@ def _most(job: Job, length: int) -> int:
 
 
 def _same_vocabulary(teacher: Weights, student: Weights, models: list[Any]) -> tuple[int, ...]:
-    if teacher.config["vocab_size"] != student.config["vocab_size"]:
+    from yoriai_domain_adapt.folders.tensors import vocabulary_size
+
+    one, two = vocabulary_size(teacher), vocabulary_size(student)
+    if one != two:
         raise UsageError(
-            f"{models[0].name} has {teacher.config['vocab_size']} pieces, {models[1].name}"
-            f" {student.config['vocab_size']}: their logits cannot be compared",
+            f"{models[0].name} has {one} pieces, {models[1].name} {two}: their logits cannot be"
+            " compared",
             hint="give teacher and student one tokenizer (domain-adapt/vocab)",
         )
     from yoriai_domain_adapt.folders.layers import block_count

@@ -100,20 +100,8 @@ class Pieces(Step):
         return int(made.operate([given.path], job.out)["added"])
 
     def _marks(self, job: Job) -> dict[str, int]:
-        import json
-
-        path = job.out / "tokenizer_config.json"
-        if not path.is_file():
-            return {}
         from yoriai_domain_adapt.folders import vocabulary
 
-        told = json.loads(path.read_bytes())
         made = vocabulary.read_tokenizer(job.out)
-        marks = {}
-        for name in ("bos", "eos", "pad"):
-            mark = told.get(f"{name}_token")
-            mark = mark.get("content") if isinstance(mark, dict) else mark
-            place = made.token_to_id(mark) if mark else None
-            if place is not None:
-                marks[name] = int(place)
-        return marks
+        found = {n: made.token_to_id(piece) for n, piece in vocabulary.read_marks(job.out).items()}
+        return {name: int(place) for name, place in found.items() if place is not None}

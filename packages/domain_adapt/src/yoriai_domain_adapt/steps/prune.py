@@ -99,11 +99,12 @@ class Prune(Adapting):
         from yoriai_domain_adapt.arithmetic import sparsity
         from yoriai_domain_adapt.folders import calibration
         from yoriai_domain_adapt.folders.layers import matrix, open_model
+        from yoriai_domain_adapt.folders.tensors import vocabulary_size
 
         limit = int(weights.config.get("max_position_embeddings") or self.length)
         ids = calibration.windows(
             job.one("tokens"), self.samples, min(self.length, limit), job.seed,
-            int(weights.config["vocab_size"]),
+            vocabulary_size(weights),
         )  # fmt: skip
         done: dict[str, torch.Tensor] = {}
 

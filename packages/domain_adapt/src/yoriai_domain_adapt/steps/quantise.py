@@ -50,7 +50,7 @@ class Quantise(Adapting):
     def make(self, job: Job) -> Made:
         from yoriai_domain_adapt.folders import calibrated, calibration
         from yoriai_domain_adapt.folders.quantised import Prepared, quantise_folder
-        from yoriai_domain_adapt.folders.tensors import Weights
+        from yoriai_domain_adapt.folders.tensors import Weights, vocabulary_size
 
         source = job.one("model")
         if self.method == "smoothquant" and self.bits != 8:
@@ -66,7 +66,7 @@ class Quantise(Adapting):
             weights = Weights(source.path)
             limit = int(weights.config.get("max_position_embeddings") or self.length)
             length = min(self.length, limit)
-            size = int(weights.config["vocab_size"])
+            size = vocabulary_size(weights)
             ids = calibration.windows(job.one("tokens"), self.samples, length, job.seed, size)
 
             def prepare(found, group) -> Prepared:  # type: ignore[no-untyped-def]

@@ -212,9 +212,10 @@ def embedding_names(weights: Any, tokenizer: Any, name: str) -> list[str]:
     Raises :class:`yoriai.UsageError` where tokenizer and model do not fit.
     """
     from yoriai_domain_adapt.folders.layers import outline
+    from yoriai_domain_adapt.folders.tensors import vocabulary_size
 
     model = outline(weights.folder)
-    size = int(weights.config["vocab_size"])
+    size = vocabulary_size(weights)
     highest = max(tokenizer.get_vocab().values())
     if highest >= size:
         raise UsageError(

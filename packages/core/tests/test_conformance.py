@@ -228,3 +228,9 @@ def test_the_command_is_content_with_a_good_plugin_and_takes_keys(plant, yoriai,
     (tmp_path / "keys.yaml").write_text("ant/rule: {max_rati: 0.1}\n")
     assert "max_rati: unknown key" in yoriai("plugins", "check", "ant", "--keys", "keys.yaml").out
     assert yoriai("plugins", "check", "bee").code == 3
+
+
+def test_keys_that_are_a_device_are_refused(plant, yoriai):
+    plant("ant")
+    answer = yoriai("plugins", "check", "ant", "--keys", "/dev/null")
+    assert (answer.code, "no ordinary file" in answer.err) == (2, True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoriai import files
-from yoriai.errors import Refused, YoriaiError
+from yoriai.errors import Refused, UsageError, YoriaiError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -133,3 +134,28 @@ def test_a_disk_error_of_a_library_that_gives_words_alone_keeps_its_words(tmp_pa
     told = files.disk_error(tmp_path / "model.gguf", OSError("96 requested and 16 written"))
     assert "cannot write model.gguf: 96 requested and 16 written (" in told.message
     assert "None" not in files.disk_error(tmp_path / "model.gguf", OSError()).message
+
+
+def test_a_file_of_others_is_read_up_to_a_bound(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert files.read_small(path, 5) == b"12345"
+    with pytest.raises(UsageError, match="file has more than 4 bytes"):
+        files.read_small(path, 4)
+
+
+def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path):
+    def too_long(*_):
+        raise AssertionError("a pipe was waited for")
+
+    os.mkfifo(tmp_path / "pipe")
+    former = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
+    try:
+        for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+            with pytest.raises(UsageError, match="no ordinary file") as caught:
+                files.read_small(path, 9)
+            assert caught.value.hint == f"ls -l {path}"
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, former)

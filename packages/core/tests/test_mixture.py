@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from fractions import Fraction
 
@@ -169,6 +170,13 @@ def test_shares_over_all_phases_are_those_of_the_last_if_it_has_no_end():
     ended = build([early, {"name": "b", "tokens": 100, "weights": {"en": 1}}])
     assert ended.weights() == {"ja": 0.75, "en": 0.25}
     assert build([early, {"name": "b", "weights": {"en": 1}}]).weights() == {"ja": 0, "en": 1}
+
+
+def test_a_mixture_without_end_is_read_up_to_a_bound(tmp_path):
+    (tmp_path / NAME).touch()
+    os.truncate(tmp_path / NAME, 2**33)
+    with pytest.raises(Altered, match="more than 4,194,304 bytes; no more are read"):
+        read_mixture(tmp_path)
 
 
 def test_a_folder_without_one_and_a_file_that_is_none_are_told_apart(tmp_path):

@@ -134,7 +134,7 @@ def test_a_faulty_step_makes_no_second_fault_in_the_steps_behind_it(recipe, regi
 
 
 def test_a_recipe_larger_than_a_megabyte_is_refused(recipe, registry):
-    with pytest.raises(UsageError, match="larger than 1 MB"):
+    with pytest.raises(UsageError, match="more than 1,048,576 bytes"):
         load_recipe(recipe("# " + "x" * 2**20), registry)
 
 

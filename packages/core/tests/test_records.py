@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from yoriai.errors import UsageError
 from yoriai.prediction import find_fact, judge
 from yoriai.record import CAUSES, HEADINGS, list_records, read_record
-from yoriai.record_draft import draft_record
+from yoriai.record_draft import _was_edited, draft_record
 from yoriai.record_faults import check_records
 from yoriai.record_history import list_stated
 
@@ -531,3 +532,21 @@ def test_a_record_is_started_from_a_run(shelf, yoriai, tmp_path):
     assert (folder / "runs" / "a.json").is_file()
     assert yoriai(*words[:-1], str(folder), "--root", str(tmp_path)).code == 3
     assert yoriai(*words[:-1], str(folder / "README.md"), "--root", str(tmp_path)).code == 2
+
+
+def test_a_record_is_read_up_to_a_bound_and_says_what_it_should_look_like(tmp_path):
+    folder = file(tmp_path)
+    (folder / "record.yaml").write_text("- 1\n")
+    with pytest.raises(UsageError, match="a record is a mapping with id, title and state"):
+        read_record(folder)
+    os.truncate(folder / "record.yaml", 2**33)
+    with pytest.raises(UsageError, match="more than 4,194,304 bytes; no more are read"):
+        read_record(folder)
+
+
+def test_a_draft_that_was_made_too_large_to_read_is_left_alone(tmp_path):
+    path = tmp_path / "record.yaml"
+    path.touch()
+    assert not _was_edited(tmp_path / "none.yaml")
+    os.truncate(path, 2**33)
+    assert _was_edited(path)

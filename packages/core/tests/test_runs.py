@@ -83,6 +83,16 @@ def test_an_unreadable_run_file_is_listed_as_such_and_hides_no_other(tmp_path, b
     assert len(sweep(tmp_path)) == 1
 
 
+def test_a_run_file_that_is_a_device_or_has_no_end_is_listed_as_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_file, "MOST_BYTES", 100)
+    (tmp_path / "0.json").symlink_to("/dev/zero")
+    (tmp_path / "1.json").write_bytes(b" " * 101)
+    first, second = list_runs(tmp_path)
+    assert (first["state"], second["state"]) == ("unreadable", "unreadable")
+    assert "no ordinary file" in first["error"]
+    assert "more than 100 bytes" in second["error"]
+
+
 def test_a_full_disk_leaves_no_lock_behind(tmp_path, monkeypatch):
     def full(path, data):
         raise files.disk_error(path, OSError(28, "No space left on device"))

@@ -116,3 +116,9 @@ def test_nothing_else_in_the_project_loads_yaml() -> None:
         if other.search(line)
     ]
     assert found == []
+
+
+def test_what_is_not_utf8_is_told_with_the_byte(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes("a: 寄合".encode("euc-jp"))
+    with pytest.raises(BadYaml, match=r"x\.yaml: is not UTF-8 \(byte 3\)$"):
+        safe_yaml.read(tmp_path / "x.yaml")

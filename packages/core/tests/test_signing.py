@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yoriai import Altered, NotFound, Refused, UsageError, artifact, signing
+from yoriai import Altered, NotFound, Refused, UsageError, artifact, signatures, signing
 
 
 @pytest.fixture
@@ -77,8 +77,9 @@ def test_what_is_no_key_is_named(key: Path, tmp_path: Path) -> None:
     for read in (signing.read_private, signing.read_public):
         with pytest.raises(UsageError, match="junk"):
             read(tmp_path / "junk")
-        with pytest.raises(NotFound, match="nowhere"):
+        with pytest.raises(NotFound, match="nowhere") as caught:
             read(tmp_path / "nowhere")
+        assert caught.value.hint == "yoriai key FILE"
     with pytest.raises(UsageError, match="no public"):
         signing.read_public(key)
 
@@ -112,3 +113,17 @@ def test_what_was_altered_is_not_signed(
 ) -> None:
     (sealed / "file").write_text("altered")
     assert yoriai_cli("sign", str(sealed), "--key", str(key)).code == Altered.exit_code
+
+
+def test_a_key_or_a_signature_that_is_a_device_is_refused(sealed: Path, key: Path) -> None:
+    with pytest.raises(UsageError, match="no ordinary file"):
+        signing.read_private(Path("/dev/zero"))
+    signatures.place_of(sealed).symlink_to("/dev/zero")
+    with pytest.raises(Altered, match="no ordinary file"):
+        signatures.check(artifact.open_artifact(sealed), signing.read_public(Path(f"{key}.pub")))
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "/"])
+def test_a_new_key_needs_a_name(path: str) -> None:
+    with pytest.raises(UsageError, match="names no file"):
+        signing.new_key(Path(path))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yoriai.errors import Refused
 from yoriai.prediction import nearest_fact
 from yoriai.strict import MOST_CHARACTERS, MOST_FLOAT, MOST_INTEGER, Strict, short
 
@@ -134,3 +135,24 @@ KNOWN = ("in", "tokens.*", "models.base.tasks.jnli.score", "dropped_by_rule.**")
 )
 def test_a_fact_is_known_or_answered_with_the_nearest(fact, near):
     assert nearest_fact(fact, KNOWN) == near
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"inner": {"count": "x"}}', "inner.count: Input should be a valid integer"),
+        (b'{"whol": 1}', "whol: Extra inputs"),
+        (b"{", "note.json is not as it was written: Invalid JSON"),
+        (b"[" * 100_000, "Invalid JSON"),
+        (b'{"whole": ' + b"9" * 5000 + b"}", "whole: |Invalid JSON"),
+        (b"\xff", "Invalid JSON"),
+        (b"[]", "note.json is not as it was written: Input should be an object"),
+        (b'{"' + b"k" * 5000 + b'": 1}', "k: Extra"),
+    ],
+)
+def test_a_note_that_was_changed_is_refused_with_its_first_wrong_key(data, told):
+    with pytest.raises(Refused, match=told) as caught:
+        Numbers.of_json(data, "note.json", "write it anew")
+    assert len(caught.value.message) < 300
+    assert caught.value.hint == "write it anew"
+    assert Numbers.of_json(b'{"whole": 4}', "note.json", "").whole == 4

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from yoriai.errors import Refused, YoriaiError
+from yoriai.errors import Refused, UsageError, YoriaiError
 
 
 def canonical_json(value: Any) -> bytes:
@@ -30,6 +31,30 @@ def canonical_json(value: Any) -> bytes:
 def ordered_json(value: Any) -> bytes:
     """JSON for reading, keys in their own order: the steps of a recipe are a story."""
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def open_ordinary(path: Path) -> IO[bytes]:
+    """Open an ordinary file of others for reading.
+
+    A pipe that nobody writes to would be waited for without end, and a device has no end: those
+    raise :class:`UsageError`. Errors of opening are the system's own.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UsageError(f"{path} is no ordinary file", hint=f"ls -l {path}")
+    return os.fdopen(handle, "rb")
+
+
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file that :func:`open_ordinary` opens; :class:`UsageError` for more."""
+    with open_ordinary(path) as stream:
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise UsageError(
+            f"{path} has more than {most_bytes:,} bytes; no more are read", hint=f"ls -l {path}"
+        )
+    return data
 
 
 def digest_bytes(data: bytes) -> str:

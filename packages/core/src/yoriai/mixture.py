@@ -284,8 +284,8 @@ def read_mixture(folder: Path, *, quick: bool = False) -> Mixture:
             hint="name the folder of a tokens artifact, e.g. build/tour/shards@1",
         )
     try:
-        value = safe_yaml.load(path.read_bytes(), str(path))
-    except safe_yaml.BadYaml as error:
+        value = safe_yaml.read(path)
+    except UsageError as error:
         raise Altered(error.message) from error
     if not isinstance(value, dict):
         raise Altered(f"{path} holds no mapping")

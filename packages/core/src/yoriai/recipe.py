@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pydantic
 import yaml
 
-from yoriai import config, safe_yaml
+from yoriai import config, files, safe_yaml
 from yoriai.artifact import MANIFEST, Artifact, open_artifact
 from yoriai.config import Fault, Uses, dotted
 from yoriai.contracts import Engine
@@ -25,6 +25,7 @@ from yoriai.terminal import clip
 
 MAX_BYTES = 2**20
 MOST_NAME, MOST_STEPS = 300, 1000
+FORM = "a recipe is a mapping with name and steps"
 NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
@@ -166,13 +167,7 @@ def load_recipe(path: Path, registry: Registry, settings: Sequence[str] = ()) ->
     """
     if not path.is_file():
         raise NotFound(f"no recipe {path}", hint="ls recipes/")
-    if path.stat().st_size > MAX_BYTES:
-        raise UsageError(f"{path} is larger than 1 MB; that is no recipe")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 (byte {error.start})") from error
-    value, lines = parse_yaml(text, str(path))
+    value, lines = read_yaml(path, FORM, MAX_BYTES)
     for setting in settings:
         apply_setting(value, setting)
     faults: list[Fault] = []
@@ -342,11 +337,23 @@ def _faulty(
 # --- YAML -------------------------------------------------------------------------------
 
 
-def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
-    """Safe YAML to a mapping, and the line of each key; duplicate keys are refused."""
+def read_yaml(
+    path: Path, form: str = FORM, most_bytes: int = safe_yaml.MAX_BYTES
+) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """:func:`parse_yaml` of an ordinary file; raises as :func:`yoriai.files.read_small` does."""
+    return parse_yaml(files.read_small(path, most_bytes), str(path), form)
+
+
+def parse_yaml(
+    text: str | bytes, name: str, form: str = FORM
+) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """Safe YAML to a mapping, and the line of each key; duplicate keys are refused.
+
+    ``form`` is what is said where it is no mapping: what one should look like.
+    """
     value, node = safe_yaml.load_with_node(text, name)
     if not isinstance(value, dict) or node is None:
-        raise UsageError(f"{name}: a recipe is a mapping with name and steps")
+        raise UsageError(f"{name}: {form}")
     lines: dict[tuple[Any, ...], int] = {}
     _note_lines(node, (), lines, set())
     return value, lines

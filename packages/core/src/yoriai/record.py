@@ -19,7 +19,7 @@ import pydantic
 from yoriai.config import dotted, explain
 from yoriai.errors import NotFound, UsageError
 from yoriai.prediction import RELATIONS, Limit, overall, relation_of, verdict_of
-from yoriai.recipe import parse_yaml
+from yoriai.recipe import read_yaml
 from yoriai.strict import Strict
 
 # Each word has a published precedent (BigScience, OPT, Pythia, Marin, LLM-jp).
@@ -260,11 +260,7 @@ def read_record(folder: Path) -> Filed:
     path = folder / "record.yaml"
     if not path.is_file():
         raise NotFound(f"{folder} has no record.yaml", hint="yoriai records list")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 (byte {error.start})") from error
-    value, lines = parse_yaml(text, str(path))
+    value, lines = read_yaml(path, "a record is a mapping with id, title and state")
     if isinstance(value, dict) and isinstance(value.get("id"), int):
         raise UsageError(f"{path}:{lines['id',]}: id: write it in quotes, with its four digits")
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from yoriai import files, safe_yaml
+from yoriai.errors import UsageError
 from yoriai.record import EXECUTIONS, HEADINGS
 
 
@@ -74,7 +75,7 @@ def _was_edited(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        value = safe_yaml.load(path.read_bytes(), str(path))
+        value = safe_yaml.read(path)
         return bool(value["lessons"]) or value["id"] != "0000"
-    except (safe_yaml.BadYaml, KeyError, TypeError):
+    except (UsageError, KeyError, TypeError):
         return True  # whatever it is, it is not what was written here

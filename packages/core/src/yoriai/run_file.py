@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from yoriai import files, stopping
-from yoriai.errors import YoriaiError
+from yoriai.errors import UsageError, YoriaiError
 from yoriai.redaction import Redactor, count_hidden
 
 State = Literal["running", "completed", "failed", "cancelled", "timed-out"]
 SCHEMA = 1
+MOST_BYTES = 2**28  # of a run file that is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,11 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob("*.json")):
         try:
-            value = json.loads(path.read_bytes())
+            value = json.loads(files.read_small(path, MOST_BYTES))
             if problem := _problem(value, path.stem):
                 raise ValueError(problem)
             rows.append(value)
-        except (ValueError, RecursionError, OSError) as error:
+        except (ValueError, RecursionError, OSError, UsageError) as error:
             rows.append({"id": path.stem, "state": "unreadable", "error": str(error), "steps": {}})
     return rows
 

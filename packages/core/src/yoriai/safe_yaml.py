@@ -9,10 +9,12 @@ only then are values constructed, by PyYAML's safe constructors. Duplicate keys 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from yoriai import files
 from yoriai.errors import UsageError
 
 MAX_BYTES = 4 * 2**20
@@ -26,6 +28,12 @@ _NUMBERS = {f"tag:yaml.org,2002:{word}" for word in ("int", "float", "timestamp"
 
 class BadYaml(UsageError):
     """The text is no YAML, or more than is read; the message names place and line."""
+
+
+def read(path: Path) -> Any:
+    """The value of an ordinary YAML file. Raises :class:`BadYaml`, or as
+    :func:`yoriai.files.read_small` does."""
+    return load(files.read_small(path, MAX_BYTES), str(path))
 
 
 def load(text: str | bytes, name: str) -> Any:
@@ -56,7 +64,7 @@ def load_with_node(text: str | bytes, name: str) -> tuple[Any, yaml.Node | None]
             loader.dispose()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         # ValueError: a date like 2026-13-45.
-        kind = "" if isinstance(error, _KeyTwice) else "not valid YAML: "
+        kind = "" if isinstance(error, (_KeyTwice, UnicodeDecodeError)) else "not valid YAML: "
         raise BadYaml(f"{_place(error, name)}: {kind}{_problem(error)}") from error
 
 
@@ -67,6 +75,8 @@ def _place(error: Exception, name: str) -> str:
 
 
 def _problem(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 (byte {error.start})"
     problem = getattr(error, "problem", None) or str(error) or type(error).__name__
     line = next(iter(str(problem).splitlines()), "")
     return line if len(line) <= 200 else line[:197] + "..."

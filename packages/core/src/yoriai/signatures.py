@@ -8,7 +8,7 @@ from typing import Any
 
 from yoriai import files, signing
 from yoriai.artifact import Artifact
-from yoriai.errors import Altered
+from yoriai.errors import Altered, UsageError
 
 SUFFIX = ".signature.json"
 MOST_BYTES = 2**16
@@ -37,13 +37,12 @@ def check(artifact: Artifact, public: Any) -> None:
     place = place_of(artifact.path)
     hint = f"yoriai sign {artifact.path} --key FILE"
     try:
-        with place.open("rb") as stream:
-            value = json.loads(stream.read(MOST_BYTES))
+        value = json.loads(files.read_small(place, MOST_BYTES))
         if not isinstance(value, dict):
             raise ValueError("holds no mapping")
     except FileNotFoundError as error:
         raise Altered(f"{artifact.path} is not signed", hint=hint) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, UsageError) as error:
         raise Altered(f"{place} cannot be read: {error}", hint=hint) from error
     if value.get("digest") != artifact.digest or value.get("name") != artifact.name:
         raise Altered(f"{place} is of another digest or name", hint=hint)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yoriai import files
 from yoriai.errors import Altered, NotFound, Refused, UsageError
 
 MOST_KEY_BYTES = 2**16
@@ -40,6 +41,8 @@ def new_key(path: Path) -> str:
     Returns the public key's fingerprint. Raises :class:`Refused` where either file is there.
     """
     serialization, ed25519 = library()
+    if path.name in ("", ".."):
+        raise UsageError(f"{str(path)!r} names no file", hint="yoriai key FILE")
     public_path = path.with_name(path.name + ".pub")
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
@@ -63,13 +66,11 @@ def new_key(path: Path) -> str:
 def read(path: Path) -> bytes:
     """The bytes of a key file; raises :class:`NotFound`, :class:`UsageError` for a long one."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MOST_KEY_BYTES + 1)
+        return files.read_small(path, MOST_KEY_BYTES)
     except OSError as error:
-        raise NotFound(f"the key {path.name} cannot be read: {error.strerror}") from error
-    if len(data) > MOST_KEY_BYTES:
-        raise UsageError(f"{path.name} is too long for a key")
-    return data
+        raise NotFound(
+            f"the key {path.name} cannot be read: {error.strerror}", hint="yoriai key FILE"
+        ) from error
 
 
 def read_private(path: Path) -> Any:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from pydantic_core import PydanticCustomError, core_schema
+
+from yoriai.errors import Refused
 
 MOST_INTEGER = 10**9
 MOST_FLOAT = 1e18  # FLOPs of a GPU a second are 1e15
@@ -87,6 +89,21 @@ class Strict(pydantic.BaseModel):
     ) -> core_schema.CoreSchema:
         guarded: core_schema.CoreSchema = _guard(handler(source))
         return guarded
+
+    @classmethod
+    def of_json(cls, data: bytes, place: str, hint: str) -> Self:
+        """What a note says that one of our commands wrote, and anybody may have changed since.
+
+        ``place`` is what errors call it, ``hint`` what to do. Raises :class:`Refused` with the
+        first key that is wrong.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(str(part)[:40] for part in first["loc"][:4])
+            told = f"{key}: {first['msg']}" if key else first["msg"]
+            raise Refused(f"{place} is not as it was written: {told}", hint=hint) from error
 
 
 def short(value: object, most: int = 60) -> str:

@@ -183,6 +183,8 @@ def test_a_list_that_cannot_be_used_says_why(tmp_path: Path, change: str, told: 
         read_terms(place)
     with pytest.raises(UsageError, match="cannot be read"):
         read_terms(tmp_path / "nowhere.yaml")
+    with pytest.raises(UsageError, match="no ordinary file"):
+        read_terms(Path("/dev/null"))
     assert OWN_FILE.is_file()
 
 

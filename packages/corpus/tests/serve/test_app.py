@@ -498,3 +498,20 @@ def test_the_cache_holds_no_more_bytes_than_it_may() -> None:
     cache.put(state, ("large",), Response(b"x" * 100_000))
     assert cache.held_bytes == 0
     assert cache.get(("other",), ("0",)) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--token-file", "/dev/zero"), "no ordinary file"),
+        (("--token-file", "nowhere"), "cannot be read"),
+        (("--seconds", "nan"), "no finite number"),
+        (("--seconds", "inf"), "range"),
+        (("--searches", "9" * 20), "range"),
+    ],
+)
+def test_what_serves_without_end_is_refused(
+    index: Artifact, words: tuple[str, str], told: str, yoriai_cli: Callable[..., Any]
+) -> None:
+    answer = yoriai_cli("corpus", "serve", str(index.path), "--host", "0.0.0.0", *words)
+    assert (answer.code, told in answer.err, "try: " in answer.err) == (2, True, True)

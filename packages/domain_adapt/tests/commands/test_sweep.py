@@ -74,3 +74,11 @@ def test_shares_that_are_none_are_refused(tmp_path, shares, words):
     assert done.code == 2
     assert words in done.err
     assert not (tmp_path / "s.yaml").exists()
+
+
+def test_a_recipe_that_is_a_device_is_refused(tmp_path):
+    done = run_cli(
+        "domain-adapt", "sweep", "/dev/zero", "--mix", "mix", "--shares", "0.1", "--out", "s.yaml",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.code, "no ordinary file" in done.err) == (2, True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from yoriai import NotFound, Sample, Task, YoriaiError
+from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
 from yoriai_eval.scoring import protocol
 from yoriai_eval.scoring.metrics import METRICS
 from yoriai_eval.scoring.protocol import Exam
@@ -426,3 +426,11 @@ def test_files_say_nothing_twice(name):
     Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     text = (protocol.FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert yaml.load(text, Strict)["name"] == name
+
+
+def test_a_protocol_that_is_a_device_or_a_list_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no ordinary file"):
+        protocol._of_file(Path("/dev/null"))
+    (tmp_path / "p.yaml").write_text("- 1\n")
+    with pytest.raises(UsageError, match="a protocol is a mapping of keys to values"):
+        protocol._of_file(tmp_path / "p.yaml")

@@ -337,3 +337,11 @@ def test_two_yaml_tasks_run_together_and_doubles_are_refused(
     assert set(scores.facts["models"]["base"]["tasks"]) == {"proverbs", "made"}
     with pytest.raises(UsageError, match="two tasks are called 'made'"):
         yoriai_job("again", build_run([both[1], both[1]], backend), [make.stub()])
+
+
+@pytest.mark.parametrize("name", ["proverbs.yaml", "proverbs.jsonl"])
+def test_a_task_or_its_data_that_is_a_device_is_refused(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=f"{name} is no ordinary file"):
+        list(YamlTask(path=str(folder / "proverbs.yaml")).samples([]))

@@ -225,6 +225,12 @@ def test_a_wrong_launch_file_names_the_line_and_the_nearest_key(tmp_path):
         load(path)
     with pytest.raises(NotFound, match="no launch file"):
         load(tmp_path / "other.yaml")
+    path.write_text("- 1\n")
+    with pytest.raises(UsageError, match="a launch file is a mapping with recipe and scheduler"):
+        load(path)
+    path.write_bytes("recipe: 寄合".encode("euc-jp"))
+    with pytest.raises(UsageError, match=r"is not UTF-8 \(byte 8\)"):
+        load(path)
     path.write_text("recipe: r.yaml\nscheduler: pbs\n")
     assert load(path, "local").scheduler == "local"
 
@@ -242,3 +248,11 @@ def test_ports_lie_below_those_that_linux_gives_out_by_itself():
         port = int(text.split("\nport=")[1].split("\n")[0])
         assert 20_000 <= port < 30_000
     assert "\nport=23456\n" in script(made("mpirun"), "tour-1")
+
+
+def test_a_launch_file_without_end_is_read_up_to_a_bound(tmp_path):
+    path = tmp_path / "launch.yaml"
+    path.touch()
+    os.truncate(path, 2**33)
+    with pytest.raises(UsageError, match="more than 4,194,304 bytes; no more are read"):
+        load(path)

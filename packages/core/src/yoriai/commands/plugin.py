@@ -86,12 +86,12 @@ def check_plugin(shared: Context, name: str, keys_file: Path | None, as_json: bo
     """
     from yoriai.config import unknown_name
     from yoriai.conformance import check
-    from yoriai.safe_yaml import load
+    from yoriai.safe_yaml import read
 
     registry = shared.registry
     if name not in {p.name for p in registry.plugins}:
         raise unknown_name(name, [p.name for p in registry.plugins], "plugin")
-    keys = load(keys_file.read_bytes(), str(keys_file)) if keys_file else {}
+    keys = read(keys_file) if keys_file else {}
     if not isinstance(keys, dict):
         raise UsageError(f"{keys_file}: is no mapping of plugin/name to keys")
     report = check(registry, name, keys)

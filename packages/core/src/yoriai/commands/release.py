@@ -56,6 +56,7 @@ def release(
 
     Nothing leaves this machine without --push; with it, PATH may be a release made before.
     """
+    from yoriai import files
     from yoriai import release as releases
     from yoriai.errors import UsageError
     from yoriai.plain_markdown import neutralise
@@ -63,7 +64,9 @@ def release(
     made: dict[str, Any]
     place = target or path
     if target is not None:
-        words = neutralise(failures.read_text(encoding="utf-8")) if failures else ""
+        words = (
+            neutralise(files.read_small(failures, releases.MOST_TEXT).decode()) if failures else ""
+        )
         made = releases.assemble(
             open_artifact(path), target,
             scores=[open_artifact(one) for one in scored],

@@ -62,11 +62,9 @@ class GroupTerms(Strict):
 def read_terms(path: Path = OWN_FILE) -> GroupTerms:
     """A list of words from YAML; raises :class:`yoriai.UsageError` that names what is wrong."""
     try:
-        content = path.read_bytes()
+        return GroupTerms.model_validate(safe_yaml.read(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return GroupTerms.model_validate(safe_yaml.load(content, path.name))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

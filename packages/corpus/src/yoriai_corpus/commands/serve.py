@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
-from yoriai import UsageError, console
+from yoriai import UsageError, console, files
 from yoriai.cli import Context
 from yoriai_corpus.commands import folder, model_option, open_trainings
+
+MOST_TOKEN_BYTES = 2**16
 
 
 @click.command(epilog="""\b
@@ -35,11 +37,11 @@ Examples:
     "--per-minute", default=0, type=click.IntRange(min=0), help="Requests of one client; 0: any."
 )
 @click.option(
-    "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0.1),
+    "--seconds", default=10.0, show_default=True, type=console.Finite(0.1, 3600),
     help="Most time of one search.",
 )  # fmt: skip
 @click.option(
-    "--searches", default=4, show_default=True, type=click.IntRange(min=1),
+    "--searches", default=4, show_default=True, type=click.IntRange(1, 1000),
     help="Searches at a time.",
 )  # fmt: skip
 @model_option
@@ -83,9 +85,12 @@ def serve(
 
 def _token(path: Path) -> str:
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        token = files.read_small(path, MOST_TOKEN_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token file {path.name} cannot be read") from error
+        raise UsageError(
+            f"the token file {path.name} cannot be read",
+            hint="openssl rand -hex 24 > FILE",
+        ) from error
     if len(token) < 16:
         raise UsageError("the token is shorter than 16 characters", hint="openssl rand -hex 24")
     return token

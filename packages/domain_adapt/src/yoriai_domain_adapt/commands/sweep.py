@@ -34,7 +34,7 @@ def sweep(
     """
     import yaml
 
-    from yoriai.recipe import parse_yaml
+    from yoriai.recipe import read_yaml
 
     try:
         values = [float(word) for word in shares.split(",")]
@@ -49,7 +49,7 @@ def sweep(
         )
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another --out")
-    told, _ = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
+    told, _ = read_yaml(recipe)
     _check_form(told, recipe)
     made = expand(told, mix, values, predicted)
     text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100)

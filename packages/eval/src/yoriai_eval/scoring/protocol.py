@@ -34,7 +34,7 @@ from yoriai import (
 from yoriai.config import dotted, explain, unknown_name
 from yoriai.contracts import Form
 from yoriai.files import digest_json
-from yoriai.recipe import parse_yaml
+from yoriai.recipe import read_yaml
 from yoriai.strict import Strict
 from yoriai_eval.scoring.metrics import METRICS
 
@@ -161,14 +161,12 @@ def _on_base(told: dict[str, Any]) -> dict[str, Any]:
 
 def _of_file(place: Path) -> Protocol:
     try:
-        told, _ = parse_yaml(place.read_text(encoding="utf-8"), str(place))
+        told, _ = read_yaml(place, "a protocol is a mapping of keys to values")
     except OSError as error:
         raise NotFound(
             f"the protocol {place} cannot be read: {error.strerror}",
             hint=f"give a file, or one of {', '.join(names())}",
         ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the protocol {place} is no UTF-8: {error}") from error
     try:
         made = Protocol.model_validate(_on_base(told))
     except pydantic.ValidationError as error:

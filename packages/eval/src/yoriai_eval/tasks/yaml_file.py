@@ -28,6 +28,7 @@ from yoriai import (
     Task,
     UsageError,
     YoriaiError,
+    files,
     safe_yaml,
 )
 from yoriai.config import dotted, explain
@@ -40,6 +41,7 @@ from yoriai_eval.scoring.protocol import _fill, exams, load
 from yoriai_eval.sets import store
 
 _PLACE = re.compile(r"\{(\w+)\}")
+MOST_DATA_BYTES = 2**30
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 Fields = dict[str, str]
 
@@ -164,7 +166,7 @@ class YamlTask(Task):
     @cached_property
     def _content(self) -> bytes:
         try:
-            return Path(self.path).expanduser().read_bytes()
+            return files.read_small(Path(self.path).expanduser(), safe_yaml.MAX_BYTES)
         except OSError as error:
             raise NotFound(
                 f"eval/yaml: {self.path} cannot be read: {error.strerror}",
@@ -233,7 +235,7 @@ class YamlTask(Task):
     def _local(self, name: str) -> bytes:
         place = Path(self.path).expanduser().parent / name
         try:
-            return place.read_bytes()
+            return files.read_small(place, MOST_DATA_BYTES)
         except OSError as error:
             raise NotFound(
                 f"eval/yaml: {place} cannot be read: {error.strerror}",

@@ -177,7 +177,7 @@ def read_matrix(path: Path) -> Matrix:
     from yoriai.config import explain
 
     try:
-        return Matrix.model_validate(safe_yaml.load(path.read_text("utf-8"), path.name))
+        return Matrix.model_validate(safe_yaml.read(path))
     except pydantic.ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault.place))}: {fault.message}"

@@ -238,11 +238,11 @@ def load(path: Path, scheduler: str = "") -> Launch:
 
     Raises :class:`UsageError` naming every wrong key with its line, or :class:`NotFound`.
     """
-    from yoriai.recipe import parse_yaml
+    from yoriai.recipe import read_yaml
 
     if not path.is_file():
         raise NotFound(f"no launch file {path}", hint="ls *.yaml")
-    value, lines = parse_yaml(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    value, lines = read_yaml(path, "a launch file is a mapping with recipe and scheduler")
     if scheduler:
         value["scheduler"] = scheduler
     try:

@@ -118,3 +118,13 @@ def test_jobs_of_another_folder_are_named_by_it(project, tmp_path_factory, monke
 def test_join_by_hand_is_refused(project):
     with pytest.raises(UsageError, match="no further node"):
         yoriai("join")
+
+
+def test_a_log_does_nothing_to_the_terminal_and_is_decoded_across_its_chunks(project):
+    job = launch()["id"]
+    log = project / "build/launch" / f"{job}.log"
+    log.write_bytes(b"\x1b[2Jx" + "あ".encode() * 2**19 + b"\xff\n")
+    shown = yoriai("logs", job).output
+    assert "\\x1b[2J" in shown
+    assert shown.count("あ") == 2**19
+    assert shown.count("\ufffd") == 1

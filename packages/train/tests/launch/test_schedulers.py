@@ -510,3 +510,73 @@ def test_a_script_submitted_by_hand_keeps_a_copy_to_queue_again(stand):
     subprocess.run(["sbatch", "mine.sh"], cwd=stand.folder, check=True, capture_output=True)
     assert (stand.folder / FOLDER / "r-1.sh").read_text() == place.read_text()
     assert stand.events()[-1] == ("ended", 2, "0")
+
+
+NOTE = {
+    "id": "r-1", "scheduler": "local", "job": "4711", "began": 0, "submitted": "2026-11-29",
+    "nodes": 1, "recipe": "r.yaml", "requeues": 0,
+}  # fmt: skip
+
+
+def noted(folder: Path, value: object, name: str = "r-1") -> Path:
+    place = folder / FOLDER / f"{name}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(value))
+    return place
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({key: wrong} for key in NOTE for wrong in (None, [], {"a": 1}, True, 1.5)),
+        {"job": "-1"}, {"job": "0"}, {"job": "--all"}, {"job": "1 2"}, {"job": "1\n"},
+        {"scheduler": "slurm", "job": "-u"}, {"scheduler": "slurm", "job": "1,2"},
+        {"scheduler": "none"}, {"id": "../r-1"}, {"id": "r-2"}, {"began": -1},
+    ],
+)  # fmt: skip
+def test_a_note_that_was_altered_is_refused_and_nothing_is_cancelled_by_it(
+    tmp_path, change, monkeypatch
+):
+    monkeypatch.setattr(schedulers, "_end", lambda *_: pytest.fail("something was ended"))
+    monkeypatch.setattr(schedulers, "_call", lambda *_, **__: pytest.fail("something was called"))
+    place = noted(tmp_path, NOTE | change)
+    for ask in (schedulers.note_of, schedulers.cancel):
+        with pytest.raises(Refused, match=r"r-1\.json is ") as caught:
+            ask(tmp_path, "r-1")
+        assert caught.value.hint == f"if it is no job of yours: mv {place} elsewhere"
+
+
+def test_a_note_that_leads_nowhere_or_without_end_is_refused(tmp_path):
+    place = noted(tmp_path, NOTE)
+    assert schedulers.ids(tmp_path) == ["r-1"]
+    for target, kind in (("nowhere", Refused), ("/dev/zero", UsageError)):
+        place.unlink()
+        place.symlink_to(target)
+        with pytest.raises(kind, match=r"r-1\.json"):
+            schedulers.ids(tmp_path)
+
+
+def test_events_that_were_altered_are_left_out(tmp_path):
+    noted(tmp_path, NOTE)
+    place = tmp_path / FOLDER / "r-1.events"
+    long = "9" * 5000
+    place.write_bytes(
+        f"t\tstarted\t1\t4711\nt\tstarted\t{long}\t1\nt\tstarted\t²\t1\n".encode() + b"\xff\n"
+    )
+    assert [event.attempt for event in schedulers.events(tmp_path, "r-1")] == [1]
+    place.write_text("t\tstarted\t1\t--all\n")
+    assert schedulers.status(tmp_path, "r-1").job == "4711"
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="no ordinary file"):
+        schedulers.events(tmp_path, "r-1")
+
+
+def test_only_the_process_of_the_note_is_ended(tmp_path, monkeypatch):
+    ended = []
+    monkeypatch.setattr(schedulers, "_end", lambda *words: ended.append(words))
+    monkeypatch.setattr(schedulers, "_began", lambda _: 7)
+    noted(tmp_path, NOTE | {"began": 7})
+    (tmp_path / FOLDER / "r-1.events").write_text("t\tstarted\t1\t1\n")
+    schedulers.cancel(tmp_path, "r-1")
+    assert ended == [(4711, 7)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoriai import NotFound, UsageError, console
+from yoriai import NotFound, UsageError, console, terminal
 from yoriai.cli import Context
 
 if TYPE_CHECKING:
@@ -179,10 +180,11 @@ def logs(job: str | None, follow: bool, directory: Path, as_json: bool) -> None:
             {"id": job, "log": _text(place), "scheduler": _text(said)}, as_json=True, text=str
         )
         return
-    position = _print_from(place, 0)
+    log = _Log(place)
+    log.print_more()
     while follow:
         one = schedulers.status(directory, job)
-        position = _print_from(place, position)
+        log.print_more()
         if one.state not in ("queued", "running"):
             console.note(_line(one))
             break
@@ -197,15 +199,21 @@ def _text(place: Path) -> str:
     return place.read_text(encoding="utf-8", errors="replace") if place.is_file() else ""
 
 
-def _print_from(place: Path, position: int) -> int:
-    """Print what a log has grown by; returns where it ends."""
-    if not place.is_file():
-        return position
-    with place.open("rb") as stream:
-        stream.seek(position)
-        while chunk := stream.read(2**20):
-            click.echo(chunk.decode("utf-8", errors="replace"), nl=False)
-        return stream.tell()
+class _Log:
+    """A log that is printed as it grows; what it says does nothing to the terminal."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.position = place, 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def print_more(self) -> None:
+        if not self.place.is_file():
+            return
+        with self.place.open("rb") as stream:
+            stream.seek(self.position)
+            while chunk := stream.read(2**20):
+                click.echo(terminal.harmless(self._decoder.decode(chunk)), nl=False)
+            self.position = stream.tell()
 
 
 @click.command(epilog="""\b

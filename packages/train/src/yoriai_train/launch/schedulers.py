@@ -17,7 +17,6 @@ The scheduler is asked only whether a job that has not noted its end still waits
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -29,16 +28,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pydantic
+
 from yoriai import NotFound, Refused, UsageError, YoriaiError, config, files
 from yoriai.run_file import now
+from yoriai.strict import Strict
 from yoriai_train.job.nodes import FOLDER
-from yoriai_train.launch.launch_file import QUEUED, Launch, script
+from yoriai_train.launch.launch_file import QUEUED, Launch, Scheduler, script
 
 State = Literal["queued", "running", "done", "failed", "stopped", "cancelled", "vanished"]
 SIGNALLED = "told to end from outside, not by yoriai train cancel"
 _TOLD_TO_END = ("6", "130", "137", "143")  # the run says that its time is up; it died of the signal
 COMMAND_SECONDS = 120  # a busy Slurm controller answers within its MessageTimeout, 10 s to 100 s
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL; Slurm's KillWait by default
+MOST_NOTE_BYTES, MOST_EVENTS_BYTES = 2**20, 2**26
+ID = r"[A-Za-z0-9_-]{1,200}"
+# A scheduler's number of a job: 123, 123_4, 123.server, 123[4].server. It is a word of commands,
+# so it begins with a digit: no option, and of kill(2) no group of processes.
+NUMBER = r"[0-9][A-Za-z0-9_.\[\]-]{0,200}"
+
+
+class JobNote(Strict):
+    """The note of a submission, as :func:`write_note` writes it."""
+
+    id: str = pydantic.Field(pattern=f"^{ID}$")
+    scheduler: Scheduler
+    job: str = pydantic.Field(pattern=f"^{NUMBER}$")
+    began: int = pydantic.Field(0, ge=0, le=2**62)
+    submitted: str
+    nodes: int
+    recipe: str
+    requeues: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def _of_a_process(self) -> JobNote:
+        if self.scheduler not in QUEUED and not re.fullmatch("[1-9][0-9]{0,9}", self.job):
+            raise ValueError("job is no number of a process")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,25 +229,24 @@ def _began(process: int) -> int:
 def ids(directory: Path) -> list[str]:
     """The jobs submitted here, oldest first."""
     notes = [_note(path) for path in (directory / FOLDER).glob("*.json") if "." not in path.stem]
-    return [n["id"] for n in sorted(notes, key=lambda n: (n["submitted"], n["id"]))]
+    return [n.id for n in sorted(notes, key=lambda n: (n.submitted, n.id))]
 
 
-def _note(path: Path) -> dict[str, Any]:
+def _note(path: Path) -> JobNote:
+    hint = f"if it is no job of yours: mv {path} elsewhere"
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise YoriaiError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict) or "id" not in value:
-        raise YoriaiError(f"{path} is no note of a job")
-    return value
+        data = files.read_small(path, MOST_NOTE_BYTES)
+    except OSError as error:  # a link that leads nowhere
+        raise Refused(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    note = JobNote.of_json(data, str(path), hint)
+    if note.id != path.stem:  # the id becomes a path, and a number what is cancelled
+        raise Refused(f"{path} is the note of job {note.id}", hint=hint)
+    return note
 
 
-def note_of(directory: Path, job_id: str) -> dict[str, Any]:
+def note_of(directory: Path, job_id: str) -> JobNote:
     """The note of a job; raises :class:`NotFound` with the nearest id."""
-    if (
-        not re.fullmatch(r"[A-Za-z0-9_-]+", job_id)
-        or not (directory / FOLDER / f"{job_id}.json").is_file()
-    ):
+    if not re.fullmatch(ID, job_id) or not (directory / FOLDER / f"{job_id}.json").is_file():
         raise config.unknown_name(job_id, ids(directory), "job")
     return _note(directory / FOLDER / f"{job_id}.json")
 
@@ -229,21 +254,26 @@ def note_of(directory: Path, job_id: str) -> dict[str, Any]:
 def events(directory: Path, job_id: str) -> list[Event]:
     """What the script noted, in order; a line cut short by a crash is left out."""
     try:
-        text = (directory / FOLDER / f"{job_id}.events").read_text(encoding="utf-8")
+        data = files.read_small(directory / FOLDER / f"{job_id}.events", MOST_EVENTS_BYTES)
     except FileNotFoundError:
         return []
-    rows = [line.split("\t") for line in text.splitlines()]
-    return [Event(r[0], r[1], int(r[2]), r[3]) for r in rows if len(r) == 4 and r[2].isdigit()]
+    rows = [line.split("\t") for line in data.decode(errors="replace").splitlines()]
+    return [
+        Event(r[0], r[1], int(r[2]), r[3])
+        for r in rows
+        if len(r) == 4 and re.fullmatch("[0-9]{1,9}", r[2])
+    ]
 
 
 def status(directory: Path, job_id: str) -> Status:
     """How a job is, by its own events first; the scheduler is asked only if they have no end."""
     note, happened = note_of(directory, job_id), events(directory, job_id)
-    numbers = {e.attempt + 1: e.value for e in happened if e.what == "requeued"}
-    numbers |= {e.attempt: e.value for e in happened if e.what == "started"}
-    job = numbers[max(numbers)] if numbers else str(note["job"])
+    told = [event for event in happened if re.fullmatch(NUMBER, event.value)]
+    numbers = {e.attempt + 1: e.value for e in told if e.what == "requeued"}
+    numbers |= {e.attempt: e.value for e in told if e.what == "started"}
+    job = numbers[max(numbers)] if numbers else note.job
     state, detail = _judge(happened)
-    if detail == SIGNALLED and note["scheduler"] in QUEUED:
+    if detail == SIGNALLED and note.scheduler in QUEUED:
         # A scheduler that takes the nodes away for another job may queue this one again.
         asked = _ask(note, job, directory)
         state, detail = asked if asked[0] == "queued" else (state, detail)
@@ -255,13 +285,13 @@ def status(directory: Path, job_id: str) -> Status:
             if state is None and any(e.what == "cancelled" for e in happened):
                 state = "cancelled"
             elif state is None:
-                state, detail = "vanished", _why_vanished(note["scheduler"], job, directory)
+                state, detail = "vanished", _why_vanished(note.scheduler, job, directory)
         elif state == "running" and happened and happened[-1].what == "requeued":
-            state = "queued" if note["scheduler"] in QUEUED else state
+            state = "queued" if note.scheduler in QUEUED else state
     attempt = max((e.attempt for e in happened), default=0)
     return Status(
-        job_id, state, detail, note["scheduler"], job, attempt, note["nodes"], note["recipe"],
-        note["submitted"],
+        job_id, state, detail, note.scheduler, job, attempt, note.nodes, note.recipe,
+        note.submitted,
     )  # fmt: skip
 
 
@@ -287,11 +317,11 @@ def _judge(happened: Sequence[Event]) -> tuple[State | None, str]:
     return "failed", f"exit code {ended.value}"
 
 
-def _ask(note: dict[str, Any], job: str, directory: Path) -> tuple[State, str]:
+def _ask(note: JobNote, job: str, directory: Path) -> tuple[State, str]:
     """What the scheduler says of a job that has not noted its end."""
-    scheduler = note["scheduler"]
+    scheduler = note.scheduler
     if scheduler not in QUEUED:
-        alive = _began(int(note["job"])) == note["began"] != 0
+        alive = _began(int(note.job)) == note.began != 0
         return ("running" if alive else "vanished"), ""
     if scheduler == "slurm":
         told = _call(["squeue", "--noheader", "--format=%T", f"--jobs={job}"], directory, bad="")
@@ -358,7 +388,8 @@ def cancel(directory: Path, job_id: str) -> Status:
             number, _, task = before.job.partition(".")
         _call([name, number, *(["-t", task] if task else [])], directory)
     else:
-        _end(int(before.job), note_of(directory, job_id)["began"])
+        note = note_of(directory, job_id)
+        _end(int(note.job), note.began)
     return before
 
 

@@ -323,3 +323,54 @@ def test_the_commands_say_what_would_be_done_do_it_and_look_for_it(
     signing.check(public, files.canonical_json(entry), signature)
     with pytest.raises(Altered):
         signing.check(public, files.canonical_json({**entry, "documents": 2}), signature)
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b"1", b"{}", b'{"names_sha256": 5}', b"[" * 9000, b"\xff", b"9" * 5000]
+)
+def test_a_log_that_was_altered_is_refused_with_its_line(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / removals.LOG).write_bytes(b'{"names_sha256": [], "kept": 1}\n' + line + b"\n")
+    with pytest.raises(Refused, match=f"{removals.LOG}:2 is not as it was written"):
+        removals.logged(tmp_path)
+
+
+def test_a_log_or_a_plan_that_is_a_device_is_refused(tmp_path: Path) -> None:
+    for name in (removals.LOG, folder.PENDING):
+        (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="no ordinary file"):
+        removals.logged(tmp_path)
+    with pytest.raises(UsageError, match="no ordinary file"):
+        folder.resume(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/r.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="no ordinary file"):
+        folder._runs(tmp_path, ["0" * 64])
+
+
+PENDING = {
+    "reason": "r", "by": "", "twins": "all", "names": [["mine", "a"]], "records": [],
+    "promoted": [[["mine", "a"], ["mine", "b"]]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({key: wrong} for key in PENDING for wrong in (None, 5, [1], [[1]], {"a": 1})),
+        {"names": [["a", "b", "c"]]}, {"twins": "none"}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_plan_that_was_altered_is_not_gone_on_with(tmp_path: Path, change: Any) -> None:
+    place = tmp_path / folder.PENDING
+    place.write_text(json.dumps(PENDING | change))
+    with pytest.raises(Refused, match="is not as it was written") as caught:
+        folder.resume(tmp_path)
+    assert f"yoriai verify {tmp_path}" in str(caught.value.hint)
+
+
+def test_a_plan_of_which_a_key_was_lost_is_not_gone_on_with(tmp_path: Path) -> None:
+    place = tmp_path / folder.PENDING
+    for key in PENDING:
+        place.write_text(json.dumps({k: v for k, v in PENDING.items() if k != key}))
+        with pytest.raises(Refused, match=f"{key}: Field required"):
+            folder.resume(tmp_path)

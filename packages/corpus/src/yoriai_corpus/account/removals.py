@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from yoriai import NotFound, YoriaiError
+import pydantic
+
+from yoriai import NotFound, YoriaiError, files
+from yoriai.strict import Strict
 
 LOG = "removals.jsonl"
+MOST_ENTRY_BYTES = 2**30  # 67 bytes a document
 
 
 class Removed(NotFound):
@@ -24,16 +28,24 @@ def name_digest(source: str, id_: str) -> str:
     return hashlib.sha256(f"{source}/{id_}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
+class _LogEntry(Strict):
+    """What commands read of an entry of the log; the rest is for people."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+    names_sha256: list[str]
+    date: str = ""
+    reason: str = ""
+
+
 def logged(root: Path) -> list[dict[str, Any]]:
     """The entries of a log. Raises :class:`YoriaiError` for a line that is none."""
     found = []
     try:
-        with (root / LOG).open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    found.append(dict(json.loads(line)))
-                except (ValueError, TypeError, RecursionError) as error:
-                    raise YoriaiError(f"{LOG}:{number} is no entry of a log") from error
+        with files.open_ordinary(root / LOG) as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(MOST_ENTRY_BYTES), b""), 1):
+                place = f"{root / LOG}:{number}"
+                _LogEntry.of_json(line, place, "restore it from a copy: it names what was removed")
+                found.append(dict(json.loads(line)))
     except FileNotFoundError as error:
         raise YoriaiError(f"nothing was removed in {root}: it has no {LOG}") from error
     return found

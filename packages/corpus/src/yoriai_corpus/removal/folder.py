@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yoriai import Artifact, Refused, YoriaiError, files
+from yoriai import Artifact, Refused, YoriaiError, files, run_file
 from yoriai.artifact import IDENTITY, MANIFEST, check_bytes, open_artifact, seal
 from yoriai.redaction import Redactor
+from yoriai.strict import Strict
 from yoriai_corpus.account.removals import LOG, name_digest
 from yoriai_corpus.removal import rewriting
-from yoriai_corpus.removal.selection import RemovalRequest, RemovalSelection, select
+from yoriai_corpus.removal.selection import Name, RemovalRequest, RemovalSelection, Twins, select
 
 PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
+MOST_PENDING_BYTES = 2**30
 KINDS = ("corpus", "tokens", "index")
 COPIES = ("ngrams",)  # copies of tokens in another order: deleted, to be made anew
 
@@ -90,14 +92,10 @@ def resume(root: Path) -> RemovalPlan:
     if pending is None:
         raise YoriaiError(f"no removal is under way in {root}")
     request = RemovalRequest(
-        reason=pending["reason"], by=pending["by"], twins=pending["twins"],
-        name_digests=frozenset({"-"}),
-    )  # fmt: skip
+        reason=pending.reason, by=pending.by, twins=pending.twins, name_digests=frozenset({"-"})
+    )
     chosen = RemovalSelection(
-        {(source, id_) for source, id_ in pending["names"]},
-        set(),
-        set(pending["records"]),
-        {(a, b): (c, d) for (a, b), (c, d) in pending["promoted"]},
+        set(pending.names), set(), set(pending.records), dict(pending.promoted)
     )
     return _plan(root, request, chosen, artifacts_of(root))
 
@@ -125,10 +123,12 @@ def _plan(
 def _runs(root: Path, digests: Iterable[str]) -> list[str]:
     """Names of run files that tell of any of these artifacts."""
     wanted = tuple(digests)
-    return [
-        path.stem for path in sorted((root / "runs").glob("*.json"))
-        if any(digest in path.read_text(encoding="utf-8", errors="replace") for digest in wanted)
-    ]  # fmt: skip
+    found = []
+    for path in sorted((root / "runs").glob("*.json")):
+        text = files.read_small(path, run_file.MOST_BYTES).decode(errors="replace")
+        if any(digest in text for digest in wanted):
+            found.append(path.stem)
+    return found
 
 
 def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
@@ -227,9 +227,22 @@ def _write_pending(root: Path, request: RemovalRequest, chosen: RemovalSelection
     files.write_atomically(root / PENDING, files.canonical_json(value))
 
 
-def _pending(root: Path) -> dict[str, Any] | None:
+class _Pending(Strict):
+    """What :func:`_write_pending` writes."""
+
+    reason: str
+    by: str
+    twins: Twins
+    names: list[Name]
+    records: list[str]
+    promoted: list[tuple[Name, Name]]
+
+
+def _pending(root: Path) -> _Pending | None:
+    place = root / PENDING
     try:
-        value: dict[str, Any] = json.loads((root / PENDING).read_bytes())
+        data = files.read_small(place, MOST_PENDING_BYTES)
     except FileNotFoundError:
         return None
-    return value
+    hint = f"yoriai verify {root}; then delete the file, and remove again what is still there"
+    return _Pending.of_json(data, str(place), hint)

@@ -400,6 +400,18 @@ def test_an_artifact_whose_facts_have_another_form_is_refused_by_name(
     assert answer.code == 4
     assert "text@1" in answer.err
     assert "unexpected" not in answer.err
+
+    class PanicException(BaseException):
+        """As pyo3 has it: what a library in Rust calls a panic."""
+
+    def panic(folder):
+        artifact.open_artifact(folder / "text@1")
+        raise PanicException("retry-limit-in-match over")
+
+    monkeypatch.setattr("yoriai.commands.runs._runs_of", panic)
+    answer = yoriai("runs", "list", str(tmp_path))
+    assert answer.code == 4
+    assert "text@1: PanicException: retry-limit-in-match over" in answer.err
     monkeypatch.setattr("yoriai.commands.runs._runs_of", lambda folder: {}["a"])
     assert "unexpected KeyError" in yoriai("runs", "list", str(tmp_path)).err
 

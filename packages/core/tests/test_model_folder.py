@@ -53,6 +53,7 @@ CONFIGS = {
     "experts without end": ({"n_routed_experts": 10**6}, "n_routed_experts: 1000000"),
     "experts of a part": ({"ffn_config": {"moe_num_experts": 10**6}}, "moe_num_experts: 1000000"),
     "values without end": ({"a": [0] * 60_000}, "more than 50,000 values"),
+    "no number": ({"rope": {"factor": float("nan")}}, "says factor: NaN"),
     "no pieces": ({"vocab_size": 0}, "says vocab_size: 0, where a whole number from 1 on"),
     "pieces in a list": ({"vocab_size": [1]}, "vocab_size: [1]"),
     "a context of letters": ({"max_position_embeddings": "\x1b[2J"}, r"'\x1b[2J'"),
@@ -91,12 +92,50 @@ def test_configurations_of_real_models_pass(tmp_path):
 
 @pytest.mark.parametrize(
     "name", ["../other/model.safetensors", "/etc/model.safetensors", "a/b.safetensors", "x.bin",
-             ".hidden.safetensors", 3, None]
+             ".hidden.safetensors", "\ud800.safetensors", 3, None]
 )  # fmt: skip
 def test_an_index_names_safetensors_of_the_folder_only(name, tmp_path):
     index = {"weight_map": {"a": "model-1.safetensors", "b": name}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(Refused, match=r"index\.json names"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", ["model.safetensors"], 3])
+def test_an_index_is_a_mapping(weights, tmp_path):
+    (tmp_path / model_folder.INDEX).write_text(json.dumps({"weight_map": weights}))
+    with pytest.raises(Refused, match=r"index\.json names None"):
+        check(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.json")).write_text("{}")
+    with pytest.raises(Refused, match=r"'a\\udcff\.json' is a name of a file that is no text"):
+        check(tmp_path)
+
+
+LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+BOMBS = {
+    "one long text": {"normalizer": {**LONGER, "content": "a" * 1000}},
+    "doubled again and again": {"normalizer": {"type": "Sequence", "normalizers": [LONGER] * 60}},
+    "bytes of bytes": {"pre_tokenizer": {"pretokenizers": [{"type": "ByteLevel"}] * 40}},
+    "a long beginning": {"normalizer": {"type": "Prepend", "prepend": "x" * 1000}},
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_a_tokenizer_that_makes_texts_long_is_refused_unread(case, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(BOMBS[case]))
+    with pytest.raises(Refused, match=r"tokenizer\.json is refused: .* times as long"):
+        check(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"normalizer": LONGER, "model": {}}))
+    check(tmp_path)
+
+
+def test_a_tokenizer_without_end_is_not_read_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_folder, "MOST_TOKENIZER_BYTES", 100)
+    (tmp_path / "tokenizer.json").write_text(" " * 101)
+    with pytest.raises(Refused, match=r"tokenizer\.json has more than 100 bytes"):
         check(tmp_path)
 
 

@@ -30,6 +30,8 @@ def test_the_places_are_those_of_the_bytes(tmp_path):
 FALSE = {
     "a list": ([], "no mapping"),
     "nesting without end": (b"[" * 100_000, "cannot be read"),
+    "notes in a list": ({"__metadata__": [1]}, "__metadata__ is no mapping of texts"),
+    "notes of notes": ({"__metadata__": {"format": {}}}, "__metadata__ is no mapping of texts"),
     "an entry that is none": ({"a": [1]}, "has no dtype"),
     "a dtype that is a list": ({"a": {**ENTRY, "dtype": ["F32"]}}, "has no dtype"),
     "a shape of words": ({"a": {**ENTRY, "shape": ["2"]}}, "has no shape"),

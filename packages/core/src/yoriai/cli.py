@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from yoriai import __version__, console, stopping, terminal
-from yoriai.errors import NotFound, PluginBroken, YoriaiError
+from yoriai.errors import NotFound, PluginBroken, YoriaiError, is_failure
 
 CORE_COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("yoriai.commands.run:run", "Run a recipe, from text to scores."),
@@ -271,8 +271,8 @@ def _call(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        if debug:
+    except BaseException as error:
+        if debug or not is_failure(error):
             raise
         if place := _place(error):
             message = f"{place} raised {type(error).__name__}: {error}"
@@ -313,7 +313,8 @@ def _unreadable_artifact(error: BaseException) -> str:
     """
     kinds = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
     names = list(_opened_artifacts())
-    if not names or not isinstance(error, kinds):
+    is_panic = not isinstance(error, Exception)  # tokenizers' rules that fail over a text
+    if not names or not (is_panic or isinstance(error, kinds)):
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -74,3 +74,8 @@ class TimedOut(YoriaiError):
 
     exit_code = 6
     code = "timed-out"
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether it is an error to be told: what a library in Rust calls a panic is no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"  # of pyo3

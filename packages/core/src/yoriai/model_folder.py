@@ -7,6 +7,7 @@ folder that needs its own code; left out, it asks on a terminal, and *y* runs th
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -15,10 +16,10 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from yoriai import foreign_code
-from yoriai.errors import Refused, YoriaiError
+from yoriai.errors import Refused, YoriaiError, is_failure
 
 # Configurations and tokenizers; and weights, which are never pickles.
 AS_DATA: dict[str, Any] = {"trust_remote_code": False}
@@ -34,6 +35,8 @@ MOST_LAYERS = 10_000
 MOST_OF_A_SIZE = 10**9
 MOST_BYTES = 16 * 2**20  # of a config.json
 MOST_INDEX_BYTES = 64 * 2**20  # some 100 a tensor; the largest models have 150,000
+MOST_TOKENIZER_BYTES = 64 * 2**20  # the largest have some 35
+MOST_GROWTH = 100.0  # of a text by the rules of a tokenizer; those of published ones: below 10
 MOST_VALUES = 50_000  # in it: a library looks at each, at some thousand a second
 # What is built one by one, and labels, which stand in a list.
 _LAYERS = re.compile(r"\w*(layers?|blocks|experts|labels)|depth")
@@ -64,8 +67,7 @@ def opening(folder: Path | str) -> Iterator[None]:
     except (YoriaiError, ModuleNotFoundError, MemoryError):
         raise
     except BaseException as error:
-        # What a library in Rust calls a panic is no Exception (pyo3).
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_failure(error):
             raise
         said = " ".join(str(error).split())
         words = said[:LONGEST] + ("…" if len(said) > LONGEST else "") or type(error).__name__
@@ -120,11 +122,10 @@ def check(folder: Path) -> None:
     if index and not index.get("weight_map"):
         raise Refused(f"{folder / INDEX} cannot be read: no weight_map", hint=_OTHER)
     weights = index.get("weight_map", {})
-    names = weights.values() if isinstance(weights, dict) else [weights]
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+    for name in weights.values() if isinstance(weights, dict) else [None]:
+        if not _is_text(name) or Path(name).name != name or name.startswith("."):
             raise Refused(
-                f"{folder} is refused as a model: {INDEX} names {str(name)[:80]!r},"
+                f"{folder} is refused as a model: {INDEX} names {ascii(name)[:80]},"
                 " which is no file of the folder",
                 hint=_OTHER,
             )
@@ -133,6 +134,8 @@ def check(folder: Path) -> None:
                 f"{folder} is refused as a model: {INDEX} names {name[:80]!r}, no safetensors",
                 hint=_OTHER,
             )
+
+    _check_tokenizer(folder / "tokenizer.json")
 
 
 _OTHER = "use a folder as transformers saves it: model.save_pretrained(folder)"
@@ -158,11 +161,60 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return value
 
 
+def _check_tokenizer(path: Path) -> None:
+    """Refuse rules under which a text grows beyond all memory; they are run for whole texts."""
+    if not path.is_file():
+        return
+    state = path.stat()
+    if state.st_size > MOST_TOKENIZER_BYTES:
+        raise Refused(f"{path} has more than {MOST_TOKENIZER_BYTES:,} bytes", hint=_OTHER)
+    growth = _growth_of_texts(path, state.st_size, state.st_mtime_ns, state.st_ino)
+    if growth > MOST_GROWTH:
+        raise Refused(
+            f"{path} is refused: its rules may make a text {growth:.3g} times as long",
+            hint="use a tokenizer that replaces characters by few others",
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _growth_of_texts(path: Path, *_state: int) -> float:
+    """How much longer normalizer and pre-tokenizer may make a text, one step after the other."""
+    try:
+        value = json.loads(path.read_bytes())
+        left = [value.get("normalizer"), value.get("pre_tokenizer")]
+    except (OSError, ValueError, AttributeError, RecursionError):  # left to the library
+        return 1.0
+    growth = 1.0
+    while left:
+        step = left.pop()
+        left += step.values() if isinstance(step, dict) else step if isinstance(step, list) else ()
+        if not isinstance(step, dict):
+            continue
+        text = step.get("content", step.get("prepend"))
+        if isinstance(text, str):
+            growth *= max(1, len(text))
+        elif step.get("type") in ("ByteLevel", "Precompiled"):
+            growth *= 2  # a byte beyond ASCII is two; a map of characters gives a few for one
+        growth = min(growth, 1e300)
+    return growth
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Whether it can be written as UTF-8: no lone surrogates, as of names that are no text."""
+    return isinstance(value, str) and value == value.encode(errors="ignore").decode()
+
+
 def _check_entries(folder: Path) -> None:
     """Refuse links that lead outside, which would be copied and published, and what never ends."""
     try:
         with os.scandir(folder) as entries:
             odd = sorted(entry.name for entry in entries if not _is_plain(entry))
+            if wrong := [name for name in os.listdir(folder) if not _is_text(name)]:
+                raise Refused(
+                    f"{folder} is refused as a model: {ascii(wrong[0])[:80]} is a name of a file"
+                    " that is no text",
+                    hint="rename it",
+                )
     except OSError:  # no folder, or none that can be read: whoever opens it says so
         return
     home = folder.resolve()
@@ -218,6 +270,8 @@ def _problem(one: tuple[str, Any]) -> str:
     if _KERNEL.fullmatch(key):
         if value is True or "/" in str(value):
             return f"asks for code of the Hub ({key}: {str(value)[:80]})"
+    elif value != value:
+        return f"says {key}: NaN"
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         most = MOST_LAYERS if _LAYERS.fullmatch(key) else MOST_OF_A_SIZE
         if (_LAYERS.fullmatch(key) or _SIZE.fullmatch(key)) and not -1 <= value <= most:

@@ -43,7 +43,9 @@ def read_header(path: Path) -> dict[str, Place]:
             header = json.loads(stream.read(length))
         if not isinstance(header, dict):
             raise ValueError("no mapping")
-        header.pop("__metadata__", None)
+        notes = header.pop("__metadata__", {})
+        if not isinstance(notes, dict) or not all(isinstance(n, str) for n in notes.values()):
+            raise ValueError("__metadata__ is no mapping of texts")
         if len(header) > MOST_TENSORS:
             raise ValueError(
                 f"{len(header):,} tensors are more than {MOST_TENSORS:,} a file (max_shard_size)"

@@ -61,6 +61,26 @@ def test_a_tensor_of_no_such_type_or_size_is_refused_by_name(told, said, folder)
         tensors.Weights(folder)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "float8_e5m2"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(dtype, number, folder):
+    from safetensors.torch import load_file, save_file
+
+    held = load_file(folder / "model.safetensors")
+    whole = {
+        "model.norm.weight": torch.ones(32, dtype=getattr(torch, dtype)),
+        "empty": torch.ones(0),
+    }
+    save_file(held | whole, folder / "model.safetensors")
+    assert len(tensors.Weights(folder).read("model.norm.weight")) == 32
+    assert len(tensors.Weights(folder).read("empty")) == 0
+    whole["model.norm.weight"][5] = number
+    save_file(held | whole, folder / "model.safetensors")
+    said = r"m: model\.norm\.weight in model\.safetensors holds numbers that are not finite"
+    with pytest.raises(Refused, match=said):
+        tensors.Weights(folder).read("model.norm.weight")
+
+
 def test_a_shard_that_is_not_there_is_named(folder):
     index = {"weight_map": {"a": "model-1.safetensors"}}
     (folder / tensors.INDEX).write_text(json.dumps(index))
@@ -134,6 +154,16 @@ def test_a_false_tokenizer_is_refused_with_its_file(case, folder):
     for read in (vocabulary.read_tokenizer, lambda f: read_vocabulary(f, 400)):
         with pytest.raises(Refused, match=r"m.*(is refused as a model|pieces, the highest)"):
             read(folder)
+
+
+@pytest.mark.parametrize("score", [1e308, -1e308])
+def test_a_score_beyond_all_is_refused_with_its_piece(score, folder):
+    model = UNIGRAM | {"byte_fallback": True, "vocab": [["<unk>", 0], ["a", score]]}
+    value = json.loads((folder / "tokenizer.json").read_text())
+    value |= {"model": model, "added_tokens": [], "pre_tokenizer": None}
+    (folder / "tokenizer.json").write_text(json.dumps(value))
+    with pytest.raises(Refused, match=r"gives the piece 'a' the score -?1e\+308"):
+        read_vocabulary(folder, 262)
 
 
 def test_a_tokenizer_written_by_an_old_library_is_read_alike(published, folder):

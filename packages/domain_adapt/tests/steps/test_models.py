@@ -1,8 +1,10 @@
 """Merging, pruning, distilling and calibrated rounding of model artifacts."""
 
+import json
+
 import pytest
 
-from yoriai import UsageError
+from yoriai import Refused, UsageError
 from yoriai_domain_adapt.steps.distil import Distil
 from yoriai_domain_adapt.steps.merge import Merge
 from yoriai_domain_adapt.steps.prune import Prune
@@ -120,3 +122,30 @@ def test_a_student_of_half_its_teacher_learns(make, yoriai_job, text, changes):
 def test_a_student_with_other_pieces_is_refused(make, yoriai_job, text):
     with pytest.raises(UsageError, match="their logits cannot be compared"):
         yoriai_job("student", Distil(), [make.model(), make.model(vocab_size=120), text])
+
+
+@pytest.fixture
+def empty_headed(make):
+    """A model whose configuration makes NaN of good weights: its angles are divided by zero."""
+    made = make.model(num_hidden_layers=2)
+    config = json.loads((made.path / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 0}
+    (made.path / "config.json").write_text(json.dumps(config))
+    return made
+
+
+@pytest.mark.parametrize("step", [
+    Quantise(method="gptq", bits=4, group_size=32, samples=4, length=32),
+    Prune(method="wanda", samples=4, length=32),
+])  # fmt: skip
+def test_a_model_that_computes_no_numbers_is_refused_where_it_begins(
+    step, empty_headed, yoriai_job, text
+):
+    with pytest.raises(Refused, match=r"model\.layers\.\d\.\S+ is fed numbers that are not finite"):
+        yoriai_job("made", step, [empty_headed, text])
+
+
+def test_a_loss_that_is_no_number_ends_distilling(empty_headed, yoriai_job, text):
+    step = Distil(layers=1, steps=3, batch=2, length=16)
+    with pytest.raises(Refused, match="the loss of step 0 of distilling is nan"):
+        yoriai_job("student", step, [empty_headed, text])

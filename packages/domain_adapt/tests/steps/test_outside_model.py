@@ -62,6 +62,16 @@ def test_a_tokenizer_that_does_not_fit_the_embedding_is_refused(folder, make, yo
         yoriai_job("there", step(folder))
 
 
+def test_weights_that_are_no_numbers_do_not_come_in(folder, yoriai_job):
+    from safetensors.torch import load_file, save_file
+
+    held = load_file(folder / "model.safetensors")
+    held["model.norm.weight"][0] = float("nan")
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(Refused, match="numbers that are not finite"):
+        yoriai_job("there", step(folder))
+
+
 def test_a_model_that_needs_its_own_code_is_refused(folder, yoriai_job):
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.Config"}}

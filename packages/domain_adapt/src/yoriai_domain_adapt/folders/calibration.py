@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from yoriai import Artifact, UsageError
+from yoriai import Artifact, Refused, UsageError
 from yoriai.mixture import read_mixture
 from yoriai.shards import Shard
 from yoriai_domain_adapt.folders.layers import blocks_of
@@ -157,6 +157,12 @@ def _watch(block: Any, place: str, states: list[Any], products: bool) -> dict[st
             handle.remove()
     for inputs in {id(one): one for one in found.values()}.values():
         inputs.magnitude /= inputs.rows
+    for layer, inputs in found.items():
+        if not torch.isfinite(inputs.squares).all():
+            raise Refused(
+                f"{layer} is fed numbers that are not finite: the model computes none",
+                hint="look at its config.json (norms, rotary embeddings), or use another model",
+            )
     return found
 
 

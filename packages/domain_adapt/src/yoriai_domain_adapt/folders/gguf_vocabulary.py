@@ -32,6 +32,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # gguf.
 STEP = 64  # scores of unigram pieces are multiples of 1/64
 UNIT = 10_000  # by which llama.cpp's plamo2 multiplies scores
 NEVER = -3000.0  # times UNIT is below its INVALID_SCORE: no path takes it
+MOST_OF_A_SCORE = 1e9  # either way: no logarithm of a probability is near it
 LONGEST_SCORE = 15_000  # steps: scores at or below -10,000,000 units mean "unknown" there
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 SPACE = "▁"
@@ -142,6 +143,11 @@ def _as_unigram(made: Vocabulary, value: dict[str, Any], scores: list[float]) ->
             continue
         made.tokens[place] = piece if kind == BYTE else piece.replace(SPACE, " ")
         score = 0.0 if kind == USER_DEFINED else scores[place]
+        if abs(score) > MOST_OF_A_SCORE:
+            raise Refused(
+                f"tokenizer.json gives the piece {ascii(piece)[:80]} the score {score:g}",
+                hint="scores are logarithms of probabilities: train the tokenizer anew",
+            )
         steps_ = round(score * STEP)
         if kind == NORMAL and (abs(steps_ - score * STEP) > 1e-6 or -steps_ > UNIT * 1000):
             raise UsageError(

@@ -106,9 +106,11 @@ class Weights:
         return sum(outline.numel for outline in self.outlines.values())
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor, on the CPU, in its stored dtype. Raises :class:`yoriai.UsageError`.
+        """One tensor, on the CPU, in its stored dtype.
 
         The file is opened for it alone: pages that were read count as held while it is open.
+        Raises :class:`yoriai.UsageError` for one that is not there, and :class:`yoriai.Refused`
+        for one that holds NaN or infinity: what is made of it would be NaN, too.
         """
         from safetensors import safe_open
 
@@ -119,7 +121,23 @@ class Weights:
             )
         with safe_open(self._places[name], framework="pt") as held:
             tensor: torch.Tensor = held.get_tensor(name)
+        if not _is_finite(tensor):
+            raise Refused(
+                f"{self.folder.name}: {name[:80]} in {self._places[name].name} holds numbers that"
+                " are not finite",
+                hint=f"copy the file again; of an artifact: yoriai verify {self.folder}",
+            )
         return tensor
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Whether no number is NaN or infinite, in one pass without a copy (float8 but for that)."""
+    import torch
+
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor.to(torch.float16) if tensor.element_size() == 1 else tensor)
+    return bool(torch.isfinite(low) and torch.isfinite(high))  # both are NaN where one number is
 
 
 def read_config(folder: Path) -> dict[str, Any]:

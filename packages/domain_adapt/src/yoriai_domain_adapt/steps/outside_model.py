@@ -20,8 +20,9 @@ class OutsideModel(Step):
     """Copy a Hugging Face folder from elsewhere as data, with its origin and licence.
 
     Weights, configuration and tokenizer are taken; pickles and code are left, and named. A model
-    whose tokenizer has more pieces than its embedding has rows is refused. What is adapted from
-    it carries the licence and the address that stand here.
+    whose tokenizer has more pieces than its embedding has rows is refused, and one whose weights
+    hold NaN or infinity. What is adapted from it carries the licence and the address that stand
+    here.
     """
 
     version: ClassVar[str] = "1"
@@ -75,6 +76,8 @@ class OutsideModel(Step):
 
             AutoConfig.from_pretrained(self.folder, **AS_DATA)
             names = embedding_names(weights, vocabulary.read_tokenizer(self.folder), self.name)
+        for name in job.progress(weights.outlines, "look at", len(weights.outlines)):
+            weights.read(name)  # NaN is refused
         taken = [*weights.files, *self._companions()]
         for path in job.progress(taken, "copy", len(taken)):
             try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoriai import files
+from yoriai import Refused, files
 from yoriai_domain_adapt.training.rows import rate
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Train the student in place on ``ids`` (windows x tokens); one row of losses a step.
 
-    Goes on from ``scratch`` where a state lies there.
+    Goes on from ``scratch`` where a state lies there. Raises :class:`yoriai.Refused` where a loss
+    is no finite number.
     """
     import torch
 
@@ -101,6 +102,11 @@ def train(
         if wants_states:
             loss = loss + settings.hidden * hidden_loss(
                 said.hidden_states, told.hidden_states, kept
+            )
+        if not torch.isfinite(loss):
+            raise Refused(
+                f"the loss of step {step} of distilling is {loss.item()}: nothing is learned of it",
+                hint="lower 'peak'; where it is step 0, teacher or student compute no numbers",
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Document, NotFound, Source, Unreadable
+from yoriai import Document, NotFound, Source, Unreadable, UsageError
 from yoriai_corpus import tables
+from yoriai_corpus.sources import huggingface
 from yoriai_corpus.sources.huggingface import HuggingFaceRows
 from yoriai_corpus.sources.listing import SourceFile
 from yoriai_corpus.sources.parquet_csv import Csv, Parquet
@@ -313,6 +314,22 @@ def test_a_saved_data_set_and_a_folder_of_parquet_are_read(tmp_path: Path) -> No
     assert item.id == "3"
     with pytest.raises(NotFound, match="cannot be opened in the folder"):
         HuggingFaceRows(path=str(tmp_path / "both"), split="no").partitions()
+
+
+def test_a_folder_that_is_no_data_set_is_refused_before_its_bytes_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setattr(huggingface.files, "digest_file", lambda _: pytest.fail("it was read"))
+    (tmp_path / "film.xyz").touch()
+    with pytest.raises(NotFound, match="cannot be opened in the folder"):
+        HuggingFaceRows(path=str(tmp_path)).fingerprint()
+    monkeypatch.setattr(huggingface, "MOST_FILES", 1)
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    for ask in (HuggingFaceRows.fingerprint, HuggingFaceRows.partitions):
+        with pytest.raises(UsageError, match="more than 1 files") as caught:
+            ask(HuggingFaceRows(path=str(tmp_path)))
+        assert "the folder of one data set" in str(caught.value.hint)
 
 
 def test_a_data_set_of_the_hub_must_be_pinned() -> None:

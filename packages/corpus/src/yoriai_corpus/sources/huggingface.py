@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,29 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from yoriai import Document, NotFound, PassedOver, Source, SourceCard, Unreadable, files
+from yoriai import Document, NotFound, PassedOver, Source, SourceCard, Unreadable, UsageError, files
 from yoriai_corpus.sources.checks import fault
 from yoriai_corpus.sources.records import RecordFault, guarded, unbroken
 from yoriai_corpus.sources.rows import RowFields, row_reader
 
 _SHARD_BYTES = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+MOST_FILES = 100_000  # and folders; the Hub asks for fewer in a data set (docs/hub/storage-limits)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """All that lies in a folder. Raises :class:`UsageError` where that is too much to be one."""
+    number = 0
+    for folder, folders, names in os.walk(root):
+        for name in (*folders, *names):
+            number += 1
+            if number > MOST_FILES:
+                raise UsageError(
+                    f"{root} holds more than {MOST_FILES:,} files and folders; no more were "
+                    "looked at",
+                    hint="give the folder of one data set as 'path', not one above it",
+                )
+            yield Path(folder, name)
 
 
 class HuggingFaceRows(RowFields, Source):
@@ -55,11 +72,9 @@ class HuggingFaceRows(RowFields, Source):
         if not self._is_local():
             return files.digest_json([self.path, self.revision])
         root = self._folder()
-        rows = [
-            [path.relative_to(root).as_posix(), files.digest_file(path)]
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-        ]
+        self._load()  # before any byte is read: it may be no data set
+        paths = sorted(path for path in _walk(root) if path.is_file())
+        rows = [[path.relative_to(root).as_posix(), files.digest_file(path)] for path in paths]
         return files.digest_json(rows)
 
     def partitions(self) -> list[str]:
@@ -113,6 +128,8 @@ class HuggingFaceRows(RowFields, Source):
                     streaming=True,
                 )
             root = self._folder()
+            for _ in _walk(root):  # the library walks it whole, more than once
+                pass
             if (root / "state.json").is_file() or (root / "dataset_dict.json").is_file():
                 found = datasets.load_from_disk(str(root))
                 if isinstance(found, datasets.DatasetDict):
@@ -125,7 +142,7 @@ class HuggingFaceRows(RowFields, Source):
         except (OSError, ValueError, KeyError) as error:
             where = "in the folder" if self._is_local() else "on the Hub"
             hint = (
-                "check 'subset' and 'split'"
+                "give the folder of one data set as 'path'; check 'subset' and 'split'"
                 if self._is_local()
                 else "is this machine online? Where it is not, fetch the data elsewhere with"
                 f" 'hf download {self.path} --repo-type dataset --revision {self.revision}"

@@ -88,6 +88,17 @@ def test_a_folder_without_a_record_is_found(tmp_path):
     assert check_records(tmp_path) == [f"{tmp_path / '0003-lost'}: has no record.yaml"]
 
 
+def test_a_folder_above_the_records_is_told_from_an_empty_one(tmp_path, yoriai):
+    assert check_records(tmp_path) == []
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UsageError, match="holds no record, but other folders"):
+        check_records(tmp_path)
+    file(tmp_path / "records")
+    answer = yoriai("records", "check", "--root", str(tmp_path))
+    assert answer.code == 2
+    assert f"yoriai records check --root {tmp_path / 'records'}" in answer.err
+
+
 def test_a_run_file_that_tells_a_secret_is_found(tmp_path):
     runs = file(tmp_path) / "runs"
     runs.mkdir()

@@ -27,14 +27,25 @@ MAX_FILE_MB = 20
 
 
 def check_records(root: Path, today: datetime.date | None = None) -> list[str]:
-    """Everything wrong with the records below ``root``, one line each; empty is good."""
+    """Everything wrong with the records below ``root``, one line each; empty is good.
+
+    Raises :class:`UsageError` for a folder of other folders: an empty one may wait for its first
+    record, but that is another place.
+    """
     if not root.is_dir():
         raise NotFound(f"no folder {root}", hint="yoriai records check --root DIR")
+    inside = [path for path in root.iterdir() if path.is_dir()]
+    if inside and not any(FOLDER.match(p.name) or (p / "record.yaml").exists() for p in inside):
+        near = root / "records"
+        raise UsageError(
+            f"{root} holds no record, but other folders",
+            hint=f"yoriai records check --root {near if near.is_dir() else 'DIR'}",
+        )
     today = today or datetime.date.today()
     problems: list[str] = []
     filed: dict[str, Filed] = {}
     runs: dict[str, Path] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(inside):
         if not (folder / "record.yaml").is_file():
             if FOLDER.match(folder.name) or any(folder.rglob("*.json")):
                 problems.append(f"{folder}: has no record.yaml")

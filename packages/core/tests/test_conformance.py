@@ -61,6 +61,14 @@ class Thing(Task):
 
     def samples(self, artifacts):
 '''
+STRATEGY = '''
+class Thing(yoriai.Strategy):
+    """A strategy."""
+
+    version: ClassVar[str] = "1"
+
+    def build(self, *, num_nodes=1):
+'''
 RULE = '''
 class Thing(Filter):
     """A rule."""
@@ -136,6 +144,11 @@ def Thing():
         thing("filters", RULE.replace("    def judge", "    most: int = Field(-1, ge=0, "
               "description='most')\n\n    def judge") + "        return self.KEEP\n"),
         "cannot be built from its own defaults: most: "),
+    "22 a strategy cannot be built": (
+        thing("strategies", STRATEGY + "        return 1 / 0\n"),
+        "raised ZeroDivisionError: division by zero (ant/rules.py:15)"),
+    "23 a strategy builds nothing": (
+        thing("strategies", STRATEGY + "        pass\n"), "build() gives nothing"),
 }  # fmt: skip
 
 
@@ -169,6 +182,13 @@ def test_what_cannot_be_run_here_is_told_and_is_no_broken_promise(plant):
     assert (report.broken, report.ran) == ([], ["sources ant/one"])
     report = check(load_registry(), "ant", {"ant/one": None})
     assert report.not_run == {"sources ant/one": "it was left out"}
+
+
+def test_a_strategy_that_needs_another_machine_is_told_and_is_no_broken_promise(plant):
+    plant("ant", **thing("strategies", STRATEGY + "        raise yoriai.UsageError('no GPU')\n"))
+    report = check(load_registry(), "ant")
+    assert (report.broken, report.ran) == ([], [])
+    assert report.not_run == {"strategies ant/one": "build() refuses this machine: no GPU"}
 
 
 def test_a_moment_hook_is_called_and_its_error_has_a_place(plant):

@@ -178,6 +178,12 @@ def _run_strategy(strategy: Any) -> Iterator[str]:
         yield "its processes cannot be shared by its sequence_parts"
     if not strategy.checkpoint_form():
         yield "checkpoint_form() is empty"
+    try:
+        built = strategy.build(num_nodes=1)
+    except UsageError as error:
+        raise CannotRun(f"build() refuses this machine: {error.message}") from error
+    if built is None:
+        yield "build() gives nothing that a trainer takes"
 
 
 def _run_task(task: Any) -> Iterator[str]:

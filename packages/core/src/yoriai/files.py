@@ -109,6 +109,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     fsync_directory(path.parent)
 
 
+def clear_parts(path: Path) -> None:
+    """Delete what writers of this file left that were killed; nobody else may write it now."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 def link(path: Path, name: Path) -> None:
     """Give a finished file a second name without copying it, where the disk can do that."""
     name.unlink(missing_ok=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from yoriai import Altered, Artifact, NotFound, Refused, UsageError, files, signing
+from yoriai import Altered, Artifact, NotFound, Refused, UsageError, files, release, signing
 from yoriai.artifact import open_artifact, verify
 from yoriai.mixture import read_mixture
 from yoriai_corpus import tables
 from yoriai_corpus.account import removals
-from yoriai_corpus.removal import absence, folder, rewriting
+from yoriai_corpus.removal import absence, folder, journal
 from yoriai_corpus.removal.selection import RemovalRequest
 from yoriai_corpus.search.query import SearchQuery
 from yoriai_corpus.search.search import SearchIndex
@@ -226,28 +226,68 @@ def test_a_new_build_is_taken_the_same_documents_from(root: Path, made: list[Art
     assert absence.look(root, [SECRET]).found == []
 
 
+def killed(act: Callable[[], object], number: int) -> bool:
+    """Whether the process that does it was killed before its ``number``-th change of a name."""
+    child = os.fork()
+    if not child:
+        left = iter(range(number))
+
+        def counting(change: Callable[..., object]) -> Callable[..., object]:
+            def counted(*args: Any, **keys: Any) -> object:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return change(*args, **keys)
+
+            return counted
+
+        for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"),
+                            (shutil, "rmtree"), (os, "replace")):  # fmt: skip
+            setattr(owner, name, counting(getattr(owner, name)))
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", folder.KINDS)
-def test_a_removal_that_was_cut_off_is_ended_by_resuming(
-    root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+def test_a_removal_killed_anywhere_is_resumed_to_the_same_bytes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = rewriting.rewrite
+    release.assemble(open_artifact(root / "text@1"), root / "published/text")
+    whole, place = tmp_path / "whole", tmp_path / "place"
+    shutil.copytree(root, whole)
+    aim = request(queries=("秘密の花園",))
+    folder.apply(folder.plan(whole, aim))
 
-    def failing(artifact: Artifact, *rest: Any) -> Any:
-        if artifact.kind == kind:
-            raise KeyboardInterrupt
-        return real(artifact, *rest)
+    def all_of(work: Path) -> dict[str, bytes]:
+        found = contents(work)
+        assert found.pop(".lock") == b""
+        entry = json.loads(found.pop(removals.LOG))
+        return {**found, "entry": json.dumps(entry | {"date": ""}).encode()}
 
-    monkeypatch.setattr(rewriting, "rewrite", failing)
-    with pytest.raises(KeyboardInterrupt):
-        folder.apply(folder.plan(root, request(queries=("秘密の花園",))))
-    monkeypatch.setattr(rewriting, "rewrite", real)
-    with pytest.raises(Refused, match="begun"):
-        folder.plan(root, request(queries=("秘密の花園",)))
-    folder.apply(folder.resume(root))
-    assert absence.look(root, [SECRET]).found == []
-    assert not list(root.rglob(".*")) or [p.name for p in root.rglob(".*")] == [".lock"]
-    assert all(verify(path)[1] == [] for path in root.glob("*@1"))
+    wanted, kills = all_of(whole), 0
+    assert not any(name.startswith(("published", ".")) for name in wanted)
+    while True:
+        shutil.copytree(root, place)
+        planned = folder.plan(place, aim)
+        if not killed(lambda planned=planned: folder.apply(planned), kills):  # type: ignore[misc]
+            break
+        if (place / journal.PENDING).exists():
+            with pytest.raises(Refused, match="begun"):
+                folder.plan(place, aim)
+            planned = folder.resume(place)
+        elif not (place / removals.LOG).exists():
+            planned = folder.plan(place, aim)
+        if (place / journal.PENDING).exists() or not (place / removals.LOG).exists():
+            folder.apply(planned)
+        assert all_of(place) == wanted, kills
+        shutil.rmtree(place)
+        kills += 1
+    assert kills > 15
+    assert all_of(place) == wanted
 
 
 def test_unfinished_work_and_altered_bytes_stop_it_before_anything_is_changed(root: Path) -> None:
@@ -273,32 +313,6 @@ def test_a_request_without_reason_aim_or_document_is_refused(root: Path) -> None
         folder.plan(root, request())
     with pytest.raises(NotFound, match="no document"):
         folder.plan(root, request(ids=("mine/nobody",)))
-
-
-def test_a_text_is_found_in_every_form(tmp_path: Path) -> None:
-    text = "秘密の「花園」 & <b>"
-    (tmp_path / "plain.txt").write_text("x" * 5_000_000 + text)
-    (tmp_path / "wide.txt").write_bytes(text.encode("utf-16-le"))
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": text}))
-    (tmp_path / "page.html").write_text("秘密の「花園」 &amp; &lt;b&gt;")
-    (tmp_path / "packed.gz").write_bytes(gzip.compress(text.encode()))
-    tables.write_table(tmp_path / "t.parquet", tables.UNREADABLE, [
-        {"source": "a", "id": text, "reason": ""}
-    ])  # fmt: skip
-    (tmp_path / ".hidden").mkdir()
-    (tmp_path / ".hidden/file").write_text(text)
-    (tmp_path / "innocent").write_text("nothing here")
-    (tmp_path / "broken.parquet").write_bytes(b"no parquet")
-    (tmp_path / "box.zip").write_bytes(b"PK")
-    os.symlink("/etc/passwd", tmp_path / "link")
-    report = absence.look(tmp_path, [text])
-    assert {place.path for place in report.found} == {
-        "plain.txt", "wide.txt", "rows.jsonl", "page.html", "packed.gz", "t.parquet",
-        ".hidden/file",
-    }  # fmt: skip
-    assert {path for path, _ in report.closed} == {"broken.parquet", "box.zip"}
-    with pytest.raises(UsageError):
-        absence.look(tmp_path, ["猫"])
 
 
 def test_the_commands_say_what_would_be_done_do_it_and_look_for_it(
@@ -335,7 +349,7 @@ def test_a_log_that_was_altered_is_refused_with_its_line(tmp_path: Path, line: b
 
 
 def test_a_log_or_a_plan_that_is_a_device_is_refused(tmp_path: Path) -> None:
-    for name in (removals.LOG, folder.PENDING):
+    for name in (removals.LOG, journal.PENDING):
         (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises(UsageError, match="no ordinary file"):
         removals.logged(tmp_path)
@@ -349,19 +363,24 @@ def test_a_log_or_a_plan_that_is_a_device_is_refused(tmp_path: Path) -> None:
 
 PENDING = {
     "reason": "r", "by": "", "twins": "all", "names": [["mine", "a"]], "records": [],
-    "promoted": [[["mine", "a"], ["mine", "b"]]],
+    "promoted": [[["mine", "a"], ["mine", "b"]]], "saw": [{"name": "t/base@1"}], "runs": ["r-1"],
+    "changed": [{"path": "text@1", "name": "t/text@1", "kind": "corpus", "digest": "0" * 64,
+                 "holds": {"documents": 1}}],
+    "logged": 0,
 }  # fmt: skip
+ROW = PENDING["changed"][0]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        *({key: wrong} for key in PENDING for wrong in (None, 5, [1], [[1]], {"a": 1})),
+        *({key: wrong} for key in PENDING for wrong in (None, -5, [1], [[1]], {"a": 1})),
         {"names": [["a", "b", "c"]]}, {"twins": "none"}, {"more": 1},
+        *({"changed": [ROW | {"path": path}]} for path in ("/etc", "../text@1", "a//b", "", ".")),
     ],
 )  # fmt: skip
 def test_a_plan_that_was_altered_is_not_gone_on_with(tmp_path: Path, change: Any) -> None:
-    place = tmp_path / folder.PENDING
+    place = tmp_path / journal.PENDING
     place.write_text(json.dumps(PENDING | change))
     with pytest.raises(Refused, match="is not as it was written") as caught:
         folder.resume(tmp_path)
@@ -369,7 +388,7 @@ def test_a_plan_that_was_altered_is_not_gone_on_with(tmp_path: Path, change: Any
 
 
 def test_a_plan_of_which_a_key_was_lost_is_not_gone_on_with(tmp_path: Path) -> None:
-    place = tmp_path / folder.PENDING
+    place = tmp_path / journal.PENDING
     for key in PENDING:
         place.write_text(json.dumps({k: v for k, v in PENDING.items() if k != key}))
         with pytest.raises(Refused, match=f"{key}: Field required"):

@@ -48,7 +48,8 @@ def remove(
 
     Every artifact that holds them is replaced by one without, under a new digest, and what it was
     is deleted. In shards their tokens become end marks. Models are not changed: those that saw
-    them are named. What was done goes to removals.jsonl, without the text or the names.
+    them are named; releases that hold them are deleted. What was done goes to removals.jsonl,
+    without the text or the names.
     """
     from yoriai_corpus.account.removals import logged
     from yoriai_corpus.removal import folder as removals
@@ -79,6 +80,8 @@ def remove(
 
 
 def _text(planned: RemovalPlan, value: dict[str, Any], *, dry_run: bool) -> str:
+    from yoriai_corpus.removal.folder import COPIES
+
     rows = [
         (row["name"], row["kind"],
          ", ".join(f"{name} {count:,}" for name, count in row["holds"].items()) or "new digests")
@@ -89,6 +92,9 @@ def _text(planned: RemovalPlan, value: dict[str, Any], *, dry_run: bool) -> str:
         f"{value['documents']:,} documents {verb}, {len(value['promoted']):,} kept in place of one",
         console.table(("artifact", "kind", "documents"), rows),
     ]
+    if gone := [row for row in value["artifacts"] if row["kind"] in COPIES]:
+        names = ", ".join(f"{row['path']} ({row['kind']})" for row in gone)
+        parts.append(f"{'to be ' if dry_run else ''}deleted, and to be made anew: {names}")
     if value["saw"]:
         names = ", ".join(f"{row['name']} ({row['kind']})" for row in value["saw"])
         parts.append(f"made from them, and not changed: {names}")

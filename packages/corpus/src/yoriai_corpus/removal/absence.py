@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import html
-import io
 import json
+import re
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import Any
 from yoriai import UsageError, YoriaiError
 from yoriai.artifact import MANIFEST, open_artifact
 from yoriai.shards import Shard
+from yoriai_corpus.removal import packed
 from yoriai_corpus.search import array_file
 from yoriai_corpus.search.part import IndexedTexts
 
 BLOCK_BYTES = 2**22
 MOST_UNPACKED = 2**36
-ARCHIVES = (".zip", ".tar", ".xz", ".bz2", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,10 @@ class AbsenceReport:
 def look(root: Path, texts: Sequence[str]) -> AbsenceReport:
     """Look for texts in all files below a folder, hidden ones too.
 
-    Texts are looked for as UTF-8 and UTF-16, as JSON and as HTML write them; in parquet, packed
-    files, index parts and token shards as they stand when read. Raises :class:`UsageError` for a
-    text of less than 8 characters, which would be found by chance.
+    Texts are looked for in the encodings of :data:`ENCODINGS`, as JSON, HTML and addresses write
+    them; in parquet, packed files, index parts and token shards as they stand when read. What a
+    file is, its first bytes say, not its name. Raises :class:`UsageError` for a text of less than
+    8 characters, which would be found by chance.
     """
     if not texts or any(len(text.strip()) < 8 for text in texts):
         raise UsageError("give texts of at least 8 characters")
@@ -53,42 +54,56 @@ def look(root: Path, texts: Sequence[str]) -> AbsenceReport:
     closed: list[tuple[str, str]] = []
     looked = 0
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() or not path.is_file():
-            continue
         name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            closed.append((name, "is a link; what it leads to is not looked into"))
+            continue
+        if not path.is_file():
+            if not path.is_dir():
+                closed.append((name, "is no file"))
+            continue
         looked += 1
-        if path.suffix in ARCHIVES:
-            closed.append((name, "archives are not opened"))
         try:
             for form, number in _in_file(path, texts):
                 found.append(TextPlace(name, form, number))
-        except (OSError, ValueError, YoriaiError, EOFError) as error:
-            closed.append((name, str(error).splitlines()[0][:200]))
+        except packed.errors() as error:
+            closed.append((name, (str(error) or type(error).__name__).splitlines()[0][:200]))
     for path in sorted(root.rglob(MANIFEST)):
         for place in _in_tokens(root, path.parent, texts, closed):
             found.append(place)
     return AbsenceReport(list(dict.fromkeys(found)), looked, closed)
 
 
+ENCODINGS = {
+    "UTF-8": "utf-8",
+    "UTF-16": "utf-16-le",
+    "UTF-16 (big-endian)": "utf-16-be",
+    "UTF-32": "utf-32-le",
+    "Shift JIS": "cp932",
+    "EUC-JP": "euc_jp",
+}
+
+
 def _forms(text: str) -> list[tuple[str, bytes]]:
-    forms = {
-        "UTF-8": text.encode(),
-        "UTF-16": text.encode("utf-16-le"),
-        "UTF-16 (big-endian)": text.encode("utf-16-be"),
-        "JSON": json.dumps(text)[1:-1].encode(),
-        "JSON (UTF-8)": json.dumps(text, ensure_ascii=False)[1:-1].encode(),
-        "HTML": html.escape(text).encode(),
-    }
-    seen: dict[bytes, str] = {}
-    for form, data in forms.items():
-        seen.setdefault(data, form)
-    return [(form, data) for data, form in seen.items()]
+    """Bytes that a text can be written as, and what each form is called."""
+    as_json = json.dumps(text)[1:-1]
+    upper = re.sub(r"\\u[0-9a-f]{4}", lambda code: "\\u" + code[0][2:].upper(), as_json)
+    forms = [
+        ("JSON", as_json.encode()),
+        ("JSON (capitals)", upper.encode()),
+        ("JSON (UTF-8)", json.dumps(text, ensure_ascii=False)[1:-1].encode()),
+        ("HTML", html.escape(text).encode()),
+        ("address", urllib.parse.quote(text).encode()),
+    ]
+    for form, encoding in ENCODINGS.items():
+        try:
+            forms.insert(0, (form, text.encode(encoding)))
+        except UnicodeEncodeError:
+            continue  # it cannot stand in a file of this encoding
+    return [(form, data) for data, form in {data: form for form, data in forms[::-1]}.items()]
 
 
 def _in_file(path: Path, texts: Sequence[str]) -> Iterator[tuple[str, int]]:
-    if path.suffix == ".parquet":
-        yield from _in_parquet(path, texts)
-        return
     if path.suffix in (".text", ".names") and path.parent.name == "parts":
         opened = IndexedTexts.open(path)
         for number, text in enumerate(texts):
@@ -97,15 +112,15 @@ def _in_file(path: Path, texts: Sequence[str]) -> Iterator[tuple[str, int]]:
         return
     with path.open("rb") as stream:
         yield from _in_stream(stream, texts)
-    if path.suffix == ".gz":
-        with gzip.open(path) as packed:
-            yield from _in_stream(packed, texts)
-    elif path.suffix == ".zst":
-        import zstandard
-
-        with path.open("rb") as stream:
-            reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-            yield from _in_stream(reader, texts)
+        stream.seek(0)
+        kind = packed.kind_of(stream)
+        if kind == "parquet":
+            yield from _in_parquet(path, texts)
+        elif not kind and path.suffix in packed.SUFFIXES:
+            raise ValueError(f"is no {path.suffix} file")  # cut at its head: the rest is packed
+        elif kind:
+            for inner in packed.streams(stream, kind):
+                yield from _in_stream(inner, texts)
 
 
 def _in_stream(stream: Any, texts: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -126,22 +141,21 @@ def _in_stream(stream: Any, texts: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def _in_parquet(path: Path, texts: Sequence[str]) -> Iterator[tuple[str, int]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    forms = [(number, data) for number, text in enumerate(texts) for _, data in _forms(text)]
     seen: set[tuple[str, int]] = set()
     with pq.ParquetFile(path) as file:
-        yield from _in_stream(io.BytesIO(str(file.metadata).encode()), texts)
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            for column in table.column_names:
-                kind = table.schema.field(column).type
-                if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                    continue
-                for value in table[column].to_pylist():
-                    for number, text in enumerate(texts):
+            for column in file.schema_arrow.names:
+                for values in packed.leaves(file.read_row_group(group, [column])[column]):
+                    whole = packed.data_of(values)
+                    for number, data in forms:
                         key = (f"column {column}", number)
-                        if value and text in value and key not in seen:
+                        # The bytes of all values stand in a row: one may end in the midst of it.
+                        if key not in seen and data in whole and any(
+                            value is not None and data in value for value in values.to_pylist()
+                        ):  # fmt: skip
                             seen.add(key)
                             yield key
 

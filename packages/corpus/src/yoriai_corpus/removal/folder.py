@@ -10,43 +10,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yoriai import Artifact, Refused, YoriaiError, files, run_file
+from yoriai import Artifact, Refused, YoriaiError, files, release, run_file
 from yoriai.artifact import IDENTITY, MANIFEST, check_bytes, open_artifact, seal
 from yoriai.redaction import Redactor
-from yoriai.strict import Strict
 from yoriai_corpus.account.removals import LOG, name_digest
-from yoriai_corpus.removal import rewriting
-from yoriai_corpus.removal.selection import Name, RemovalRequest, RemovalSelection, Twins, select
+from yoriai_corpus.removal import journal, rewriting
+from yoriai_corpus.removal.journal import Changed, Journal
+from yoriai_corpus.removal.selection import RemovalRequest, RemovalSelection, select
 
-PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
-MOST_PENDING_BYTES = 2**30
 KINDS = ("corpus", "tokens", "index")
-COPIES = ("ngrams",)  # copies of tokens in another order: deleted, to be made anew
+RELEASE = "release"
+# Copies of tokens in another order, and of a corpus to be published: deleted, to be made anew.
+COPIES = ("ngrams", RELEASE)
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlan:
-    """What a removal changes: artifacts in order of making, with what each holds of it."""
+    """What a removal changes: artifacts in order of making, with what each holds of it.
+
+    ``begun``: the bytes that the log had when it was begun, of a removal that is gone on with.
+    """
 
     root: Path
     request: RemovalRequest
     chosen: RemovalSelection
-    held: Mapping[str, Mapping[str, int]]
-    changed: Sequence[Artifact]
-    saw: Sequence[Mapping[str, str]]
+    changed: Sequence[Changed]
+    saw: Sequence[dict[str, str]]
     runs: Sequence[str] = field(default_factory=tuple)
+    begun: int | None = None
 
     def plain(self) -> dict[str, Any]:
         return {
             "documents": len(self.chosen.names),
             "names": sorted("/".join(name) for name in self.chosen.names),
             "promoted": sorted("/".join(name) for name in self.chosen.promoted),
-            "artifacts": [
-                {"name": artifact.name, "kind": artifact.kind, "digest": artifact.digest,
-                 "path": str(artifact.path.relative_to(self.root)),
-                 "holds": dict(self.held.get(artifact.digest, {}))}
-                for artifact in self.changed
-            ],
+            "artifacts": [row.model_dump() for row in self.changed],
             "saw": list(self.saw),
             "runs": list(self.runs),
         }  # fmt: skip
@@ -56,7 +54,8 @@ def artifacts_of(root: Path) -> list[Artifact]:
     """All artifacts below a folder, those put aside too, each after those it was made from."""
     found = [
         open_artifact(path.parent) for path in sorted(root.rglob(MANIFEST))
-        if ".work" not in path.relative_to(root).parts
+        if not any(part == ".work" or journal.is_beside(part)
+                   for part in path.relative_to(root).parts)
     ]  # fmt: skip
     ordered: list[Artifact] = []
     done: set[str] = set()
@@ -76,8 +75,7 @@ def artifacts_of(root: Path) -> list[Artifact]:
 def plan(root: Path, request: RemovalRequest) -> RemovalPlan:
     """What a request would change. Raises :class:`YoriaiError` where nothing here is meant."""
     request.check()
-    pending = _pending(root)
-    if pending is not None:
+    if journal.read(root) is not None:
         raise Refused(
             "a removal was begun here and not ended", hint=f"yoriai corpus remove {root} --resume"
         )
@@ -87,37 +85,55 @@ def plan(root: Path, request: RemovalRequest) -> RemovalPlan:
 
 
 def resume(root: Path) -> RemovalPlan:
-    """The rest of a removal that was begun. Raises :class:`YoriaiError` if there is none."""
-    pending = _pending(root)
-    if pending is None:
+    """The removal that was begun, whole. Raises :class:`YoriaiError` if there is none."""
+    kept = journal.read(root)
+    if kept is None:
         raise YoriaiError(f"no removal is under way in {root}")
     request = RemovalRequest(
-        reason=pending.reason, by=pending.by, twins=pending.twins, name_digests=frozenset({"-"})
+        reason=kept.reason, by=kept.by, twins=kept.twins, name_digests=frozenset({"-"})
     )
-    chosen = RemovalSelection(
-        set(pending.names), set(), set(pending.records), dict(pending.promoted)
-    )
-    return _plan(root, request, chosen, artifacts_of(root))
+    chosen = RemovalSelection(set(kept.names), set(), set(kept.records), dict(kept.promoted))
+    return RemovalPlan(root, request, chosen, kept.changed, kept.saw, kept.runs, kept.logged)
 
 
 def _plan(
     root: Path, request: RemovalRequest, chosen: RemovalSelection, found: Sequence[Artifact]
 ) -> RemovalPlan:
-    held = {a.digest: rewriting.counts(a, chosen) for a in found if a.kind in KINDS}
     touched: set[str] = set()
     changed, saw = [], []
     for artifact in found:
         inputs = {row["digest"] for row in artifact.manifest["inputs"]}
-        if not (held.get(artifact.digest) or inputs & touched):
+        holds = rewriting.counts(artifact, chosen) if artifact.kind in KINDS else {}
+        if not (holds or inputs & touched):
             continue
         touched.add(artifact.digest)
+        row = {"name": artifact.name, "kind": artifact.kind, "digest": artifact.digest,
+               "path": artifact.path.relative_to(root).as_posix()}  # fmt: skip
         if artifact.kind in (*KINDS, *COPIES):
-            changed.append(artifact)
+            changed.append(Changed(**row, holds=holds))
         else:
-            path = str(artifact.path.relative_to(root))
-            saw.append({"name": artifact.name, "kind": artifact.kind, "digest": artifact.digest,
-                        "path": path})  # fmt: skip
-    return RemovalPlan(root, request, chosen, held, changed, saw, _runs(root, touched))
+            saw.append(row)
+    changed += _releases(root, chosen)
+    return RemovalPlan(root, request, chosen, changed, saw, _runs(root, touched))
+
+
+def _releases(root: Path, chosen: RemovalSelection) -> list[Changed]:
+    """Releases of corpora below a folder that hold the documents, whatever they were made of."""
+    found = []
+    for path in sorted(root.rglob(release.MANIFEST)):
+        told = release.check(path.parent)
+        if told["kind"] != "corpus":
+            continue
+        paths = {
+            table: [path.parent / name for name in told["files"] if name.startswith(f"{table}/")]
+            for table in rewriting.TABLES
+        }
+        if holds := rewriting.counts_in_tables(paths, chosen):
+            found.append(Changed(
+                name=told["artifact"], kind=RELEASE, digest=told["digest"],
+                path=path.parent.relative_to(root).as_posix(), holds=holds,
+            ))  # fmt: skip
+    return found
 
 
 def _runs(root: Path, digests: Iterable[str]) -> list[str]:
@@ -135,7 +151,8 @@ def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
     """Do it, and add what was done to the log; ``sign`` makes a signature of the entry's bytes.
 
     Each artifact is replaced whole and what it was is deleted. If it ends in between,
-    :func:`resume` goes on. Raises :class:`Refused` while unfinished work lies beside.
+    :func:`resume` goes on, to the same bytes. Raises :class:`Refused` while unfinished work lies
+    beside.
     """
     root, request, chosen = planned.root, planned.request, planned.chosen
     unfinished = root / ".work"
@@ -146,30 +163,51 @@ def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
         )
     busy = f"another run works in {root}"
     with files.hold(root / ".lock", busy=busy):
-        for artifact in planned.changed:
-            check_bytes(artifact)  # what was altered is not sealed anew
-        _write_pending(root, request, chosen)
+        log = root / LOG
+        for place in (log, root / journal.PENDING):
+            files.clear_parts(place)
+        former = log.read_bytes() if log.is_file() else b""
+        for row in planned.changed:
+            if row.kind not in COPIES:
+                journal.settle(root / row.path)
+                check_bytes(open_artifact(root / row.path))  # what was altered is not sealed anew
+        if planned.begun is None:
+            journal.write(root, Journal(
+                reason=request.reason, by=request.by, twins=request.twins,
+                names=sorted(chosen.names), records=sorted(chosen.records),
+                promoted=sorted(chosen.promoted.items()), changed=list(planned.changed),
+                saw=list(planned.saw), runs=list(planned.runs), logged=len(former),
+            ))  # fmt: skip
         renewed: dict[str, str] = {}
         rows = []
-        for artifact in planned.changed:
+        for row in planned.changed:
             after = ""  # of one that is deleted
-            if artifact.kind in COPIES:
-                shutil.rmtree(artifact.path)
-            else:
-                after = renewed[artifact.digest] = _replace(artifact, chosen, renewed).digest
+            if row.kind not in COPIES:
+                after = renewed[row.digest] = _renew(root / row.path, row, chosen, renewed)
+            elif (root / row.path).exists():
+                shutil.rmtree(root / row.path)
             rows.append({
-                "name": artifact.name, "kind": artifact.kind, "before": artifact.digest,
-                "after": after, "removed": dict(planned.held.get(artifact.digest, {})),
+                "name": row.name, "kind": row.kind, "before": row.digest, "after": after,
+                "removed": row.holds,
             })  # fmt: skip
-        entry = _entry(planned, rows)
-        if sign is not None:
-            entry["signature"] = sign(files.canonical_json(entry))
-        log = root / LOG
-        former = log.read_bytes() if log.is_file() else b""
-        line = json.dumps(entry, ensure_ascii=False, sort_keys=True)
-        files.write_atomically(log, former + line.encode() + b"\n")
-        (root / PENDING).unlink()
+        if planned.begun is not None and len(former) > planned.begun:
+            entry: dict[str, Any] = json.loads(former[planned.begun :])  # it was the last to do
+        else:
+            entry = _entry(planned, rows)
+            if sign is not None:
+                entry["signature"] = sign(files.canonical_json(entry))
+            line = json.dumps(entry, ensure_ascii=False, sort_keys=True)
+            files.write_atomically(log, former + line.encode() + b"\n")
+        journal.end(root)
     return entry
+
+
+def _renew(path: Path, row: Changed, chosen: RemovalSelection, renewed: Mapping[str, str]) -> str:
+    """Replace an artifact, unless that was done before; returns its new digest."""
+    artifact = open_artifact(path)
+    if artifact.digest != row.digest and not rewriting.counts(artifact, chosen):
+        return artifact.digest
+    return _replace(artifact, chosen, renewed).digest
 
 
 def _entry(planned: RemovalPlan, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -193,11 +231,9 @@ def _entry(planned: RemovalPlan, rows: Sequence[Mapping[str, Any]]) -> dict[str,
 
 def _replace(artifact: Artifact, chosen: RemovalSelection, renewed: Mapping[str, str]) -> Artifact:
     target = artifact.path
-    out = target.with_name(f".{target.name}.without")
-    new = target.with_name(f".{target.name}.sealed")
-    old = target.with_name(f".{target.name}.former")
-    for place in (out, new, old):
-        shutil.rmtree(place, ignore_errors=True)
+    out, new, old = (
+        target.with_name(f".{target.name}.{word}") for word in ("without", "sealed", "former")
+    )
     out.mkdir()
     facts = rewriting.rewrite(artifact, chosen, out)
     if artifact.kind == "index":
@@ -216,33 +252,3 @@ def _replace(artifact: Artifact, chosen: RemovalSelection, renewed: Mapping[str,
     files.fsync_directory(target.parent)
     shutil.rmtree(old)
     return Artifact(target, made.manifest)
-
-
-def _write_pending(root: Path, request: RemovalRequest, chosen: RemovalSelection) -> None:
-    value = {
-        "reason": request.reason, "by": request.by, "twins": request.twins,
-        "names": sorted(chosen.names), "records": sorted(chosen.records),
-        "promoted": sorted(chosen.promoted.items()),
-    }  # fmt: skip
-    files.write_atomically(root / PENDING, files.canonical_json(value))
-
-
-class _Pending(Strict):
-    """What :func:`_write_pending` writes."""
-
-    reason: str
-    by: str
-    twins: Twins
-    names: list[Name]
-    records: list[str]
-    promoted: list[tuple[Name, Name]]
-
-
-def _pending(root: Path) -> _Pending | None:
-    place = root / PENDING
-    try:
-        data = files.read_small(place, MOST_PENDING_BYTES)
-    except FileNotFoundError:
-        return None
-    hint = f"yoriai verify {root}; then delete the file, and remove again what is still there"
-    return _Pending.of_json(data, str(place), hint)

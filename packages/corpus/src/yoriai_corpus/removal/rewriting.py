@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from yoriai_corpus.search import part
 from yoriai_corpus.search.part import FormerPart, IndexTask
 from yoriai_corpus.shards.joining import SIDECAR
 
+TABLES = ("documents", "heldout", "dropped", "unreadable")
 OWN = ("ledger.json", records.NAME)
 Facts = dict[str, Any]
 
@@ -31,10 +32,8 @@ def counts(artifact: Artifact, chosen: RemovalSelection) -> dict[str, int]:
     """How many of the documents an artifact holds, by table, part or shard."""
     found: dict[str, int] = {}
     if artifact.kind == "corpus":
-        for table in ("documents", "heldout", "dropped", "unreadable"):
-            rows = tables.read_rows(paths_of(artifact, table), ("source", "id"))
-            found[table] = sum((row["source"], row["id"]) in chosen.names for row in rows)
-    elif artifact.kind == "index":
+        return counts_in_tables({t: paths_of(artifact, t) for t in TABLES}, chosen)
+    if artifact.kind == "index":
         for number in range(artifact.facts["parts"]):
             found[f"part {number}"] = len(_in_part(artifact, number, chosen.names))
     elif artifact.kind == "tokens":
@@ -42,6 +41,18 @@ def counts(artifact: Artifact, chosen: RemovalSelection) -> dict[str, int]:
             rows = tables.read_rows(artifact.file(f"{stem}.documents.parquet"), ("source", "id"))
             found[stem] = sum((row["source"], row["id"]) in chosen.names for row in rows)
     return {name: count for name, count in found.items() if count}
+
+
+def counts_in_tables(
+    paths: Mapping[str, Sequence[Path]], chosen: RemovalSelection
+) -> dict[str, int]:
+    """How many of the documents the files of a corpus hold, or of its release, by table."""
+    found = {}
+    for table, here in paths.items():
+        rows = tables.read_rows(here, ("source", "id"))
+        if count := sum((row["source"], row["id"]) in chosen.names for row in rows):
+            found[table] = count
+    return found
 
 
 def rewrite(artifact: Artifact, chosen: RemovalSelection, out: Path) -> Facts:

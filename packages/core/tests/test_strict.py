@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from yoriai.errors import Refused
 from yoriai.prediction import nearest_fact
-from yoriai.strict import MOST_CHARACTERS, MOST_FLOAT, MOST_INTEGER, Strict, short
+from yoriai.strict import MOST_CHARACTERS, MOST_FLOAT, MOST_INTEGER, Strict, of_json, short
 
 
 class Inner(Strict):
@@ -152,7 +152,7 @@ def test_a_fact_is_known_or_answered_with_the_nearest(fact, near):
 )
 def test_a_note_that_was_changed_is_refused_with_its_first_wrong_key(data, told):
     with pytest.raises(Refused, match=told) as caught:
-        Numbers.of_json(data, "note.json", "write it anew")
+        of_json(Numbers, data, "note.json", "write it anew")
     assert len(caught.value.message) < 300
     assert caught.value.hint == "write it anew"
-    assert Numbers.of_json(b'{"whole": 4}', "note.json", "").whole == 4
+    assert of_json(Numbers, b'{"whole": 4}', "note.json", "").whole == 4

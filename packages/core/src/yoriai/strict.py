@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import pydantic
 from pydantic_core import PydanticCustomError, core_schema
@@ -90,20 +90,23 @@ class Strict(pydantic.BaseModel):
         guarded: core_schema.CoreSchema = _guard(handler(source))
         return guarded
 
-    @classmethod
-    def of_json(cls, data: bytes, place: str, hint: str) -> Self:
-        """What a note says that one of our commands wrote, and anybody may have changed since.
 
-        ``place`` is what errors call it, ``hint`` what to do. Raises :class:`Refused` with the
-        first key that is wrong.
-        """
-        try:
-            return cls.model_validate_json(data)
-        except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            key = ".".join(str(part)[:40] for part in first["loc"][:4])
-            told = f"{key}: {first['msg']}" if key else first["msg"]
-            raise Refused(f"{place} is not as it was written: {told}", hint=hint) from error
+_S = TypeVar("_S", bound=Strict)
+
+
+def of_json(kind: type[_S], data: bytes, place: str, hint: str) -> _S:
+    """What a note says that one of our commands wrote, and anybody may have changed since.
+
+    ``place`` is what errors call it, ``hint`` what to do. Raises :class:`Refused` with the first
+    key that is wrong.
+    """
+    try:
+        return kind.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part)[:40] for part in first["loc"][:4])
+        told = f"{key}: {first['msg']}" if key else first["msg"]
+        raise Refused(f"{place} is not as it was written: {told}", hint=hint) from error
 
 
 def short(value: object, most: int = 60) -> str:

@@ -36,9 +36,9 @@ def why(shared: Context, place: Path, name: str, models: tuple[Path, ...], as_js
     artifact = open_kind(place, "index", "corpus")
     rows: list[dict[str, Any]]
     if artifact.kind == "index":
-        from yoriai_corpus.search.search import SearchIndex
+        from yoriai_corpus.search.search import open_index
 
-        rows = list(SearchIndex(artifact).explain(name))
+        rows = list(open_index(artifact).explain(name))
     else:
         from yoriai_corpus.account import lookup
 

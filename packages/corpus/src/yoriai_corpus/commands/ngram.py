@@ -90,14 +90,14 @@ def ngram(
 def _bytes(artifact: Artifact, context: str, *, exact: bool, most: int, as_json: bool) -> None:
     from yoriai_corpus.search.byte_ngrams import ByteNgrams
     from yoriai_corpus.search.query import SearchQuery
-    from yoriai_corpus.search.search import SearchIndex
+    from yoriai_corpus.search.search import open_index
     from yoriai_corpus.search.sortable import END_BYTE
 
     try:
         asked = context.encode()
     except UnicodeEncodeError as error:
         raise UsageError("the context is no UTF-8", hint="type it as text") from error
-    index = SearchIndex(artifact)
+    index = open_index(artifact)
     opened = ByteNgrams(index)
     whole = opened.count(asked)
     found = opened.following(asked) if exact else opened.infinite(asked)

@@ -110,13 +110,13 @@ def search(
 
 def _open(*folders: Path) -> SearchIndex:
     """Indexes as one; says if a corpus was made anew since."""
-    from yoriai_corpus.search.search import SearchIndex, newer
+    from yoriai_corpus.search.search import newer, open_index
 
     artifacts = [open_kind(place, "index") for place in folders]
     for artifact in artifacts:
         for name in newer(artifact):
             console.note(f"{name} was made anew since: {artifact.name} answers for the former one")
-    return SearchIndex(*artifacts)
+    return open_index(*artifacts)
 
 
 @click.command(epilog="""\b

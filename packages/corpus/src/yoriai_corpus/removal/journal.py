@@ -13,7 +13,7 @@ from pathlib import Path
 import pydantic
 
 from yoriai import Refused, files
-from yoriai.strict import Strict
+from yoriai.strict import Strict, of_json
 from yoriai_corpus.removal.selection import Name, Twins
 
 PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
@@ -71,7 +71,7 @@ def read(root: Path) -> Journal | None:
     except FileNotFoundError:
         return None
     hint = f"yoriai verify {root}; then delete the file, and remove again what is still there"
-    found = Journal.of_json(data, str(place), hint)
+    found = of_json(Journal, data, str(place), hint)
     for row in found.changed:
         if not (root / row.path).resolve().is_relative_to(root.resolve()):
             raise Refused(f"{place} names {row.path[:80]!r}, which leads outside", hint=hint)

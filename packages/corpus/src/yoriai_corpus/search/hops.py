@@ -8,7 +8,7 @@ from typing import Any
 from yoriai import Artifact
 from yoriai.explaining import Hop, Point, checked, parents
 from yoriai_corpus.search import trace as tracing
-from yoriai_corpus.search.search import SearchIndex
+from yoriai_corpus.search.search import open_index
 
 SPANS, PLACES = 5, 3  # that are followed, the rarest first
 
@@ -22,7 +22,7 @@ def hops(point: Point) -> Iterator[Hop]:
     if state == "broken":
         yield Hop(kind="spans", says=index.name, state=state, by=by)
         return
-    spans = tracing.trace(SearchIndex(index), point.text, places=PLACES)
+    spans = tracing.trace(open_index(index), point.text, places=PLACES)
     share = tracing.covered(spans) / max(1, len(point.text))
     yield Hop(
         kind="spans", state=state, by=by, facts={"spans": len(spans), "covered": share},

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from yoriai import Altered, Artifact, NotFound, YoriaiError
+from yoriai import Altered, Artifact, NotFound, Refused, YoriaiError
 from yoriai.artifact import open_artifact
+from yoriai_corpus.account.removals import removed_since
 from yoriai_corpus.search import folded, places
 from yoriai_corpus.search.part import FILTERS, NAME_FIELDS, IndexPart
 from yoriai_corpus.search.places import PlacesInPart
@@ -188,10 +189,27 @@ class SearchIndex:
         return lookup.relations(related("clusters"), related("contamination"), row)
 
 
+def open_index(*artifacts: Artifact) -> SearchIndex:
+    """Indexes as one, as commands and pages ask them.
+
+    Raises :class:`yoriai.Refused` for one that still holds what was removed from its corpus: a
+    removal replaces the indexes in the corpus's own folder, and cannot reach others.
+    """
+    for artifact in artifacts:
+        for item, folder in _corpora(artifact):
+            if day := removed_since(folder.parent, item["digest"]):
+                raise Refused(
+                    f"{artifact.name} holds documents that were removed from {item['name']} on"
+                    f" {day[:40]}",
+                    hint=f"make it anew from {folder}: run its recipe again",
+                )
+    return SearchIndex(*artifacts)
+
+
 def newer(artifact: Artifact) -> list[str]:
     """Names of the corpora of an index whose folder holds other bytes by now, or none."""
     found = []
-    for item, folder in zip(artifact.manifest["inputs"], corpus_folders(artifact), strict=False):
+    for item, folder in _corpora(artifact):
         try:
             now = open_artifact(folder)
         except (NotFound, Altered):
@@ -199,6 +217,11 @@ def newer(artifact: Artifact) -> list[str]:
         if now.digest != item["digest"]:
             found.append(now.name)
     return found
+
+
+def _corpora(artifact: Artifact) -> Iterator[tuple[dict[str, str], Path]]:
+    """Each corpus that an index was made from, with where it was then."""
+    return zip(artifact.manifest["inputs"], corpus_folders(artifact), strict=False)
 
 
 def corpus_folders(artifact: Artifact) -> list[Path]:

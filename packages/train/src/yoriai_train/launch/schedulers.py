@@ -32,7 +32,7 @@ import pydantic
 
 from yoriai import NotFound, Refused, UsageError, YoriaiError, config, files
 from yoriai.run_file import now
-from yoriai.strict import Strict
+from yoriai.strict import Strict, of_json
 from yoriai_train.job.nodes import FOLDER
 from yoriai_train.launch.launch_file import QUEUED, Launch, Scheduler, script
 
@@ -238,7 +238,7 @@ def _note(path: Path) -> JobNote:
         data = files.read_small(path, MOST_NOTE_BYTES)
     except OSError as error:  # a link that leads nowhere
         raise Refused(f"{path} cannot be read: {error.strerror}", hint=hint) from error
-    note = JobNote.of_json(data, str(path), hint)
+    note = of_json(JobNote, data, str(path), hint)
     if note.id != path.stem:  # the id becomes a path, and a number what is cancelled
         raise Refused(f"{path} is the note of job {note.id}", hint=hint)
     return note

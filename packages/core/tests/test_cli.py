@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -224,6 +225,102 @@ def test_verify_notices_a_manifest_that_was_taken_away(done, yoriai):
     answer = yoriai("verify", str(done))
     assert answer.code == 4
     assert "words@1/artifact.json is missing" in answer.err
+
+
+def move(done, name, to):
+    (done / name).rename(done / to)
+
+
+def replace(done, name, by):
+    shutil.rmtree(done / name)
+    shutil.copytree(done / by, done / name)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda done: move(done, "words@1", "word@1"), ["word@1 was sealed as words@1"]),
+        (lambda done: shutil.copytree(done / "words@1", done / "copy"), ["copy was sealed as"]),
+        (
+            lambda done: shutil.rmtree(done / "words@1"),
+            ["words@1 is gone: lab/words@1 (", "text@1 came from it"],
+        ),
+        (lambda done: move(done, "words@1", "../words@1"), ["words@1 is gone: lab/words@1 ("]),
+        (lambda done: shutil.rmtree(done / "text@1"), ["text@1 is gone: lab/text@1 (", "left it"]),
+        (
+            lambda done: replace(done, "words@1", "text@1"),
+            ["words@1 was sealed as text@1", "words@1 is not lab/words@1 (", "superseded/ either"],
+        ),
+        (lambda done: os.mkfifo(done / "pipe"), ["pipe is a named pipe"]),
+        (lambda done: (done / "link").symlink_to("/etc"), ["link is a symbolic link"]),
+        (lambda done: (done / "page" / "x").symlink_to("."), ["page/x is a symbolic link"]),
+        (
+            lambda done: (done / "words@2").symlink_to("words@1"),
+            ["words@2 was sealed as words@1", "words@2 is a symbolic link"],
+        ),
+    ],
+)
+def test_verify_names_what_is_not_as_a_run_left_it_in_its_folder(harm, words, done, yoriai):
+    harm(done)
+    plain = yoriai("verify", str(done))
+    assert plain.code == 4
+    answer = yoriai("verify", str(done), "--json")
+    assert (answer.code, answer.json["whole"]) == (4, False)
+    told = [f"build/lab/{f['file']} {f['problem']}" for f in answer.json["findings"]]
+    for word in words:
+        assert f"build/lab/{word}" in plain.err or word in plain.err
+        assert any(word in line for line in told)
+
+
+def test_verify_tells_of_folders_that_no_run_writes_and_passes(done, yoriai):
+    (done / "empty").mkdir()
+    (done / "mine" / "deep").mkdir(parents=True)
+    (done / "published" / "words").mkdir(parents=True)
+    (done / "published" / "words" / "release.json").write_text("{}")
+    plain = yoriai("verify", str(done))
+    assert plain.code == 0
+    assert "note: empty folders that no run writes: empty\n" in plain.err
+    assert "not looked into: mine\n" in plain.err
+    answer = yoriai("verify", str(done), "--json").json
+    assert (answer["whole"], answer["findings"], len(answer["notes"])) == (True, [], 2)
+
+
+def test_verify_passes_a_folder_whose_inputs_stood_elsewhere_and_says_which_are_gone(
+    done, recipe, yoriai
+):
+    other = recipe("name: other\nlicence: MIT\nsteps: {text: {uses: lab/join, from: FROM}}".replace(
+        "FROM", f"{done.resolve() / 'words@1'}"
+    ))  # fmt: skip
+    assert yoriai("run", str(other)).code == 0
+    answer = yoriai("verify", "build/other")
+    assert (answer.code, answer.err) == (0, "")
+    shutil.rmtree(done / "words@1")
+    answer = yoriai("verify", "build/other")
+    assert answer.code == 0
+    assert "is no longer where it stood: ../lab/words@1" in answer.err
+
+
+def test_verify_passes_what_was_replaced_with_a_reason_while_the_former_is_kept(
+    done, recipe, yoriai
+):
+    changed = [str(recipe()), "--set", "words.note=x", "--allow-drift", "why", "--until", "words"]
+    assert yoriai("run", *changed).code == 0
+    answer = yoriai("verify", str(done))
+    assert (answer.code, answer.err) == (0, "")
+    shutil.rmtree(done / "superseded")
+    answer = yoriai("verify", str(done))
+    assert answer.code == 4
+    assert "words@1 is not lab/words@1 (" in answer.err
+
+
+def test_artifacts_that_were_copied_alone_are_whole_and_what_they_came_from_is_a_note(done, yoriai):
+    shutil.copytree(done / "text@1", "mine/best-text")
+    answer = yoriai("verify", "mine")
+    assert answer.code == 0
+    assert "mine/best-text was sealed as text@1" in answer.err
+    assert "words@1 is gone: lab/words@1 (" in answer.err
+    answer = yoriai("verify", "mine/best-text")
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_lineage_ends_at_the_sources(done, yoriai):

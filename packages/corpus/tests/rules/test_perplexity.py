@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoriai import Artifact, Document, UsageError, YoriaiError
+from yoriai import Altered, Artifact, Document, UsageError, YoriaiError
 from yoriai_corpus.rules.perplexity import KenlmPerplexity, Perplexity
 from yoriai_corpus.text import character_model
 from yoriai_corpus.text.batch import Batch
@@ -188,6 +188,9 @@ def test_the_step_makes_the_model_of_a_corpus(
     assert made.facts["characters"] == sum(map(len, JAPANESE))
     again = run_step("corpus/character-model", [corpus], order=4, languages=["ja"])
     assert again.file("model.npz").read_bytes() == made.file("model.npz").read_bytes()
+    character_model.save(train(JAPANESE, order=3), again.path / "model.npz")
+    with pytest.raises(Altered, match=r"model\.npz has"):
+        Perplexity(model=str(again.path)).measure(batch_of(["a"]))
 
 
 def test_kenlm_gives_perplexities_of_an_arpa_model(tmp_path: Path) -> None:

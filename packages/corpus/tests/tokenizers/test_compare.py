@@ -13,7 +13,7 @@ import sentencepiece
 import tokenizers
 from click.testing import CliRunner
 
-from yoriai import Artifact, Document, NotFound, UsageError, YoriaiError
+from yoriai import Altered, Artifact, Document, NotFound, UsageError, YoriaiError
 from yoriai.cli import cli
 from yoriai_corpus.tokenizers import compare as comparing
 from yoriai_corpus.tokenizers.compare import open_tokenizer
@@ -163,6 +163,20 @@ def test_bad_input_is_a_clear_error(
     assert run(str(tokenizer.path), "--mixture", "ja=-1").exit_code == 2
     with pytest.raises(NotFound):
         run(str(tokenizer.path), "--text", str(tokenizer.path))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json"])
+def test_altered_files_of_a_sealed_tokenizer_are_refused(
+    name: str, tokenizer: Artifact, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pieces@1"
+    shutil.copytree(tokenizer.path, folder)
+    body = bytearray((folder / name).read_bytes())
+    body[-1] ^= 1
+    (folder / name).write_bytes(body)
+    for path in (folder, folder / "tokenizer.model", folder / "tokenizer.json"):
+        with pytest.raises(Altered, match=f"{name} has other bytes"):
+            run(str(path))
 
 
 def test_a_model_file_in_a_model_folder_that_is_no_tokenizer_is_passed_over(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from yoriai import NotFound, Refused, UsageError
+from yoriai import Altered, NotFound, Refused, UsageError
 from yoriai_domain_adapt.steps.outside_model import OutsideModel
 
 pytest.importorskip("torch")
@@ -53,6 +53,17 @@ def test_where_it_lies_is_no_part_of_what_it_is_and_its_bytes_are(folder, tmp_pa
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 7}))
     assert one.fingerprint() != other.fingerprint()
+
+
+def test_a_folder_that_was_sealed_here_and_altered_is_refused(make, tmp_path, yoriai_job):
+    import shutil
+
+    place = tmp_path / "sealed"
+    shutil.copytree(make.byte_level("base", ["a text of words"], 262, kind="model").path, place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"rope_theta": 7}))
+    with pytest.raises(Altered, match=r"config\.json has"):
+        yoriai_job("there", step(place))
 
 
 def test_a_tokenizer_that_does_not_fit_the_embedding_is_refused(folder, make, yoriai_job):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from yoriai import NotFound, Sample, Task, UsageError, YoriaiError
+from yoriai import Altered, NotFound, Sample, Task, UsageError, YoriaiError
 from yoriai.contracts import samples_digest
 from yoriai.files import digest_bytes
 from yoriai_eval.backends.huggingface import HuggingFace
@@ -68,6 +68,16 @@ def test_generation_of_a_model_that_knows_and_of_one_that_is_silent(
     assert told["floors"]["majority"] == 0.3333
     assert sum(told["reasons"].values()) == 90
     assert {row["output"] for row in read_rows(made)} == {""}
+
+
+def test_a_model_of_another_folder_that_was_sealed_and_altered_is_refused_by_any_backend(
+    make, scripted, build_run, yoriai_job
+):
+    place = make.stub(content="abc").path
+    (place / "config.json").write_text('{"content": "abd"}')
+    step = build_run(["eval/ja-language"], scripted(), models={"mine": str(place)})
+    with pytest.raises(Altered, match=r"config\.json has"):
+        yoriai_job("scores", step, [])
 
 
 def test_bits_per_byte_stand_beside_gzip_and_unigram_for_each_language(

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from yoriai import Refused, UsageError, YoriaiError
+from yoriai import Altered, Refused, UsageError, YoriaiError, artifact
+from yoriai_train.commands.merge import merge as merge_command
 from yoriai_train.settings.methods import Full, LoRA
 
 KINDS = {
@@ -111,6 +113,25 @@ def test_an_adapter_is_read_by_plain_peft_with_the_same_logits_also_merged(kind,
     assert (wanted - untuned).abs().max() > 1e-3
     torch.testing.assert_close(read, wanted, rtol=0, atol=1e-6)
     torch.testing.assert_close(merged, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("altered", ["base", "adapter"])
+def test_a_merge_of_a_sealed_folder_that_was_altered_is_refused(altered, tmp_path):
+    for name in ("base", "adapter"):
+        out = tmp_path / f"{name}.out"
+        (out / "adapter").mkdir(parents=True)
+        for place in (out, out / "adapter"):
+            (place / "config.json").write_text("{}")
+        identity = {
+            "kind": "model", "name": f"t/{name}@1", "step": "", "config": {}, "code": [], "seed": 0,
+            "outside": {}, "inputs": [], "sources": [], "licence": "", "facts": {},
+        }  # fmt: skip
+        artifact.seal(out, tmp_path / name, identity=identity, circumstances={})
+    (tmp_path / altered / "config.json").write_text("[]")
+    words = [str(tmp_path / "base"), str(tmp_path / "adapter/adapter"), str(tmp_path / "merged")]
+    told = CliRunner().invoke(merge_command, words)
+    assert isinstance(told.exception, Altered)
+    assert f"{altered}/config.json has other bytes" in str(told.exception)
 
 
 def test_loss_and_gradients_are_those_of_plain_peft():

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from yoriai import artifact as artifacts
-from yoriai import console, signatures, signing
-from yoriai.artifact import MANIFEST
+from yoriai import console, run_folder, signatures, signing
+from yoriai.artifact import MANIFEST, Artifact
 from yoriai.errors import Altered, NotFound, UsageError
 
 
@@ -37,7 +37,9 @@ def verify(
 ) -> None:
     """Check every byte of the artifact PATH, or of all artifacts in the folder PATH.
 
-    An altered file is named; of a corpus yoriai corpus altered names the altered record.
+    An altered file is named; of a corpus yoriai corpus altered names the altered record. In the
+    folder of a recipe an artifact that was renamed, replaced or is gone, a link and a pipe are
+    named too; inputs that stood elsewhere, and folders that no run writes, are told in notes.
     """
     if texts:
         if key_path:
@@ -45,15 +47,18 @@ def verify(
         _absent(shared, path, texts, as_json)
         return
     public = signing.read_public(key_path) if key_path else None
-    folders = [path] if (path / MANIFEST).exists() else _artifacts_below(path)
+    alone = (path / MANIFEST).exists()
+    folders = [path] if alone else run_folder.artifacts_below(path)
     if not folders:
         raise NotFound(f"{path} is no artifact and holds none", hint="ls build/")
     rows: list[dict[str, Any]] = []
+    opened: dict[str, Artifact | None] = {}
     for folder in console.watch(folders, "verify"):
         if (folder / MANIFEST).is_file():
             found, findings = artifacts.verify(folder)
         else:
             found, findings = None, [artifacts.Finding(MANIFEST, "is missing")]
+        opened[folder.name] = found
         signed_by = ""
         if found is not None and not findings and public is not None:
             try:
@@ -71,14 +76,23 @@ def verify(
                 "findings": [{"file": f.file, "problem": f.problem} for f in findings],
             }
         )
+    whole = run_folder.Folder() if alone else run_folder.look(path, opened)
     bad = [
         f"{r['path']}/{f['file']} {f['problem']}" if f["file"] else f["problem"]
         for r in rows
         for f in r["findings"]
-    ]
+    ] + [_line(path, finding) for finding in whole.findings]
+    value = {
+        "whole": not bad,
+        "artifacts": rows,
+        "findings": [{"file": f.file, "problem": f.problem} for f in whole.findings],
+        "notes": [{"file": f.file, "problem": f.problem} for f in whole.notes],
+    }
+    for finding in () if as_json else whole.notes:
+        console.note(f"note: {_line(path, finding)}")
     if bad:
         if as_json:  # the findings are the answer; a second object would spoil the first
-            console.emit({"whole": False, "artifacts": rows}, as_json=True, text=str)
+            console.emit(value, as_json=True, text=str)
             raise SystemExit(Altered.exit_code)
         raise Altered(
             "\n".join(bad),
@@ -90,7 +104,11 @@ def verify(
             f"whole  {row['path']}  {row['files']} files  {row['digest'][:12]}" for row in rows
         )
 
-    console.emit({"whole": True, "artifacts": rows}, as_json=as_json, text=text)
+    console.emit(value, as_json=as_json, text=text)
+
+
+def _line(root: Path, finding: artifacts.Finding) -> str:
+    return f"{root}/{finding.file} {finding.problem}" if finding.file else finding.problem
 
 
 def _absent(shared: click.Context, path: Path, texts: tuple[str, ...], as_json: bool) -> None:
@@ -98,15 +116,6 @@ def _absent(shared: click.Context, path: Path, texts: tuple[str, ...], as_json: 
     registry = shared.obj.registry
     command = registry.load(registry.get("commands", "corpus/absent"))
     shared.invoke(command, root=path, texts=texts, as_json=as_json)
-
-
-def _artifacts_below(path: Path) -> list[Path]:
-    # A folder called step@version is an artifact, even if somebody took its manifest away.
-    return sorted(
-        p
-        for p in path.glob("*/")
-        if not p.name.startswith(".") and ("@" in p.name or (p / MANIFEST).exists())
-    )
 
 
 @click.command(epilog="""\b

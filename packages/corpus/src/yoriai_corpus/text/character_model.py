@@ -24,6 +24,7 @@ import numpy.typing as npt
 from numba import njit
 
 from yoriai import UsageError, YoriaiError
+from yoriai.artifact import check_folder
 from yoriai_corpus.text.batch import F64, I64, U32, Batch, codes_of
 from yoriai_corpus.text.folding import SPACE, fold_table
 
@@ -144,7 +145,7 @@ def find(model: str) -> Path:
 def load(path: Path) -> CharacterModel:
     """Read a model, from the process's memory if the file is what it was.
 
-    Raises :class:`YoriaiError` if the file is none or is damaged.
+    Raises :class:`YoriaiError` if the file is none, is damaged, or is not what its artifact sealed.
     """
     stat = path.stat()
     return _loaded(str(path), (stat.st_mtime_ns, stat.st_size))
@@ -152,6 +153,7 @@ def load(path: Path) -> CharacterModel:
 
 @lru_cache(maxsize=8)
 def _loaded(path: str, _stamp: tuple[int, int]) -> CharacterModel:
+    check_folder(Path(path))
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoriai import Document, Figure, NotFound, Section, Table, Unreadable, UsageError, YoriaiError
+from yoriai.artifact import check_folder
 from yoriai_corpus.account.charts import MOST_BARS
 
 Encode = Callable[[Sequence[str]], list[int]]
@@ -31,8 +32,10 @@ def open_tokenizer(path: Path) -> Opened:
     Artifacts of tokenizers and models are such folders; of both formats the SentencePiece model is
     taken, which is faster. Pieces are compared as texts, spaces as U+2581, bytes as ``<0x0A>``
     (byte-level BPE is rewritten to that). Raises :class:`yoriai.NotFound` or
-    :class:`yoriai.YoriaiError` saying what is missing or wrong.
+    :class:`yoriai.YoriaiError` saying what is missing or wrong, :class:`yoriai.Altered` for files
+    of an artifact that are not those that were sealed.
     """
+    check_folder(path)
     if path.is_dir():
         models = sorted(path.glob("*.model"))
         fast = path / "tokenizer.json"

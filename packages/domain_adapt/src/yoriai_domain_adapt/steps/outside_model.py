@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from yoriai import Job, Made, NotFound, Step, UsageError, console, files
+from yoriai.artifact import check_folder
 from yoriai.model_folder import AS_DATA, opening
 from yoriai_domain_adapt.steps.adapting import context_in
 
@@ -70,6 +71,7 @@ class OutsideModel(Step):
         from yoriai_domain_adapt.folders import tensors, vocabulary
         from yoriai_domain_adapt.steps.vocab import embedding_names
 
+        check_folder(self.folder)
         weights = tensors.Weights(self.folder)
         with opening(self.folder):
             from transformers import AutoConfig

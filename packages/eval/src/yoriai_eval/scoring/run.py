@@ -30,6 +30,7 @@ from yoriai import (
     console,
     files,
 )
+from yoriai.artifact import check_folder
 from yoriai_eval.backends.huggingface import HuggingFace
 from yoriai_eval.scoring import asking, protocol, totals
 from yoriai_eval.scoring import chunks as logs
@@ -141,6 +142,7 @@ class EvaluationRun(Step):
         ]
 
     def _open(self, asked: Candidate) -> LanguageModel:
+        check_folder(asked.place)
         try:
             return self.backend.open(asked.place)
         except ImportError as error:

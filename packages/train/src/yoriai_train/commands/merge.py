@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from yoriai import UsageError, console
+from yoriai.artifact import check_folder
 
 folder = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -28,6 +29,8 @@ def merge(base: Path, adapter: Path, out: Path, as_json: bool) -> None:
     """
     if out.exists():
         raise UsageError(f"{out} is there already", hint="name a folder that is not there")
+    for place in (base, adapter):
+        check_folder(place)
     from yoriai_train.model.adapter import merge as merge_adapter
 
     merge_adapter(base, adapter, out)

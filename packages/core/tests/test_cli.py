@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from yoriai import artifact, cli, environment
+from yoriai import artifact, cli, environment, files
 from yoriai.commands import doctor
 from yoriai.errors import EXIT_CODES
 
@@ -311,6 +311,27 @@ def test_verify_passes_what_was_replaced_with_a_reason_while_the_former_is_kept(
     answer = yoriai("verify", str(done))
     assert answer.code == 4
     assert "words@1 is not lab/words@1 (" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "words"),
+    [
+        ("removals.jsonl", "artifacts", ""),
+        (".removal.json", "changed", "tells of a removal that did not end"),
+    ],
+)
+def test_verify_passes_what_a_removal_made_anew_or_was_about_to(name, key, words, done, yoriai):
+    former = artifact.open_artifact(done / "words@1").digest
+    shutil.rmtree(done / "words@1")
+    told = {key: [{"before": former, "digest": former}]}
+    line = json.dumps(told).encode() + b"\n"
+    (done / name).write_bytes(line if key == "artifacts" else files.canonical_json(told))
+    answer = yoriai("verify", str(done))
+    assert answer.code == 0
+    assert (
+        f"({former[:12]}; text@1 came from it) was made anew or deleted by a removal" in answer.err
+    )
+    assert words in answer.err
 
 
 def test_artifacts_that_were_copied_alone_are_whole_and_what_they_came_from_is_a_note(done, yoriai):

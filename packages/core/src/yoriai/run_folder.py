@@ -170,10 +170,10 @@ def _removed(root: Path) -> str:
     found = []
     for name in (REMOVALS, REMOVAL_UNDER_WAY):
         try:
-            lines = files.read_small(root / name, MOST_LOG_BYTES).splitlines()
+            data = files.read_small(root / name, MOST_LOG_BYTES)
         except (OSError, UsageError):
             continue
-        for line in lines:
+        for line in data.splitlines() if name == REMOVALS else [data]:
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError):

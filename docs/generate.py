@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sitemaker.allowed import refuse_active
 from sitemaker.benchmarks import benchmark_page
 from sitemaker.contracts import contract_pages
 from sitemaker.directory import directory_page
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for plugin in registry.broken():
         print(f"left out: {plugin.name} is {plugin.status}: {plugin.reason}", file=sys.stderr)
     print(f"{len(write_site(out, registry))} pages in {out}")
+    print(f"{refuse_active(out, ROOT / 'mkdocs.yml')} pages of records and plugins hold no markup")
     write_config(ROOT, out.parent / "mkdocs.yml")
 
 

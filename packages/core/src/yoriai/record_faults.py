@@ -81,7 +81,8 @@ def _record(filed: Filed, today: datetime.date) -> Iterator[str]:
     for index, link in enumerate(record.links):
         if not re.match(r"https?://", link) or not is_safe_link(link):
             yield f"{filed.line('links', index)}: a link is http:// or https://"
-    if record.discussion and not re.match(r"https?://", record.discussion):
+    talk = record.discussion
+    if talk and not (re.match(r"https?://", talk) and is_safe_link(talk)):
         yield f"{filed.line('discussion')}: a link is http:// or https://"
     for index, fact in enumerate(record.withheld):
         if fact.until < today:

@@ -31,7 +31,8 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>&#|!~^=$]|^[+\-:]|(?<=^\d)[.)]|(?<=^\d\d)[
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FENCE = re.compile(r"(`{3,}|~{3,}) ?[\w+-]*[ \t]*")
 # Signs of a goal on the web: none that Markdown, an attribute or a table could end it with.
-_WEB = r"[^\s<>\"'\\`{}\[\]()|]"
+# Nor an entity, which a browser would read as such a sign.
+_WEB = r"(?:[^\s<>\"'\\`{}\[\]()|&]|&(?!\#?\w+;))"
 _GOAL = rf"(?:https?://{_WEB}+(?:\({_WEB}*\){_WEB}*)*|(?!//)[A-Za-z0-9_./#%~?=+@,-]*)"
 _SAFE_LINK = re.compile(_GOAL)
 _TITLE = r"\"[^\"<>\\&`{}\[\]\n]*\""
@@ -42,7 +43,7 @@ _TOKEN = re.compile(
     |(?P<ticks>`+)
     |<(?P<auto>https?://{_WEB}+(?:\({_WEB}*\){_WEB}*)*)>
     |(?P<tag><(?=[A-Za-z/!?]))
-    |(?P<link>\]\([ ]*{_GOAL}(?:[ ]+{_TITLE})?[ ]*\))
+    |(?P<link>\]\([ ]{{0,3}}{_GOAL}(?:[ ]{{1,3}}{_TITLE})?[ ]{{0,3}}\))
     |(?P<badlink>\]\()
     |(?P<defined>\](?=:))
     |(?P<brace>\{{)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from yoriai import Altered, Artifact, NotFound, YoriaiError
+from yoriai import Altered, Artifact, NotFound, Refused
 
 Make = Callable[..., Artifact]
 TEXT = "東京で本を読む。 The old clock waits.\n\t<tag> 🙂"
@@ -68,5 +68,5 @@ def test_what_is_no_tokenizer_is_refused_by_name(tmp_path: Path, run_step: Make)
     with pytest.raises(Altered, match="is no tokenizer"):
         run_step("corpus/adopt-tokenizer", path=str(tmp_path))
     (tmp_path / "x.model").write_bytes(b"no")
-    with pytest.raises(YoriaiError, match="no SentencePiece model"):
+    with pytest.raises(Refused, match="no SentencePiece model"):
         run_step("corpus/adopt-tokenizer", path=str(tmp_path / "x.model"))

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yoriai import Artifact, NotFound, UsageError, YoriaiError, files
+from yoriai import Artifact, NotFound, Refused, UsageError, files
 from yoriai.shards import token_code
 from yoriai_corpus import tables
 from yoriai_corpus.engines.receipts import done
@@ -57,7 +57,7 @@ def pieces_file(tokenizer: Artifact) -> Path:
 def open_pieces(tokenizer: Artifact) -> Any:
     """The pieces of a tokenizer artifact: a SentencePiece processor, or what answers as one.
 
-    Raises :class:`NotFound` if it has none, and :class:`YoriaiError` if it cannot be read.
+    Raises :class:`NotFound` if it has none, and :class:`Refused` if it cannot be read.
     """
     return _processor(str(pieces_file(tokenizer)))
 
@@ -73,7 +73,10 @@ def _processor(path: str) -> Any:
     try:
         return sentencepiece.SentencePieceProcessor(model_file=path)
     except (OSError, RuntimeError) as error:
-        raise YoriaiError(f"{Path(path).name} is no SentencePiece model: {error}") from error
+        raise Refused(
+            f"{Path(path).name} is no SentencePiece model: {error}",
+            hint=f"copy it again; of an artifact: yoriai verify {Path(path).parent}",
+        ) from error
 
 
 def find_end(pieces: Any, name: str) -> int:

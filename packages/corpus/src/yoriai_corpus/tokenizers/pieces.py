@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yoriai import NotFound, UsageError, YoriaiError
+from yoriai import NotFound, Refused, UsageError, YoriaiError, files
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM, BPE = 1, 2  # TrainerSpec.ModelType
 SPACE = "▁"  # U+2581, how SentencePiece writes a space
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+MOST_BYTES = 2**28  # of a model; one of 256,000 pieces has 4 MB
 STEP = 64  # scores are multiples of 1/64, see huggingface_tokenizer.round_scores
 Ids = list[int | None]
 
@@ -29,18 +30,22 @@ class VocabularyPiece(NamedTuple):
 
 
 def read_model(path: Path) -> Any:
-    """The ``ModelProto`` of a file; raises :class:`yoriai.YoriaiError` if it is none."""
+    """The ``ModelProto`` of a file; raises :class:`yoriai.Refused` if it is none."""
     from google.protobuf.message import DecodeError
     from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
     if not path.is_file():
         raise NotFound(f"there is no SentencePiece model {path}")
     try:
-        proto = ModelProto.FromString(path.read_bytes())
-    except (DecodeError, OSError) as error:
-        raise YoriaiError(f"{path} is no SentencePiece model: {error}") from error
-    if not proto.pieces:
-        raise YoriaiError(f"{path} is no SentencePiece model: it has no pieces")
+        proto = ModelProto.FromString(files.read_small(path, MOST_BYTES))
+        problem = "" if proto.pieces else "it has no pieces"
+    except DecodeError as error:
+        problem = str(error)
+    if problem:
+        raise Refused(
+            f"{path} is no SentencePiece model: {problem}",
+            hint=f"copy it again; of an artifact: yoriai verify {path.parent}",
+        )
     return proto
 
 

@@ -44,7 +44,7 @@ EXAMPLES = {
     "Vault": "hvs." + MIXED[:90], "Docker": "dckr_pat_" + MIXED[:27],
     "Discord bot": "M" + MIXED[:25] + "." + MIXED[:6] + "." + MIXED[:38],
     "Azure AD": "abc8Q~" + MIXED[:34], "Mailchimp": HEX[:32] + "-us12",
-    "W&B": "wandb_v1_" + MIXED[:60],
+    "Tailscale": "tskey-auth-" + MIXED[:36], "W&B": "wandb_v1_" + MIXED[:60],
 }  # fmt: skip
 
 
@@ -87,6 +87,7 @@ SECRET_NAMES = """
     CONNECTION_STRING azure_connection_string client_secret auth_token hub_token GITHUB_PAT
     DB_LOGIN SESSION_COOKIE Set-Cookie session_id PRIVATE-TOKEN X-Auth-Token credentials
     sshpass passphrase SENTRY_DSN HTTP_AUTH SIGNING_KEYS password2 DB_PASSWORD_PROD watch.webhook
+    TOTP_SEED PIN_CODE WIFI_PSK ACCESS_CODE
 """
 OTHER_NAMES = """
     tokens max_tokens tokenizer author authors authority pattern path compass keyboard bypass

@@ -21,7 +21,7 @@ MOST_OF_A_DIMENSION = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorPlace:
     """Where a tensor stands: its dtype as the header names it, bytes from ``first`` to ``stop``."""
 
     dtype: str
@@ -30,7 +30,7 @@ class Place:
     stop: int
 
 
-def read_header(path: Path) -> dict[str, Place]:
+def read_header(path: Path) -> dict[str, TensorPlace]:
     """The places of all tensors by name; raises :class:`Refused` for a header that is false."""
     try:
         if not path.is_file():  # a fifo would be waited for
@@ -66,7 +66,7 @@ def read_header(path: Path) -> dict[str, Place]:
     return found
 
 
-def _place(name: str, told: Any, start: int) -> Place:
+def _place(name: str, told: Any, start: int) -> TensorPlace:
     name.encode()  # a lone surrogate is no text, and a ValueError
     shown = ascii(name[:80])
     if not isinstance(told, dict) or not isinstance(told.get("dtype"), str):
@@ -76,7 +76,7 @@ def _place(name: str, told: Any, start: int) -> Place:
         raise ValueError(f"{shown} has no shape, but {ascii(shape)[:80]}")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ValueError(f"{shown} has no place, but {ascii(offsets)[:80]}")
-    return Place(told["dtype"], tuple(shape), start + offsets[0], start + offsets[1])
+    return TensorPlace(told["dtype"], tuple(shape), start + offsets[0], start + offsets[1])
 
 
 def _are_counts(value: Any) -> TypeGuard[list[int]]:

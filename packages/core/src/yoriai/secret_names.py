@@ -28,8 +28,8 @@ _SECRET = _set(
     " credential credentials apikey apikeys apitoken authtoken accesstoken authkey webhook"
     " webhooks authorization privatekey secretkey accesskey connectionstring connstr dsn"
     " sessionid sessionkey sshpass dbpass ldappass smtppass userpass rootpass adminpass"
-    " keypass storepass htpasswd setcookie cred creds mnemonic パスワード 暗証番号 秘密鍵 暗号鍵"
-    " 合言葉 認証情報"
+    " keypass storepass htpasswd setcookie cred creds mnemonic psk pincode totp"
+    " パスワード 暗証番号 秘密鍵 暗号鍵 合言葉 認証情報"
 )
 _SECRET_ENDS = (
     "password", "passwd", "passphrase", "apikey", "webhook", "パスワード", "アクセストークン",
@@ -59,7 +59,7 @@ _DOUBTFUL = _set("token pass pat auth login cookie key keys")
 _PAIRS = frozenset({
     ("connection", "string"), ("conn", "str"), ("conn", "string"), ("session", "id"),
     ("pass", "word"), ("pass", "phrase"), ("web", "hook"), ("set", "cookie"),
-    ("api", "キー"), ("seed", "phrase"),
+    ("api", "キー"), ("seed", "phrase"), ("totp", "seed"), ("pin", "code"), ("access", "code"),
 })  # fmt: skip
 # Words after the secret one that change nothing: PASSWORD_PROD, webhook_url, SECRET_2.
 _AFTER = _set(
@@ -77,7 +77,7 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})  # the shell's working folders
 
 QUICK = re.compile(
     r"pass|pwd?|pat|secret|token|cred|key|auth|webhook|web_?hook|cookie|login|conn|dsn|session"
-    r"|jwt|bearer|otp|mnemonic|seed|パスワード|暗証番号|秘密鍵|暗号鍵|合言葉|認証情報|トークン|キー",
+    r"|jwt|bearer|otp|mnemonic|seed|psk|pin_?code|access_?code|パスワード|暗証番号|秘密鍵|暗号鍵|合言葉|認証情報|トークン|キー",
     re.IGNORECASE,
 )
 

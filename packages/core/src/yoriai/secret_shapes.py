@@ -72,6 +72,7 @@ SHAPES = (
     Rule("HashiCorp Vault", "hvb.", rf"{_ALONE}hvb\.[\w-]{{24,}}",
          "developer.hashicorp.com/vault/docs/concepts/tokens#token-prefixes"),
     Rule("Terraform", ".atlasv1.", r"(?<![\w-])[A-Za-z0-9]{14}\.atlasv1\.[\w-]{50,}", GITLEAKS),
+    Rule("Tailscale", "tskey-", r"tskey-(?:auth|client|api|scim|webhook)-[\w-]{20,}", GITLEAKS),
     Rule("Docker", "dckr_", r"dckr_(?:pat|oat)_[\w-]{20,}", GITHUB_PARTNERS),
     Rule("Heroku", "HRKU-", rf"{_ALONE}HRKU-[\w-]{{30,}}", GITLEAKS),
     Rule("Fly.io", "FlyV1 ", r"FlyV1 fm\d_[\w+/=,-]{20,}", GITLEAKS),

@@ -164,6 +164,10 @@ class Shard:
         self._check(index)
         return index
 
+    def check_index(self) -> None:
+        """Compare the index with itself where it is not read. Raises :class:`Altered`."""
+        self._check(_mapped(self._index))
+
     def _check(self, index: memoryview) -> None:
         """Each sequence begins where the one before it ends, and is a document of its own."""
         lengths = index[_HEAD.size : _HEAD.size + 4 * self.count].cast("i")

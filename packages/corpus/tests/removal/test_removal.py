@@ -226,7 +226,16 @@ def test_a_new_build_is_taken_the_same_documents_from(root: Path, made: list[Art
     assert absence.look(root, [SECRET]).found == []
 
 
-def killed(act: Callable[[], object], number: int) -> bool:
+CHANGES = (
+    (Path, "rename"),
+    (Path, "replace"),
+    (Path, "unlink"),
+    (shutil, "rmtree"),
+    (os, "replace"),
+)
+
+
+def killed(act: Callable[[], object], number: int, changes: Any = CHANGES) -> bool:
     """Whether the process that does it was killed before its ``number``-th change of a name."""
     child = os.fork()
     if not child:
@@ -240,8 +249,7 @@ def killed(act: Callable[[], object], number: int) -> bool:
 
             return counted
 
-        for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"),
-                            (shutil, "rmtree"), (os, "replace")):  # fmt: skip
+        for owner, name in changes:
             setattr(owner, name, counting(getattr(owner, name)))
         status = 1
         try:
@@ -288,6 +296,19 @@ def test_a_removal_killed_anywhere_is_resumed_to_the_same_bytes(
         kills += 1
     assert kills > 15
     assert all_of(place) == wanted
+
+
+def test_what_was_built_while_a_removal_was_under_way_loses_the_documents_too(root: Path) -> None:
+    former = root.with_name("former")
+    shutil.copytree(root / "text@1", former)
+    planned = folder.plan(root, request(queries=("秘密の花園",)))
+    # What an artifact was is deleted when it has been replaced.
+    assert killed(lambda: folder.apply(planned), 0, [(shutil, "rmtree")])
+    assert open_artifact(root / "text@1").digest != open_artifact(former).digest
+    former.rename(root / "again@1")
+    entry = folder.apply(folder.resume(root))
+    assert absence.look(root, [SECRET]).found == []
+    assert [row["name"] for row in entry["artifacts"]].count("test/text@1") == 2
 
 
 def test_unfinished_work_and_altered_bytes_stop_it_before_anything_is_changed(root: Path) -> None:

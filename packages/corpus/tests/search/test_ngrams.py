@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import math
+import shutil
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoriai import Artifact, UsageError, YoriaiError
+from yoriai import Altered, Artifact, UsageError, YoriaiError
 from yoriai.artifact import open_artifact
 from yoriai.mixture import read_mixture
 from yoriai.shards import Shard
 from yoriai_corpus.search import ngrams
+from yoriai_corpus.search.ngram_step import SortTokens, sort_tokens
 from yoriai_corpus.search.ngrams import NgramIndex, TokenSuffixes
 
 Make = Callable[..., Artifact]
@@ -97,9 +100,27 @@ def test_what_is_no_token_is_refused(index: NgramIndex) -> None:
             index.count(context)
 
 
-def test_a_damaged_file_is_named(index: NgramIndex, tmp_path: Any) -> None:
-    import shutil
+@pytest.mark.parametrize(
+    ("name", "place", "form", "wrong", "said"),
+    [
+        ("ja.bin", 14, "<H", 60_000, r"ja\.bin: token 7 is 60000, the vocabulary has"),
+        ("ja.idx", 34, "<i", -5, r"ja\.idx: document 0 has -5 tokens"),
+    ],
+)
+def test_shards_that_are_false_are_refused_before_they_are_sorted(
+    shards: Artifact, tmp_path: Any, name: str, place: int, form: str, wrong: int, said: str
+) -> None:
+    size = read_mixture(shards.path).vocabulary_size
+    shutil.copytree(shards.path, tmp_path / "shards")
+    false = bytearray((tmp_path / "shards" / name).read_bytes())
+    struct.pack_into(form, false, place, wrong)
+    (tmp_path / "shards" / name).write_bytes(false)
+    with pytest.raises(Altered, match=said):
+        sort_tokens(SortTokens(tmp_path / "shards/ja", tmp_path / "target", size))
+    assert not (tmp_path / "target").exists()
 
+
+def test_a_damaged_file_is_named(index: NgramIndex, tmp_path: Any) -> None:
     folder = tmp_path / "ngrams"
     shutil.copytree(index.artifact.path, folder)
     path = folder / "00000.ngrams"

@@ -1,6 +1,7 @@
 """Programs that models write: judged from outside, shut in, gone when they end."""
 
 import contextlib
+import ctypes
 import os
 import socket
 import sys
@@ -281,6 +282,25 @@ def test_it_writes_only_to_its_own_folder_and_sees_no_other(tmp_path):
     r = [refused, os.path.exists({str(mine)!r}), os.listdir("/tmp")]"""
     assert "[True, False, []]" in told(body)
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of calls are of x86-64")
+@pytest.mark.parametrize("limits", [pytest.param(ProgramLimits(), marks=SPACES), OPEN])
+def test_it_reads_no_key_of_the_session(limits):
+    library = ctypes.CDLL(None, use_errno=True)
+    add, control, session, search, unlink = 248, 250, -3, 10, 9
+    key = library.syscall(add, b"user", b"yoriai-test", b"of the host", 11, session)
+    if key < 0:
+        pytest.skip("this system gives no keyrings")
+    find = f"syscall({control}, {search}, {session}, b'user', b'yoriai-test', 0)"
+    body = f"""
+    import ctypes
+    r = [ctypes.CDLL(None).{find}]"""
+    try:
+        assert library.syscall(control, search, session, b"user", b"yoriai-test", 0) == key
+        assert "[-1]" in told(body, limits)
+    finally:
+        library.syscall(control, unlink, key, session)
 
 
 @SPACES

@@ -184,3 +184,16 @@ def test_a_token_that_no_piece_has_is_named_with_its_file_and_place(tmp_path, si
     samples = data.Samples(folder, 8, 1)
     with pytest.raises(Altered, match=rf"ja-1\.bin: token 7 is {wrong}, the vocabulary has"):
         samples.batch(range(8))
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"), [(34, 10**9), (34, -5), (34 + 2 * 4, 2**33), (34 + 2 * 12, 2**33)]
+)
+def test_an_index_that_is_false_about_a_document_is_refused(tmp_path, place, wrong):
+    folder = write(tmp_path / "t", {"ja": [[[1] * 20, [2] * 20]]}, 64)
+    path = folder / "ja-0.idx"
+    false = bytearray(path.read_bytes())
+    struct.pack_into("<i" if place == 34 else "<q", false, place, wrong)
+    path.write_bytes(false)
+    with pytest.raises(Altered, match=r"ja-0\.idx: (document 0|document 1|its documents)"):
+        data.Windows(folder, 8)

@@ -193,7 +193,7 @@ def _in_tokens(
                 for number, text in enumerate(texts):
                     if text in decoded:
                         yield TextPlace(path.relative_to(root).as_posix(), "tokens", number)
-    except (OSError, KeyError, ValueError, YoriaiError) as error:
+    except (OSError, KeyError, ValueError, IndexError, YoriaiError) as error:
         closed.append((name, str(error).splitlines()[0][:200]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,7 @@ def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
             ))  # fmt: skip
         renewed: dict[str, str] = {}
         rows = []
-        for row in planned.changed:
+        for row in _all_of(planned):
             after = ""  # of one that is deleted
             if row.kind not in COPIES:
                 after = renewed[row.digest] = _renew(root / row.path, row, chosen, renewed)
@@ -200,6 +200,14 @@ def apply(planned: RemovalPlan, *, sign: Any = None) -> dict[str, Any]:
             files.write_atomically(log, former + line.encode() + b"\n")
         journal.end(root)
     return entry
+
+
+def _all_of(planned: RemovalPlan) -> Iterator[Changed]:
+    """What is to be changed; of a removal that is gone on with, also what was built since."""
+    yield from planned.changed
+    if planned.begun is not None:
+        found = artifacts_of(planned.root)
+        yield from _plan(planned.root, planned.request, planned.chosen, found).changed
 
 
 def _renew(path: Path, row: Changed, chosen: RemovalSelection, renewed: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ class SortTokens:
 
     stem: Path
     target: Path
+    vocabulary_size: int
 
     def __str__(self) -> str:
         return f"the n-grams of {self.stem.name}"
@@ -31,7 +32,10 @@ def sort_tokens(task: SortTokens) -> None:
     if task.target.is_file():
         return
     shard = Shard(task.stem)
+    shard.check_index()
     ids = np.frombuffer(shard.tokens, dtype=np.dtype(shard.dtype))
+    for place in np.flatnonzero((ids < 0) | (ids >= task.vocabulary_size))[:1]:
+        raise shard.outside(int(place), int(ids[place]), task.vocabulary_size)
     if len(ids) > ngrams.MOST_TOKENS:
         raise UsageError(
             f"{task.stem.name} has {len(ids):,} tokens, at most {ngrams.MOST_TOKENS:,} are sorted",
@@ -64,7 +68,9 @@ class NgramStep(Step):
                 file = f"{len(rows):05d}.ngrams"
                 kind = np.dtype(opened.dtype).str
                 rows.append({"shard": name, "file": file, "type": kind, "tokens": opened.total})
-                tasks.append(SortTokens(artifact.path / stem, job.scratch / file))
+                tasks.append(
+                    SortTokens(artifact.path / stem, job.scratch / file, mixture.vocabulary_size)
+                )
         done = pool.run_tasks(job.engine, sort_tokens, tasks)
         for _ in job.progress(done, "sort", len(tasks)):
             pass

@@ -227,7 +227,7 @@ def _table(path: Path) -> pa.Table:
         with pa.memory_map(str(path)) as stream:
             table = pa.ipc.open_file(stream).read_all()
             table.validate(full=True)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise YoriaiError(f"{path.name} cannot be read: {error}", hint=array_file._HINT) from error
     if table.schema != COLUMNS:
         raise YoriaiError(f"{path.name} is no part of an index of this version")

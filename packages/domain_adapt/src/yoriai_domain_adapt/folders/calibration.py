@@ -50,6 +50,8 @@ def windows(tokens: Artifact, count: int, length: int, seed: int, rows: int) -> 
     for place, name in enumerate(names):
         stems = mixture.shards[name].files
         parts = [Shard(tokens.path / stem) for stem in stems]
+        for part in parts:
+            part.check_index()
         arrays = [np.frombuffer(part.tokens, dtype=part.dtype) for part in parts]
         slots = [(i, s) for i, a in enumerate(arrays) for s in range(len(a) // length)]
         wanted = round(count * weights[name] / sum(weights.values()))

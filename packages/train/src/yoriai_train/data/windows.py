@@ -88,6 +88,7 @@ class Text:
         self.files = tuple(facts.files)
         self.shards = [Shard(folder / stem) for stem in facts.files]
         for shard in self.shards:
+            shard.check_index()
             if shard.dtype == "uint16" and mixture.vocabulary_size > 2**16:
                 raise UsageError(
                     f"{shard.stem} holds 16-bit tokens, too narrow for the vocabulary of"

@@ -10,7 +10,7 @@ from typing import Any
 
 from yoriai import Method, Refused, UsageError, files
 from yoriai.model_folder import WEIGHTS, opening, whole
-from yoriai.safetensors_header import Place, read_header
+from yoriai.safetensors_header import TensorPlace, read_header
 
 FOLDER = "adapter"
 BASE = "base.json"  # which weights the adapter was made for
@@ -111,7 +111,7 @@ def check_base(base: Path, adapter: Path) -> None:
 
 def digest_weights(folder: Path) -> str:
     """sha256 of all tensors of a folder, by name, whatever files they lie in."""
-    places: dict[str, tuple[Path, Place]] = {}
+    places: dict[str, tuple[Path, TensorPlace]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         places |= {name: (path, place) for name, place in read_header(path).items()}
     if not places:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -31,6 +32,9 @@ _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_RDONLY = 2, 4, 32, 1
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH, _AT_RECURSIVE = 2, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID = 1, 2
+# keyctl(2), by machine; uses one number on those that came later (asm-generic/unistd.h).
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_JOIN_SESSION_KEYRING = 1
 _SYS_MOUNT_SETATTR = 442  # the same on all architectures
 _PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _CHILD_SUBREAPER, _NO_NEW_PRIVS = 1, 4, 24, 36, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -69,6 +73,7 @@ def shut_in(limits: Mapping[str, Any], folder: str) -> None:
         os.setsid()
         os.chdir(folder)
     if library is not None:
+        _leave_keys(library)
         _checked(library.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(library.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
         library.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
@@ -182,6 +187,17 @@ def _drop(library: ctypes.CDLL) -> None:
     os.setresuid(_INSIDE_ID, _INSIDE_ID, _INSIDE_ID)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _checked(library.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def _leave_keys(library: ctypes.CDLL) -> None:
+    """Take a keyring of its own: that of the person's session is shared by all namespaces."""
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"the keyrings of {os.uname().machine} are not known here")
+    joined = library.syscall(number, _JOIN_SESSION_KEYRING, None) >= 0
+    # Where the call is not there or not allowed, the program has it no more than we.
+    if not joined and (error := ctypes.get_errno()) not in (errno.ENOSYS, errno.EPERM):
+        raise OSError(error, os.strerror(error))
 
 
 def _limit(limits: Mapping[str, Any]) -> None:

@@ -21,11 +21,14 @@ TAGS = frozenset({
     *("span", "img"),
 })  # fmt: skip
 ATTRIBUTES = frozenset({"class", "id", "href", "src", "alt", "title", "start", "style"})
-# What pages of ours tell assets/site.js, and the theme's search; nobody else may.
+# What pages of ours tell assets/site.js, the theme's search and readers of languages.
 OURS = frozenset({
     ("data-search-exclude", ""), ("data-facets", "what"), ("data-facets", "precision,licence"),
+    ("lang", "en"), ("lang", "ja"), ("hreflang", "en"), ("hreflang", "ja"),
     ("data-answers", "../answers.json"), ("data-records", "../by-number/"),
 })  # fmt: skip
+# Pages made of records, and of what plugins say of themselves.
+PLACES = ("records", "reference", "*/contracts")
 # The theme reads its settings from the element with the id __config, and names others likewise.
 THEME_IDS = "__"
 
@@ -105,7 +108,7 @@ def refuse_active(folder: Path, config: Path) -> int:
     Raises :class:`SystemExit` with page, line and fault of each that is not plain.
     """
     settings = extensions(config)
-    pages = [*sorted(folder.glob("records/*.md")), folder / "reference" / "plugins.md"]
+    pages = sorted(page for place in PLACES for page in folder.glob(f"{place}/**/*.md"))
     faults = [
         f"{page}:{line}: {fault}, which no text of a record or plugin may make"
         for page in pages

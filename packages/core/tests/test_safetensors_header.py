@@ -7,7 +7,7 @@ import re
 import pytest
 
 from yoriai import Refused
-from yoriai.safetensors_header import Place, read_header
+from yoriai.safetensors_header import TensorPlace, read_header
 
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -23,7 +23,7 @@ def test_the_places_are_those_of_the_bytes(tmp_path):
     two = {"a": ENTRY, "b": {**ENTRY, "data_offsets": [8, 16]}, "__metadata__": {"format": "pt"}}
     path = write(tmp_path, two, b"\1" * 8 + b"\2" * 8)
     found = read_header(path)
-    assert found["b"] == Place("F32", (2,), path.stat().st_size - 8, path.stat().st_size)
+    assert found["b"] == TensorPlace("F32", (2,), path.stat().st_size - 8, path.stat().st_size)
     assert path.read_bytes()[found["a"].first : found["a"].stop] == b"\1" * 8
 
 

@@ -19,13 +19,14 @@ from typing import Any
 from yoriai import files, manifest, run_file
 from yoriai.artifact import MANIFEST, Artifact, Finding, open_artifact
 from yoriai.errors import Altered, NotFound, UsageError
+from yoriai.release import MANIFEST as RELEASE
 
 RUNS, SUPERSEDED, WORK = "runs", "superseded", ".work"
 OWN = (RUNS, SUPERSEDED, "page", "record")  # folders that runs write, see yoriai.workspace
-# Name by digest the artifacts that a removal made anew or deleted, and one under way will.
+# The log of removals and the plan of one under way (yoriai corpus remove): they name by digest the
+# artifacts that it made anew or deleted, or will.
 REMOVALS, REMOVAL_UNDER_WAY = "removals.jsonl", ".removal.json"
 MOST_LOG_BYTES = 2**30
-RELEASE = "release.json"
 MOST_NAMED = 8
 _STEP = re.compile(r"[^~/\\][^/\\]*@[0-9]+")  # the name of an artifact's folder in a workspace
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pydantic
 
-from yoriai import NotFound, YoriaiError, files
+from yoriai import NotFound, YoriaiError, files, run_folder
 from yoriai.strict import Strict, of_json
 
-LOG = "removals.jsonl"
+LOG = run_folder.REMOVALS
 MOST_ENTRY_BYTES = 2**30  # 67 bytes a document
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pydantic
 
-from yoriai import Refused, files
+from yoriai import Refused, files, run_folder
 from yoriai.strict import Strict, of_json
 from yoriai_corpus.removal.selection import Name, Twins
 
-PENDING = ".removal.json"  # names, while a removal is under way; deleted at its end
+PENDING = run_folder.REMOVAL_UNDER_WAY  # names, while a removal is under way; deleted at its end
 MOST_BYTES = 2**30
 _BESIDE = re.compile(r"\..+\.(without|sealed|former)")
 

@@ -25,6 +25,7 @@ import families
 import flips
 import kills
 import readers
+import removals
 import secrets_kept
 
 import plugins
@@ -43,6 +44,7 @@ DRILLS: dict[str, tuple[Drill, int, int]] = {
     "flips": (flips.drill, 1, 20),
     "disk": (disk.drill, 2, 40),
     "kills": (kills.drill, 2, 40),
+    "removals": (removals.drill, 1, 200),
 }
 
 

@@ -28,7 +28,8 @@ def drills(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["recipes", "readers", "plugins", "secrets", "families", "flips", "disk", "kills"]
+    "name",
+    ["recipes", "readers", "plugins", "secrets", "families", "flips", "disk", "kills", "removals"],
 )
 def test_a_short_drill_holds(name, drills, tmp_path):
     drill, few, _ = drills[name]
@@ -47,6 +48,7 @@ def test_every_drill_has_a_short_form_that_is_tested(drills):
         "flips",
         "disk",
         "kills",
+        "removals",
     ]
 
 

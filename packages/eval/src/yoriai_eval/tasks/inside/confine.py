@@ -33,7 +33,9 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH, _AT_RECURSIVE = 2, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID = 1, 2
 # keyctl(2), by machine; uses one number on those that came later (asm-generic/unistd.h).
-_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_SYS_KEYCTL = {
+    "x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280,
+}  # fmt: skip
 _JOIN_SESSION_KEYRING = 1
 _SYS_MOUNT_SETATTR = 442  # the same on all architectures
 _PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _CHILD_SUBREAPER, _NO_NEW_PRIVS = 1, 4, 24, 36, 38
@@ -73,7 +75,7 @@ def shut_in(limits: Mapping[str, Any], folder: str) -> None:
         os.setsid()
         os.chdir(folder)
     if library is not None:
-        _leave_keys(library)
+        _leave_keys(library, must=spaces)
         _checked(library.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(library.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
         library.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
@@ -189,14 +191,19 @@ def _drop(library: ctypes.CDLL) -> None:
     _checked(library.capset(header, (ctypes.c_uint32 * 6)()))
 
 
-def _leave_keys(library: ctypes.CDLL) -> None:
-    """Take a keyring of its own: that of the person's session is shared by all namespaces."""
+def _leave_keys(library: ctypes.CDLL, *, must: bool) -> None:
+    """Take a keyring of its own: that of the person's session is shared by all namespaces.
+
+    Raises OSError where it cannot, if it ``must``: a program that is not shut in reads more.
+    """
     number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is None and not must:
+        return
     if number is None:
         raise OSError(errno.ENOSYS, f"the keyrings of {os.uname().machine} are not known here")
     joined = library.syscall(number, _JOIN_SESSION_KEYRING, None) >= 0
     # Where the call is not there or not allowed, the program has it no more than we.
-    if not joined and (error := ctypes.get_errno()) not in (errno.ENOSYS, errno.EPERM):
+    if must and not joined and (error := ctypes.get_errno()) not in (errno.ENOSYS, errno.EPERM):
         raise OSError(error, os.strerror(error))
 
 
